@@ -1,0 +1,59 @@
+"""Owns the interface of a check and what a check may see.  Must not know any check, nor what a finding costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from filterd.deadline import Deadline
+from filterd.mail.envelope import Connection, Envelope, Recipient
+from filterd.mail.evidence import Evidence, Stage
+from filterd.mail.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What is known when a check runs.
+
+    Attributes:
+        envelope: None before MAIL.
+        recipient: the forward-path that is asked about; only at Stage.RCPT.
+        message: only at Stage.DATA.
+        evidence: what was found before, in order; at the same stage only by checks named in `after`.
+        deadline: the stage's deadline; what passes it comes back as a time-out.
+    """
+
+    connection: Connection
+    deadline: Deadline
+    evidence: tuple[Evidence, ...] = ()
+    envelope: Envelope | None = None
+    recipient: Recipient | None = None
+    message: Message | None = None
+
+    def found(self, check: str) -> list[Evidence]:
+        """What that check found before."""
+        return [item for item in self.evidence if item.check == check]
+
+
+class Check(Protocol):
+    """Finds, does not decide.
+
+    Attributes:
+        name: as in the FAILURE table and in Authentication-Results where the method has a name there.
+        stage: the SMTP command at which it runs.
+        after: checks of the same stage whose evidence it reads; they run before it.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stage(self) -> Stage: ...
+
+    @property
+    def after(self) -> tuple[str, ...]: ...
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        """The findings, none when there is nothing to say.  May raise TemporaryError; the guard turns it into evidence."""
+        ...

@@ -1,0 +1,141 @@
+"""Owns the received octets and lazy views on their header section.  RFC 5322 2.1, 2.2.
+
+Never re-serialises: a message is only prepended to, or has whole fields left out (mail/headers.py).
+Must not know where the octets lie (memory or a mapped file), nor what is suspicious about them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from dataclasses import dataclass
+from email.header import decode_header
+from functools import cached_property
+
+Octets = bytes | mmap.mmap
+
+# Exchange's MaxHeaderSize is 256 KB (facts: exchange.md 2.2); fields beyond this bound are not looked at one by one.
+MAX_HEADER_OCTETS = 1_048_576
+MAX_FIELDS = 10_000
+_FIELD_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")  # RFC 5322 2.2 ftext; 4.5: obsolete blanks before the colon
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One header field as it stands in the message.
+
+    Attributes:
+        name: field name as written, without blanks before the colon; empty for a line that is no field at all.
+        raw: all octets of the field with its folding, including the final CRLF.
+        start: offset of `raw` in the message.
+    """
+
+    name: str
+    raw: bytes
+    start: int
+
+    @property
+    def key(self) -> str:
+        """Lower-case name."""
+        return self.name.lower()
+
+    @property
+    def body(self) -> bytes:
+        """Everything after the colon, folding kept, final CRLF removed."""
+        return self.raw.partition(b":")[2].removesuffix(b"\n").removesuffix(b"\r")
+
+    @property
+    def value(self) -> str:
+        """The field body unfolded and stripped; octets that are no UTF-8 become U+FFFD."""
+        return self.body.replace(b"\r\n", b"").replace(b"\n", b"").decode("utf-8", "replace").strip()
+
+
+class Message:
+    """The octets after DATA, dots undone, CRLF line ends, and what can be read from the header section."""
+
+    def __init__(self, octets: Octets) -> None:
+        self.octets = octets
+
+    def __len__(self) -> int:
+        return len(self.octets)
+
+    @cached_property
+    def header_end(self) -> int:
+        """Offset of the first octet after the last header field (the empty line, if there is one)."""
+        if self.octets[:2] == b"\r\n":
+            return 0
+        at = self.octets.find(b"\r\n\r\n")
+        return len(self.octets) if at < 0 else at + 2
+
+    @cached_property
+    def body_start(self) -> int:
+        """Offset of the first octet after the empty line; the length of the message when there is none."""
+        return min(self.header_end + 2, len(self.octets))
+
+    @cached_property
+    def header_section(self) -> bytes:
+        """The header fields as octets, without the empty line."""
+        return bytes(self.octets[: self.header_end])
+
+    @cached_property
+    def fields(self) -> tuple[HeaderField, ...]:
+        """Every header field in order; what exceeds MAX_FIELDS or MAX_HEADER_OCTETS is one nameless field at the end."""
+        section = self.header_section
+        fields: list[HeaderField] = []
+        position, end = 0, len(section)
+        while position < end:
+            if len(fields) >= MAX_FIELDS or position >= MAX_HEADER_OCTETS:
+                fields.append(HeaderField("", section[position:], position))
+                break
+            start = position
+            position = _line_end(section, position)
+            while position < end and section[position] in b" \t":
+                position = _line_end(section, position)
+            raw = section[start:position]
+            match = _FIELD_NAME.match(raw)
+            fields.append(HeaderField(match[1].decode("ascii") if match else "", raw, start))
+        return tuple(fields)
+
+    @cached_property
+    def _by_key(self) -> dict[str, list[HeaderField]]:
+        table: dict[str, list[HeaderField]] = {}
+        for header in self.fields:
+            table.setdefault(header.key, []).append(header)
+        return table
+
+    def all(self, name: str) -> list[HeaderField]:
+        """Every field of that name, topmost first; the name is compared without case."""
+        return self._by_key.get(name.lower(), [])
+
+    def first(self, name: str) -> str:
+        """Value of the topmost field of that name, empty when there is none."""
+        fields = self.all(name)
+        return fields[0].value if fields else ""
+
+    @cached_property
+    def subject(self) -> str:
+        """Subject with encoded words decoded, at most 500 characters, for people."""
+        return decode_words(self.first("subject")[:2000])[:500]
+
+
+def _line_end(section: bytes, position: int) -> int:
+    at = section.find(b"\n", position)
+    return len(section) if at < 0 else at + 1
+
+
+def decode_words(text: str) -> str:
+    """RFC 2047 encoded words decoded as far as they can be; never raises.  `text` must be bounded by the caller."""
+    try:
+        pieces = decode_header(text)
+    except Exception:  # the standard library raises several kinds on hostile input; the raw text is the answer then
+        return text
+    out: list[str] = []
+    for piece, charset in pieces:
+        if isinstance(piece, str):
+            out.append(piece)
+            continue
+        try:
+            out.append(piece.decode(charset or "utf-8", "replace"))
+        except (LookupError, ValueError):
+            out.append(piece.decode("latin-1"))
+    return "".join(out)

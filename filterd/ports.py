@@ -1,0 +1,219 @@
+"""Owns what filterd needs from outside, as small interfaces and their values.  Must not know any implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from filterd.deadline import Deadline
+from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.message import Octets
+from filterd.mail.reply import Reply
+
+# ---------------------------------------------------------------- DNS
+
+
+class DnsStatus(StrEnum):
+    """How a question was answered; failures to answer are TemporaryError (kind: timeout, servfail, refused)."""
+
+    NOERROR = "noerror"
+    NODATA = "nodata"
+    NXDOMAIN = "nxdomain"
+
+
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """The answer to one question.
+
+    Attributes:
+        records: A, AAAA: address; PTR, CNAME: name without final dot; MX: "preference name"; TXT: the strings of one
+            record joined, one character per octet (latin-1).
+        ttl: seconds this answer may be kept.
+        authentic: the resolver said that DNSSEC holds (AD bit).
+    """
+
+    status: DnsStatus
+    records: tuple[str, ...] = ()
+    ttl: int = 0
+    authentic: bool = False
+
+
+class Resolver(Protocol):
+    """Asks DNS."""
+
+    async def query(self, name: str, rdtype: str, deadline: Deadline) -> DnsAnswer:
+        """The answer, CNAMEs followed.  Raises TemporaryError(kind) when there is no usable answer in time."""
+        ...
+
+
+# ---------------------------------------------------------------- recipients
+
+
+class RecipientStatus(StrEnum):
+    """What the directory says about a mailbox."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    FOREIGN_DOMAIN = "foreign_domain"
+
+
+class Directory(Protocol):
+    """Knows accepted domains and recipients."""
+
+    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientStatus:
+        """Status of a mailbox (compared without case).  Raises TemporaryError when it cannot be known now."""
+        ...
+
+
+# ---------------------------------------------------------------- upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What upstream said about one hand-over.
+
+    Attributes:
+        replies: one reply per recipient of the envelope, in order: the RCPT reply if that refused, else the
+            end-of-data reply.  Texts are upstream's own, made printable.
+        data_reply: the end-of-data reply, None when no recipient was accepted.
+    """
+
+    replies: tuple[Reply, ...]
+    data_reply: Reply | None
+
+
+class Upstream(Protocol):
+    """Hands a message to the next hop."""
+
+    async def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+    ) -> Delivery:
+        """Send the concatenation of `chunks` (CRLF lines, not dot-stuffed).
+
+        Raises TemporaryError(kind="unreachable") when upstream cannot be reached or vanishes before the final dot was
+        sent, and TemporaryError(kind="in_doubt") when it vanishes after: then it may or may not have the message.
+        """
+        ...
+
+
+# ---------------------------------------------------------------- custody
+
+
+class TerminalState(StrEnum):
+    """How the custody of one message for one recipient ended; exactly one of these, once."""
+
+    FORWARDED = "forwarded"
+    QUARANTINED = "quarantined"
+    REJECTED = "rejected"
+    DEFERRED = "deferred"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """What the ledger knows of a message from its beginning.
+
+    Attributes:
+        id: our id.
+        received_ms: Unix time in milliseconds.
+        worker: the process that has it, as "slot:boot id".
+        recipients: all asked-for mailboxes as text, refused ones too; "" alone when there was none.
+        size: octets as received, 0 when there was no DATA.
+    """
+
+    id: str
+    received_ms: int
+    worker: str
+    listener: str
+    client_ip: str
+    helo: str
+    mail_from: str
+    recipients: tuple[str, ...]
+    size: int = 0
+    header_from: str = ""
+    subject: str = ""
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of custody for one recipient.
+
+    Attributes:
+        recipient: mailbox as text (one of MessageRecord.recipients).
+        state: terminal state.
+        reply: what the client was told, as one line.
+        detail: for the trace: upstream's answer or the decisive reason.
+    """
+
+    recipient: str
+    state: TerminalState
+    reply: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMessage:
+    """A message to keep in the quarantine.
+
+    Attributes:
+        prepended: header fields of ours that go before the message when it is released.
+        chunks: the message as it would have been forwarded, without `prepended`.
+        recipients: mailbox -> forward-path parameters, for the recipients whose copy is held.
+        reason: why, for people (spam, policy, upstream refused …).
+        retry: recipients whose copy shall be delivered by the outbox as soon as upstream takes it.
+    """
+
+    prepended: bytes
+    chunks: Sequence[Octets]
+    recipients: Mapping[str, tuple[str, ...]]
+    reason: str
+    scl: int
+    score: float
+    retry: frozenset[str] = frozenset()
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRecord:
+    """The versioned record from which a verdict can be decided again.
+
+    Attributes:
+        verdicts: one JSON object per recipient (see engine.record).
+        evidence: Evidence.as_dict of everything found.
+        features: hashed content features (little-endian uint32), for later training; empty when unknown.
+    """
+
+    action: str
+    scl: int
+    score: float
+    probability: float
+    verdicts: list[dict[str, Any]]
+    evidence: list[dict[str, Any]]
+    model: str = ""
+    features: bytes = b""
+    version: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Custody(Protocol):
+    """The ledger and the quarantine as the mail path sees them.  Group-committed; every method may be awaited by many."""
+
+    async def begin(self, message: MessageRecord) -> None:
+        """Write that we have the message, before the hand-over.  Survives the death of the process.
+
+        Raises StorageFullError or StorageError; then nothing was written.
+        """
+        ...
+
+    async def finish(
+        self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord, held: HeldMessage | None
+    ) -> None:
+        """Write the terminal state of every recipient, the evidence and, if given, the quarantined message: all or nothing.
+
+        `begin` need not have come before.  With `held`, returns only when everything is durable on disk (fsync).
+        Raises StorageFullError or StorageError; then nothing was written.
+        """
+        ...

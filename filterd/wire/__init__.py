@@ -1,0 +1,1 @@
+"""Bytes in, events out: protocol codecs without sockets, clocks or logging."""
