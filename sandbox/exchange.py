@@ -1,0 +1,311 @@
+"""Owns a stand-in for Exchange: an SMTP server that answers as its Front End does.
+
+Mail is kept in a Maildir.  For trying filterd out and as the double of upstream in tests, which can change any answer.
+RFC 5321, RFC 1870, RFC 3207.  Must not know filterd.  Not a mail server: it takes every recipient and every message that it is not told to refuse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import re
+import secrets
+import socket
+import ssl
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from sandbox.maildir import deliver, make_maildir
+
+SIZE = 37_748_736  # MaxMessageSize of Exchange's default Front End receive connector (36 MB)
+KEYWORDS = (f"SIZE {SIZE}", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", "8BITMIME")  # documented, and honoured here
+HANG_UP = ""  # as an answer: close the connection without one
+_MAX_LINE = 4096  # RFC 5321 4.5.3.1.4 says 512; extensions add to it
+_MAX_RECIPIENTS = 5000
+_IDLE = 600.0  # seconds; a front end's ConnectionInactivityTimeout is 5 minutes, tests may stop in a debugger
+_PATH = re.compile(r"(?i)\s*(?:FROM|TO):\s*<([^<>]*)>\s*(.*)")
+_STUFFED = re.compile(rb"(^|\r\n)\.")  # RFC 5321 4.5.2: a line's first dot is not data
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message that was answered with 250.
+
+    Attributes:
+        mail_from: reverse-path without brackets.
+        mail_parameters: ESMTP parameters of MAIL as written.
+        recipients: forward-paths without brackets, with their parameters.
+        path: the file in the Maildir.
+        session: number of the connection, from 1.
+    """
+
+    mail_from: str
+    mail_parameters: str
+    recipients: tuple[tuple[str, str], ...]
+    path: Path
+    session: int
+
+    @property
+    def octets(self) -> bytes:
+        """The message as sent, dots undone."""
+        return self.path.read_bytes()
+
+
+@dataclass(slots=True)
+class _Session:
+    number: int
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    buffer: bytearray = field(default_factory=bytearray)
+    greeted: bool = False
+    mail: tuple[str, str] | None = None
+    recipients: list[tuple[str, str]] = field(default_factory=list)
+
+    async def _fill(self) -> None:
+        async with asyncio.timeout(_IDLE):
+            block = await self.reader.read(65536)
+        if not block:
+            raise ConnectionError("client left")
+        self.buffer += block
+
+    async def line(self) -> str:
+        """The next command without its CRLF."""
+        while (end := self.buffer.find(b"\r\n")) < 0:
+            if len(self.buffer) > _MAX_LINE:
+                raise ConnectionError("command line too long")
+            await self._fill()
+        line = self.buffer[:end].decode("utf-8", "replace")
+        del self.buffer[: end + 2]
+        return line
+
+    async def message(self) -> bytes | None:
+        """The octets up to CRLF.CRLF, dots undone; None when they are more than SIZE (all are read)."""
+        kept = bytearray(b"\r\n")  # the CRLF of the DATA command: an empty message ends at once
+        too_big = False
+        while True:
+            seen = max(0, len(kept) - 4)
+            kept += self.buffer
+            self.buffer.clear()
+            if (end := kept.find(b"\r\n.\r\n", seen)) >= 0:
+                self.buffer += kept[end + 5 :]
+                return None if too_big else _STUFFED.sub(rb"\1", bytes(kept[2 : end + 2]))
+            if len(kept) > SIZE + 1024:
+                too_big = True
+                del kept[:-4]
+            await self._fill()
+
+
+class StandInExchange:
+    """The server.  Use it as `async with StandInExchange(folder) as exchange:` and connect to `exchange.port`.
+
+    Attributes:
+        answers: step -> reply line (lines, for a multi-line reply, separated by LF) that replaces the usual one, or a
+            list of replies that are used once each.  Steps: connect, ehlo, helo, starttls, mail, rcpt,
+            "rcpt user@example.org" (goes before rcpt), data, end-of-data, rset, quit.  HANG_UP closes the connection.
+            After a 2yz end-of-data answer the message is kept, after any other it is not.
+        hold: step -> event that is awaited before the step is answered.
+        received: the messages kept, oldest first (the last 10,000).
+        transcript: command lines as received, without message data (the last 10,000).
+        sessions: how many connections there have been.
+    """
+
+    def __init__(
+        self,
+        maildir: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        hostname: str = "exchange.example.org",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.maildir = maildir
+        self.host = host
+        self.port = port
+        self.hostname = hostname
+        self.answers: dict[str, str | list[str]] = {}
+        self.hold: dict[str, asyncio.Event] = {}
+        self.received: deque[Received] = deque(maxlen=10_000)
+        self.transcript: deque[str] = deque(maxlen=10_000)
+        self.sessions = 0
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Make the Maildir and listen; `port` is then the real port.  Raises OSError when it cannot listen."""
+        make_maildir(self.maildir)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the port and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+            self._server = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.sessions += 1
+        peer = writer.get_extra_info("socket")
+        if peer is not None:  # replies are small and each is waited for
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await self._converse(_Session(self.sessions, reader, writer))
+        except (ConnectionError, TimeoutError, ssl.SSLError, asyncio.CancelledError):
+            pass  # the client's business, or stop()
+        finally:
+            self._tasks.discard(task)
+            if task.cancelling():
+                writer.transport.abort()
+            writer.close()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+
+    async def _say(self, session: _Session, step: str, usual: str, *more: str) -> str:
+        """Answer a step with `usual`, or what `answers` has for it or for a name in `more`.  Returns what was said."""
+        reply = usual
+        for name in (*more, step):
+            if name in self.hold:
+                await self.hold[name].wait()
+            if (planned := self.answers.get(name)) is None or planned == []:
+                continue
+            reply = planned.pop(0) if isinstance(planned, list) else planned
+            break
+        if reply == HANG_UP:
+            raise ConnectionAbortedError(step)
+        session.writer.write(reply.replace("\n", "\r\n").encode() + b"\r\n")
+        await session.writer.drain()
+        return reply
+
+    async def _converse(self, session: _Session) -> None:
+        now = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
+        await self._say(session, "connect", f"220 {self.hostname} Microsoft ESMTP MAIL Service ready at {now}")
+        while True:
+            line = await session.line()
+            self.transcript.append(line)
+            verb, _, rest = line.partition(" ")
+            verb = verb.upper()
+            if verb == "QUIT":
+                await self._say(session, "quit", "221 2.0.0 Service closing transmission channel")
+                return
+            if verb in ("EHLO", "HELO"):
+                await self._hello(session, verb)
+            elif verb == "STARTTLS" and self._tls is not None:
+                await self._start_tls(session, self._tls)
+            elif verb in ("NOOP", "RSET"):
+                if verb == "RSET":
+                    session.mail = None
+                await self._say(session, verb.lower(), "250 2.0.0 OK" if verb == "NOOP" else "250 2.0.0 Resetting")
+            elif verb in ("MAIL", "RCPT", "DATA"):
+                await self._transaction(session, verb, rest)
+            else:
+                await self._say(session, "unknown", "500 5.3.3 Unrecognized command")
+
+    async def _hello(self, session: _Session, verb: str) -> None:
+        session.mail = None
+        client = session.writer.get_extra_info("peername")[0]
+        lines = [f"{self.hostname} Hello [{client}]"]
+        if verb == "EHLO":
+            lines += KEYWORDS
+            if self._tls is not None and session.writer.get_extra_info("ssl_object") is None:
+                lines.append("STARTTLS")
+        usual = "\n".join(f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines)
+        session.greeted = (await self._say(session, verb.lower(), usual)).startswith("2")
+
+    async def _start_tls(self, session: _Session, context: ssl.SSLContext) -> None:
+        if not (await self._say(session, "starttls", "220 2.0.0 SMTP server ready")).startswith("2"):
+            return
+        session.buffer.clear()  # RFC 3207 4.2: nothing from before counts
+        session.greeted, session.mail = False, None
+        await session.writer.start_tls(context)
+
+    async def _transaction(self, session: _Session, verb: str, rest: str) -> None:
+        path = _PATH.fullmatch(rest)
+        if not session.greeted:
+            await self._say(session, verb.lower(), "503 5.5.2 Send hello first")
+        elif verb == "MAIL":
+            await self._mail(session, path)
+        elif session.mail is None:
+            await self._say(session, verb.lower(), "503 5.5.2 Need mail command")
+        elif verb == "RCPT":
+            if path is None or not path[1]:
+                await self._say(session, "rcpt", "501 5.1.3 Invalid address")
+            elif len(session.recipients) >= _MAX_RECIPIENTS:
+                await self._say(session, "rcpt", "452 4.5.3 Too many recipients")
+            elif (await self._say(session, "rcpt", "250 2.1.5 Recipient OK", f"rcpt {path[1].lower()}"))[0] == "2":
+                session.recipients.append((path[1], path[2]))
+        elif not session.recipients:
+            await self._say(session, "data", "503 5.5.2 Need rcpt command")
+        elif (await self._say(session, "data", "354 Start mail input; end with <CRLF>.<CRLF>"))[0] == "3":
+            await self._end_of_data(session, await session.message())
+
+    async def _mail(self, session: _Session, path: re.Match[str] | None) -> None:
+        size = re.search(r"(?i)\bSIZE=(\d{1,20})", path[2]) if path else None
+        if path is None:
+            await self._say(session, "mail", "501 5.1.7 Invalid address")
+        elif session.mail is not None:
+            await self._say(session, "mail", "503 5.5.2 Sender already specified")
+        elif size and int(size[1]) > SIZE:
+            await self._say(session, "mail", "552 5.3.4 Message size exceeds fixed maximum message size")
+        elif (await self._say(session, "mail", "250 2.1.0 Sender OK"))[0] == "2":
+            session.mail, session.recipients = (path[1], path[2]), []
+
+    async def _end_of_data(self, session: _Session, octets: bytes | None) -> None:
+        """Keep the message, then answer; or answer and keep nothing when a test planned another answer than 2yz."""
+        mail, session.mail = session.mail, None
+        assert mail is not None
+        planned = self.answers.get("end-of-data")
+        if isinstance(planned, list):
+            planned = planned[0] if planned else None
+        if octets is None:
+            await self._say(session, "too-big", "552 5.3.4 Message size exceeds fixed maximum message size")
+            return
+        usual = ""
+        if planned is None or planned.startswith("2"):
+            if "end-of-data" in self.hold:  # a hand-over that hangs has not been kept yet
+                await self.hold["end-of-data"].wait()
+            path = await asyncio.to_thread(deliver, self.maildir, octets)
+            self.received.append(Received(*mail, tuple(session.recipients), path, session.number))
+            found = re.search(rb"(?im)^Message-ID:\s*(<[\x21-\x7e]{1,900}>)", octets.partition(b"\r\n\r\n")[0])
+            message_id = found[1].decode() if found else f"<{path.name}@{self.hostname}>"
+            internal = secrets.randbelow(10**14)
+            usual = f"250 2.6.0 {message_id} [InternalId={internal}, Hostname={self.hostname}] Queued mail for delivery"
+        await self._say(session, "end-of-data", usual)
+
+
+async def _serve(maildir: Path, host: str, port: int) -> None:
+    async with StandInExchange(maildir, host, port) as exchange:
+        print(f"listening on {exchange.host}:{exchange.port}", flush=True)
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """`python -m sandbox.exchange`: the stand-in as a process of its own; prints its address when it listens."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.exchange", description="Stand-in for Exchange.")
+    parser.add_argument("--maildir", type=Path, required=True, help="folder to keep mail in")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
+    arguments = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(arguments.maildir, arguments.host, arguments.port))
+
+
+if __name__ == "__main__":
+    main()
