@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+import textwrap
 from collections import deque
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import dns.exception
 import dns.flags
@@ -34,7 +35,8 @@ def parse_zones(zones: Mapping[str, str]) -> dict[dns.name.Name, dns.zone.Zone]:
     Raises ValueError naming the zone whose text cannot be read.
     """
     parsed = {}
-    for origin, text in zones.items():
+    for origin, indented in zones.items():
+        text = textwrap.dedent(indented)
         if " SOA " not in text:
             text = f"$TTL 300\n@ 300 IN SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 60\n{text}"
         try:
@@ -199,8 +201,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # its class does not derive from that one in 3.11
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._server.answer(data, over_tcp=False)

@@ -92,8 +92,8 @@ class _Session:
             self.buffer.clear()
             if (end := kept.find(b"\r\n.\r\n", seen)) >= 0:
                 self.buffer += kept[end + 5 :]
-                return None if too_big else _STUFFED.sub(rb"\1", bytes(kept[2 : end + 2]))
-            if len(kept) > SIZE + 1024:
+                return None if too_big or end > SIZE else _STUFFED.sub(rb"\1", bytes(kept[2 : end + 2]))
+            if len(kept) > SIZE + 65536:  # stuffed dots may make it longer than it is
                 too_big = True
                 del kept[:-4]
             await self._fill()

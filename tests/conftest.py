@@ -1,0 +1,33 @@
+"""Owns what all tests share: when a real server may be missing, and how hypothesis runs.  Not part of the product."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_SERVER_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+
+# No deadline per example: the machine is shared with other tests (growth tests measure time, and they do it by ratio).
+# In CI the examples are the same every time, so that a change is judged by the change alone.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+
+
+def server_binary(name: str) -> str | None:
+    """Path of a program that may lie in an sbin folder, or None."""
+    return shutil.which(name, path=_SERVER_PATH)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """`@pytest.mark.server("postfix", "swaks")`: skip by name when a program is missing; with CI=true that is a failure."""
+    for mark in item.iter_markers("server"):
+        missing = [name for name in mark.args if server_binary(name) is None]
+        if not mark.args:
+            pytest.fail("the marker server needs the names of the programs", pytrace=False)
+        if missing:
+            text = f"real servers are missing: {', '.join(missing)} (make test installs tests/servers.txt as root)"
+            pytest.fail(text, pytrace=False) if os.environ.get("CI") == "true" else pytest.skip(text)
