@@ -132,7 +132,7 @@ class Evidence:
     detail: str = ""
     recipient: str | None = None
     measured: float | None = None
-    properties: Mapping[str, str] = field(default=_NOTHING)
+    properties: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     clues: tuple[Clue, ...] = ()
     log_text: str = ""
     elapsed_ms: float = 0.0
