@@ -30,7 +30,7 @@ RECORDS: dict[tuple[str, str], list[str]] = {
     ("deep.below.example.com", "A"): ["192.0.2.9"],
     ("a_b.example.com", "A"): ["192.0.2.7"],
 }
-FAILING = {"broken.example.com", ("example.com", "AAAA")}
+FAILING: set[str | tuple[str, str]] = {"broken.example.com", ("example.com", "AAAA")}
 Maker = Callable[[], AbstractAsyncContextManager[Resolver]]
 
 
