@@ -17,7 +17,8 @@ Octets = bytes | mmap.mmap
 # Exchange's MaxHeaderSize is 256 KB (facts: exchange.md 2.2); fields beyond this bound are not looked at one by one.
 MAX_HEADER_OCTETS = 1_048_576
 MAX_FIELDS = 10_000
-_FIELD_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")  # RFC 5322 2.2 ftext; 4.5: obsolete blanks before the colon
+# RFC 5322 2.2 ftext; 4.5 allows blanks before the colon, and a lenient reader that unfolds first allows a fold there.
+_FIELD_NAME = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n[ \t])*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Message:
 
     def __init__(self, octets: Octets) -> None:
         self.octets = octets
+        self.views: dict[str, bytes] = {}  # results that a check computed anyway and the record wants (features)
 
     def __len__(self) -> int:
         return len(self.octets)

@@ -1,0 +1,7 @@
+"""Makes `python -m filterd` the command line."""
+
+import sys
+
+from filterd.cli import main
+
+sys.exit(main())

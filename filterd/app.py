@@ -1,0 +1,218 @@
+"""Owns the composition: builds everything from Config, and puts new lists or a new model in place while running.
+
+Nothing imports it but the command line, the worker and the side service.  Must not decide anything about mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filterd import metrics
+from filterd.adapters.directory_file import FileDirectory
+from filterd.adapters.resolver import DnsResolver
+from filterd.adapters.upstream import SmtpUpstream
+from filterd.checks.base import Check
+from filterd.checks.content import Content
+from filterd.checks.lists import Lists, NetworkTable
+from filterd.checks.registry import NAMES, Parts, build
+from filterd.classifier.model import Model
+from filterd.config import SEED_MODEL, Config
+from filterd.engine.handoff import HandOff
+from filterd.engine.pipeline import Pipeline
+from filterd.engine.policy import Policy
+from filterd.engine.scan import Scanner
+from filterd.engine.transaction import Engine, Session
+from filterd.errors import ConfigError, FilterdError, ModelError
+from filterd.mail.envelope import Connection
+from filterd.ports import Custody, Upstream
+from filterd.storage import lists as list_store
+from filterd.storage import settings
+from filterd.storage.custody import SqlCustody
+from filterd.storage.database import Database, open_database
+
+log = logging.getLogger(__name__)
+
+ACTIVE_MODEL = "active_model"  # the setting that holds the name of the promoted model, below state_dir/models
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+
+
+def active_model(config: Config, database: Database | None) -> Path:
+    """Folder of the model that shall score: configured, else promoted, else the seed."""
+    if config.model.path is not None:
+        return config.model.path
+    name = settings.get(database, ACTIVE_MODEL) if database is not None else None
+    if name and _MODEL_NAME.fullmatch(name):
+        return config.state_dir / "models" / name
+    return SEED_MODEL
+
+
+def load_model(path: Path) -> Model | None:
+    """The verified model, or None with one clear log line: content is then unavailable (FAILURE row: open)."""
+    try:
+        model = Model.load(path)
+    except (ModelError, OSError) as error:
+        metrics.MODEL_LOADED.set(0)
+        log.error(
+            "no content model: mail goes on without the content check", extra={"path": str(path), "error": str(error)}
+        )
+        return None
+    metrics.MODEL_LOADED.set(1)
+    return model
+
+
+def network_table(config: Config, database: Database | None) -> NetworkTable:
+    """Allow and block entries of the configuration and the database."""
+    entries: list[tuple[str, list_store.Kind, str]] = []
+    if database is not None:
+        entries += [(e.network, e.kind, e.comment) for e in list_store.snapshot(database, int(time.time() * 1000))]
+    entries += [(network, "block", "configuration") for network in config.lists.block]
+    entries += [(network, "allow", "configuration") for network in config.lists.allow]
+    return NetworkTable(entries)
+
+
+def check_names(config: Config) -> None:
+    """Raises ConfigError for a check that does not exist."""
+    unknown = [name for name in config.policy.observe_checks if name not in NAMES]
+    if unknown:
+        raise ConfigError([f"policy.observe_checks: expected names of {', '.join(NAMES)}, found {unknown[0]!r}"])
+
+
+def check_hostname(config: Config) -> None:
+    """Warn when nothing resolves as it will be seen; the name itself was checked by the configuration."""
+    if config.server.hostname == "filter.example.org" and socket.gethostname() != config.server.hostname:
+        log.warning("server.hostname is the example name; set it to this host's public name")
+
+
+@dataclass(slots=True)
+class Graph:
+    """One set of objects built from one configuration."""
+
+    engine: Engine
+    checks: list[Check]
+    resolver: DnsResolver
+    upstream: Upstream
+    model_path: Path
+    lists_version: int = -1
+    check_by_name: dict[str, Check] = field(default_factory=dict)
+
+
+class App:
+    """A mail process: the engine, its custody, and what is exchanged while it runs."""
+
+    def __init__(self, config: Config, slot: str) -> None:
+        check_names(config)
+        self.config = config
+        self.boot_id = secrets.token_hex(4)
+        self.slot = slot
+        self.database = open_database(config)
+        self.custody = SqlCustody(self.database)
+        recovered = self.custody.recover(slot, self.boot_id)
+        if recovered:
+            log.warning("closed what an earlier process left open", extra={"slot": slot, "ids": recovered[:50]})
+        self.graph = self._build(config)
+
+    def _build(self, config: Config) -> Graph:
+        model_path = active_model(config, self.database)
+        return build_graph(config, self.database, self.custody, f"{self.slot}:{self.boot_id}", model_path)
+
+    async def session(self, connection: Connection) -> Session:
+        """The front end's session factory; a reload changes what later connections get."""
+        return await self.graph.engine.connect(connection)
+
+    async def reload(self, config: Config) -> None:
+        """Build a whole new graph, or keep the old one and raise ConfigError."""
+        check_names(config)
+        fresh = await asyncio.to_thread(self._build, config)
+        old, self.graph, self.config = self.graph, fresh, config
+        await close_upstream(old.upstream)
+        log.info("configuration loaded again")
+
+    async def refresh_forever(self) -> None:
+        """Take over list entries and models that the API or the command line changed."""
+        while True:
+            await asyncio.sleep(self.config.lists.refresh_seconds)
+            try:
+                await self.refresh()
+            except FilterdError as error:
+                log.error("cannot look for changed lists or models", extra={"error": str(error)})
+
+    async def refresh(self) -> None:
+        """One look: cheap when nothing changed."""
+        graph = self.graph
+        version = await asyncio.to_thread(list_store.version, self.database)
+        lists = graph.check_by_name["lists"]
+        assert isinstance(lists, Lists)
+        if version != graph.lists_version or list_store.may_expire(self.database):
+            lists.table = await asyncio.to_thread(network_table, self.config, self.database)
+            graph.lists_version = version
+        path = await asyncio.to_thread(active_model, self.config, self.database)
+        if path != graph.model_path:
+            content = graph.check_by_name["content"]
+            assert isinstance(content, Content)
+            model = await asyncio.to_thread(load_model, path)
+            graph.model_path = path
+            if model is None:
+                log.error("the old model stays in use", extra={"path": str(path)})
+                return
+            content.model = model
+            log.info("model in use", extra={"model": model.name})
+
+    async def close(self) -> None:
+        """Let go of everything; what was handed to the ledger is written first."""
+        await close_upstream(self.graph.upstream)
+        await asyncio.to_thread(self.custody.close)
+
+
+async def close_upstream(upstream: Upstream) -> None:
+    """Close pooled connections, if it has any."""
+    if isinstance(upstream, SmtpUpstream):
+        await upstream.close()
+
+
+def build_graph(
+    config: Config,
+    database: Database | None,
+    custody: Custody,
+    worker: str,
+    model_path: Path,
+    upstream: Upstream | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Graph:
+    """Everything that decides and hands over, from one configuration."""
+    resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
+    model = load_model(model_path)
+    parts = Parts(resolver, FileDirectory(config.recipients), network_table(config, database), model, clock)
+    checks = build(config, parts)
+    by_name = {check.name: check for check in checks}
+    content = by_name["content"]
+    assert isinstance(content, Content)
+    used_upstream = upstream or SmtpUpstream(config.upstream, config.server.hostname)
+    engine = Engine(
+        pipeline=Pipeline(checks),
+        policy=Policy(config.policy),
+        handoff=HandOff(used_upstream, custody),
+        hostname=config.server.hostname,
+        authserv_id=config.authserv_id,
+        worker=worker,
+        model_name=lambda: content.model.name if content.model else "",
+        clock=clock,
+    )
+    version = list_store.version(database) if database is not None else -1
+    return Graph(engine, checks, resolver, used_upstream, model_path, version, by_name)
+
+
+def build_scanner(config: Config, database: Database | None) -> Scanner:
+    """The engine without a hand-over, for `filterd scan` and the API."""
+    check_names(config)
+    resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
+    model = load_model(active_model(config, database))
+    parts = Parts(resolver, FileDirectory(config.recipients), network_table(config, database), model)
+    return Scanner(Pipeline(build(config, parts)), Policy(config.policy), config.authserv_id)

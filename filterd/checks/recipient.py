@@ -1,0 +1,42 @@
+"""Does the directory know the forward-path?  RFC 5321 3.3, 4.5.1.
+
+Owns: the question.  Must not know: which directory answers, what the SMTP reply is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from filterd.checks.base import CheckContext
+from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
+from filterd.ports import Directory, RecipientStatus
+
+_MEANING = {
+    RecipientStatus.KNOWN: (Result.PASS, Reason.OK),
+    RecipientStatus.UNKNOWN: (Result.FAIL, Reason.RECIPIENT_UNKNOWN),
+    RecipientStatus.FOREIGN_DOMAIN: (Result.FAIL, Reason.RELAY_DENIED),
+}
+
+
+@dataclass(slots=True)
+class RecipientCheck:
+    """The check, once per RCPT."""
+
+    directory: Directory
+    name: ClassVar[str] = "recipient"
+    stage: ClassVar[Stage] = Stage.RCPT
+    after: ClassVar[tuple[str, ...]] = ()
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        if ctx.recipient is None:
+            return ()
+        mailbox = ctx.recipient.mailbox
+        status = await self.directory.look_up(mailbox.local, mailbox.domain_key, ctx.deadline)
+        result, reason = _MEANING[status]
+        return (
+            Evidence(
+                self.name, self.stage, result, reason, Scope.RECIPIENT, recipient=mailbox.key, log_text=status.value
+            ),
+        )

@@ -1,0 +1,44 @@
+"""`filterd serve`: start everything, or one part of it (for containers)."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from pathlib import Path
+
+from filterd import log, supervisor, worker
+from filterd.app import check_names
+from filterd.commands.options import add_config
+from filterd.config import Config, load_config
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = commands.add_parser("serve", help="run the filter: SMTP workers and the side service")
+    add_config(command)
+    command.add_argument(
+        "--part", choices=("all", "smtp"), default="all", help="run only one SMTP worker (default: all)"
+    )
+    command.add_argument("--slot", default="smtp-0", help="name of this worker, for the ledger and metrics")
+    command.add_argument("--fds", default="", help=argparse.SUPPRESS)  # sockets that the supervisor hands down
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    config = load_config(options.config)
+    check_names(config)
+    log.set_up(config.log.level, config.log.format)
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    if options.part == "all":
+        return supervisor.Supervisor(config, options.config).run()
+    worker.run(config, Path(options.config).resolve(), options.slot, _sockets(config, options.fds))
+    return 0
+
+
+def _sockets(config: Config, fds: str) -> list[socket.socket]:
+    if fds:
+        return [socket.socket(fileno=int(fd)) for fd in fds.split(",")]
+    for listener in config.listeners:
+        supervisor.refuse_taken(listener)
+    return [supervisor.bind(listener) for listener in config.listeners]

@@ -1,0 +1,43 @@
+"""`filterd trace ID`: what happened to one message, and why."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+
+from filterd.commands.options import add_config, add_json, print_json, table, time_text
+from filterd.config import load_config
+from filterd.storage import ledger
+from filterd.storage.database import open_database
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = commands.add_parser("trace", help="what happened to a message, by its id")
+    command.add_argument("id", metavar="ID", help="the id in brackets in SMTP replies, headers and logs")
+    add_config(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the trace; exit status 1 when the id is unknown."""
+    found = ledger.trace(open_database(load_config(options.config)), options.id.strip("[]"))
+    if found is None:
+        print(f"filterd: no message {options.id} in the ledger", file=sys.stderr)
+        return 1
+    if options.json:
+        print_json(asdict(found))
+        return 0
+    m = found.message
+    print(f"{m.id}  {time_text(m.received_ms)}  from {m.client_ip} ({m.helo})  <{m.mail_from}>")
+    if m.subject or m.header_from:
+        print(table([(m.header_from, m.subject)], ("author", "subject")))
+    print(
+        table(
+            [(o.recipient, o.state, o.reply, o.detail) for o in found.outcomes],
+            ("recipient", "state", "reply", "detail"),
+        )
+    )
+    return 0

@@ -1,0 +1,204 @@
+"""Owns the hand-over: the only cause of a 250 after end-of-data.  RFC 5321 4.2.5, 6.1.
+
+Order: the ledger has the message, upstream takes what is forwarded, then the quarantine takes what is held; every
+failure on the way leaves the message with the client, or with us durably, or with upstream: never with nobody.
+Must not know SMTP sessions, SQL or sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from filterd import metrics
+from filterd.deadline import Deadline
+from filterd.engine.tables import FAILURE
+from filterd.errors import StorageError, StorageFullError, TemporaryError
+from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.message import Octets
+from filterd.mail.reply import Reply
+from filterd.ports import Custody, EvidenceRecord, HeldMessage, MessageRecord, Outcome, TerminalState, Upstream
+
+log = logging.getLogger(__name__)
+
+# Exchange may take 10 minutes after the final dot (facts: exchange.md 2.2); connecting and commands come on top.
+HANDOVER_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One message with its decision.
+
+    Attributes:
+        forward: recipients whose copy goes to upstream.
+        hold: recipients whose copy goes to the quarantine, with `hold_reason` for people.
+        forward_prepended, hold_prepended: our header fields for either copy.
+        refused: outcomes of recipients that were refused at RCPT.
+    """
+
+    envelope: Envelope
+    message: MessageRecord
+    chunks: tuple[Octets, ...]
+    evidence: EvidenceRecord
+    forward: tuple[Recipient, ...]
+    forward_prepended: bytes
+    hold: tuple[Recipient, ...]
+    hold_prepended: bytes
+    hold_reason: str
+    refused: tuple[Outcome, ...] = ()
+
+
+def failure_reply(name: str, reference: str) -> Reply:
+    """The reply of a FAILURE row."""
+    reply = FAILURE[name].reply or FAILURE["engine"].reply
+    assert reply is not None
+    return reply.with_reference(reference)
+
+
+class HandOff:
+    """Carries out decisions."""
+
+    def __init__(self, upstream: Upstream, custody: Custody) -> None:
+        self._upstream = upstream
+        self._custody = custody
+
+    async def run(self, job: Job) -> Reply:
+        """The end-of-data reply; when it is a 250, upstream has every forwarded copy and the disk every held one."""
+        reference = job.envelope.id
+        try:
+            await self._custody.begin(job.message)
+        except StorageError as error:
+            return self._storage_failed(error, reference, "begin")
+        replies: dict[str, Reply] = {}
+        retry: set[str] = set()
+        held = list(job.hold)
+        accepted: list[Recipient] = []
+        if job.forward:
+            try:
+                delivered = await self._deliver(job)
+            except TemporaryError as error:
+                name = "upstream_in_doubt" if error.kind == "in_doubt" else "upstream"
+                return await self._all(job, failure_reply(name, reference), TerminalState.DEFERRED, str(error))
+            replies = dict(zip((str(r.mailbox) for r in job.forward), delivered, strict=True))
+            accepted = [r for r in job.forward if replies[str(r.mailbox)].is_success]
+            rest = [r for r in job.forward if r not in accepted]
+            if rest and not accepted:
+                worst = next((r for r in delivered if r.is_temporary), delivered[0])
+                if worst.is_temporary or not held:
+                    state = TerminalState.DEFERRED if worst.is_temporary else TerminalState.REJECTED
+                    return await self._all(job, passed_on(worst, reference), state, f"upstream: {worst}")
+            held += rest
+            retry = {str(r.mailbox) for r in rest if replies[str(r.mailbox)].is_temporary}
+        return await self._conclude(job, accepted, held, replies, retry)
+
+    async def _deliver(self, job: Job) -> tuple[Reply, ...]:
+        started = time.perf_counter()
+        try:
+            delivery = await self._upstream.deliver(
+                job.envelope, job.forward, (job.forward_prepended, *job.chunks), Deadline.after(HANDOVER_SECONDS)
+            )
+        except TemporaryError as error:
+            metrics.UPSTREAM_FAILURES.labels(error.kind).inc()
+            log.error("upstream failed", extra={"id": job.envelope.id, "kind": error.kind, "error": str(error)})
+            raise
+        metrics.HANDOVER_SECONDS.observe(time.perf_counter() - started)
+        if delivery.data_reply is not None:
+            metrics.UPSTREAM_REPLIES.labels(str(delivery.data_reply.code)).inc()
+        return delivery.replies
+
+    async def _conclude(
+        self,
+        job: Job,
+        accepted: Sequence[Recipient],
+        held: Sequence[Recipient],
+        replies: dict[str, Reply],
+        retry: set[str],
+    ) -> Reply:
+        """Record what happened; held copies become durable here."""
+        reference = job.envelope.id
+        reply = Reply(250, "2.0.0", "Message accepted", reference)
+        if accepted:
+            answer = replies[str(accepted[0].mailbox)]
+            reply = Reply(250, answer.enhanced or "2.0.0", "Message accepted by the next mail server", reference)
+        outcomes = [
+            Outcome(str(r.mailbox), TerminalState.FORWARDED, str(reply), f"upstream: {replies[str(r.mailbox)]}")
+            for r in accepted
+        ]
+        for recipient in held:
+            name = str(recipient.mailbox)
+            detail = f"upstream: {replies[name]}" if name in replies else job.hold_reason
+            outcomes.append(Outcome(name, TerminalState.QUARANTINED, str(reply), detail))
+        box = self._held(job, held, replies, retry)
+        try:
+            await self._custody.finish(job.message, [*job.refused, *outcomes], job.evidence, box)
+        except StorageError as error:
+            if box is not None:
+                return self._storage_failed(error, reference, "finish")
+            # Upstream has every copy: a deferral now would only make duplicates.  audit shows the missing row.
+            self._storage_failed(error, reference, "finish")
+        count(outcomes)
+        return reply
+
+    def _held(
+        self, job: Job, held: Sequence[Recipient], replies: dict[str, Reply], retry: set[str]
+    ) -> HeldMessage | None:
+        if not held:
+            return None
+        refused_by_upstream = any(str(r.mailbox) in replies for r in held)
+        return HeldMessage(
+            prepended=job.hold_prepended,
+            chunks=job.chunks,
+            recipients={str(r.mailbox): r.parameters for r in held},
+            reason=job.hold_reason if job.hold or not refused_by_upstream else "upstream_refused",
+            scl=job.evidence.scl,
+            score=job.evidence.score,
+            retry=frozenset(retry),
+            parameters=job.envelope.parameters,
+        )
+
+    async def _all(self, job: Job, reply: Reply, state: TerminalState, detail: str) -> Reply:
+        """One refusal or deferral for every recipient: nothing was taken by anybody."""
+        outcomes = [Outcome(str(r.mailbox), state, str(reply), detail) for r in (*job.forward, *job.hold)]
+        await self.record(job.message, [*job.refused, *outcomes], job.evidence)
+        count(outcomes)
+        return reply
+
+    async def record(self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord) -> bool:
+        """Write terminal states of copies that nobody took; a failure is logged and counted, the answer stays as it is."""
+        try:
+            await self._custody.finish(message, outcomes, evidence, None)
+        except StorageError as error:
+            self._storage_failed(error, message.id, "record")
+            return False
+        return True
+
+    def _storage_failed(self, error: StorageError, reference: str, step: str) -> Reply:
+        metrics.STORAGE_FAILURES.labels(error.kind).inc()
+        log.error("storage failed", extra={"id": reference, "step": step, "kind": error.kind, "error": str(error)})
+        return failure_reply("storage_full" if isinstance(error, StorageFullError) else "storage", reference)
+
+
+def passed_on(reply: Reply, reference: str) -> Reply:
+    """Upstream's refusal as ours: same code and text under our id; 421 and odd codes become plain 451 or 550."""
+    code = reply.code
+    if reply.is_temporary and code not in (450, 451, 452):
+        code = 451
+    if reply.is_permanent and code not in (550, 551, 552, 553, 554):
+        code = 550
+    fallback = "4.0.0" if code < 500 else "5.0.0"
+    return replace(
+        reply,
+        code=code,
+        enhanced=reply.enhanced or fallback,
+        text=reply.text[:300] or "Refused",
+        reference=reference,
+        close=False,
+    )
+
+
+def count(outcomes: Sequence[Outcome]) -> None:
+    """Add terminal states to the metrics."""
+    for outcome in outcomes:
+        metrics.MESSAGES.labels(outcome.state.value).inc()

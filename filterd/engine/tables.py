@@ -1,0 +1,155 @@
+"""Owns the three tables of policy: STAGES (time), FAILURE (what a missing answer means), WEIGHTS (what a finding costs).
+
+Must not know how a check works.  A test demands exactly one FAILURE row per registered check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from filterd.mail.envelope import TrustClass
+from filterd.mail.evidence import Reason, Stage
+from filterd.mail.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """How long the checks of a stage may take together, in seconds; what passes it is Reason.TIMEOUT evidence."""
+
+    seconds: float
+
+
+# A client waits at least 5 minutes for each reply (RFC 5321 4.5.3.2) and 10 after end-of-data; impatient ones 30 s.
+STAGES: Mapping[Stage, StageRow] = {
+    Stage.CONNECT: StageRow(5.0),
+    Stage.HELO: StageRow(5.0),
+    Stage.MAIL: StageRow(10.0),
+    Stage.RCPT: StageRow(10.0),
+    Stage.DATA: StageRow(20.0),
+}
+
+
+class OnFailure(StrEnum):
+    """What it means that something could not be known."""
+
+    OPEN = "open"  # evidence only: the message goes on without it
+    DEFER = "defer"  # 4yz: the client keeps the message
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """What a temporary error, time-out or crash of one thing means.
+
+    Attributes:
+        default: for every trust class without a row of its own.
+        reply: what the client is told when it defers.
+        stricter: rows for single trust classes.
+    """
+
+    default: OnFailure
+    reply: Reply | None = None
+    stricter: Mapping[TrustClass, OnFailure] = field(default_factory=dict)
+
+    def meaning(self, trust: TrustClass) -> OnFailure:
+        """The row for that trust class."""
+        return self.stricter.get(trust, self.default)
+
+
+_TRY_LATER = Reply(451, "4.3.0", "Temporary local problem, please try again later")
+
+FAILURE: Mapping[str, FailureRow] = {
+    # checks
+    "lists": FailureRow(OnFailure.OPEN),
+    "dnsbl": FailureRow(OnFailure.OPEN),
+    "helo": FailureRow(OnFailure.OPEN),
+    "spf": FailureRow(OnFailure.OPEN),
+    "recipient": FailureRow(
+        OnFailure.DEFER, Reply(451, "4.4.3", "Recipient directory is not available, please try again later")
+    ),
+    "dkim": FailureRow(OnFailure.OPEN),
+    "dmarc": FailureRow(OnFailure.OPEN),
+    "structure": FailureRow(OnFailure.OPEN),
+    "content": FailureRow(OnFailure.OPEN),
+    # not checks: the hand-over's own needs
+    "storage": FailureRow(
+        OnFailure.DEFER, Reply(451, "4.3.0", "Cannot record the message now, please try again later")
+    ),
+    "storage_full": FailureRow(
+        OnFailure.DEFER, Reply(452, "4.3.1", "Insufficient system storage, please try again later")
+    ),
+    "upstream": FailureRow(
+        OnFailure.DEFER, Reply(451, "4.4.1", "Next mail server is not reachable, please try again later")
+    ),
+    "upstream_in_doubt": FailureRow(
+        OnFailure.DEFER, Reply(451, "4.4.2", "Next mail server did not confirm the message, please try again later")
+    ),
+    "engine": FailureRow(OnFailure.DEFER, _TRY_LATER),
+}
+
+
+class Group(StrEnum):
+    """Findings that say much the same thing share a bound."""
+
+    CLIENT = "client"
+    AUTHENTICATION = "authentication"
+    SHAPE = "shape"
+    CONTENT = "content"
+
+
+# Bounds of a group's sum in log-odds, (lowest, highest); content's comes from the configuration (content_cap).
+# Client: enough for two agreeing lists to refuse.  Authentication says who sent it, not that it is wanted: little below 0.
+CAPS: Mapping[Group, tuple[float, float]] = {
+    Group.CLIENT: (-8.0, 12.0),
+    Group.AUTHENTICATION: (-1.0, 5.0),
+    Group.SHAPE: (0.0, 3.0),
+}
+
+GROUP_OF: Mapping[str, Group] = {
+    "lists": Group.CLIENT,
+    "dnsbl": Group.CLIENT,
+    "helo": Group.CLIENT,
+    "recipient": Group.CLIENT,
+    "spf": Group.AUTHENTICATION,
+    "dkim": Group.AUTHENTICATION,
+    "dmarc": Group.AUTHENTICATION,
+    "structure": Group.SHAPE,
+    "content": Group.CONTENT,
+}
+
+# Natural log-odds of spam.  First settings by judgement, kept small: what content has learned from the same facts must
+# not be counted twice.  Missing pairs weigh 0; findings with `measured` (zones, content) bring their own.
+WEIGHTS: Mapping[tuple[str, Reason], float] = {
+    ("helo", Reason.HELO_SYNTAX): 1.0,
+    ("helo", Reason.HELO_BARE_ADDRESS): 1.0,
+    ("helo", Reason.HELO_FOREIGN_LITERAL): 1.0,
+    ("helo", Reason.HELO_UNQUALIFIED): 0.5,
+    ("helo", Reason.HELO_OUR_NAME): 3.0,
+    ("spf", Reason.OK): -0.3,
+    ("spf", Reason.SPF_FAIL): 2.0,
+    ("spf", Reason.SPF_SOFTFAIL): 0.8,
+    ("spf", Reason.SPF_NEUTRAL): 0.2,
+    ("spf", Reason.NO_RECORD): 0.2,
+    ("spf", Reason.BAD_RECORD): 0.4,
+    ("dkim", Reason.OK): -0.3,
+    ("dkim", Reason.SIGNATURE_INVALID): 0.2,
+    ("dmarc", Reason.OK): -0.5,
+    ("dmarc", Reason.NOT_ALIGNED_NONE): 0.5,
+    ("dmarc", Reason.NOT_ALIGNED_QUARANTINE): 2.5,
+    ("dmarc", Reason.NOT_ALIGNED_REJECT): 4.0,
+    ("dmarc", Reason.NO_AUTHOR_DOMAIN): 1.0,
+    ("structure", Reason.MALFORMED): 1.5,
+    ("structure", Reason.MISSING_FIELDS): 1.0,
+    ("structure", Reason.DUPLICATE_FIELDS): 1.0,
+    ("structure", Reason.BAD_DATE): 0.5,
+    ("structure", Reason.EIGHT_BIT_HEADER): 0.3,
+    ("structure", Reason.FORGED_FIELDS): 1.5,
+}
+
+# SCL from the score: (below this score, SCL).  Exchange moves SCL > 4 to Junk (facts: exchange.md 1.6).
+SCL_HAM = ((-3.0, 0), (0.0, 1), (1.0, 2))
+SCL_DOUBTFUL = 4
+SCL_TAG = 5
+SCL_QUARANTINE = 6
+SCL_REJECT = 9

@@ -1,0 +1,307 @@
+"""Owns one SMTP connection's way through the stages: what is asked when, and the reply that follows.
+
+Early refusals wait until RCPT, so that the log knows the recipient and postmaster stays reachable (RFC 5321 4.5.1).
+Must not know sockets, SQL, or any concrete check.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from filterd import metrics
+from filterd.checks.base import CheckContext
+from filterd.engine.handoff import HandOff, Job, count, failure_reply
+from filterd.engine.pipeline import Pipeline, stage_deadline
+from filterd.engine.policy import Policy, decide
+from filterd.engine.record import evidence_record
+from filterd.errors import FilterdError
+from filterd.mail.address import Mailbox
+from filterd.mail.authres import authentication_results
+from filterd.mail.envelope import Connection, Envelope, Recipient, new_id
+from filterd.mail.evidence import Evidence, Reason, Stage
+from filterd.mail.headers import prepended, received, remove_forged, report, utc
+from filterd.mail.message import Message
+from filterd.mail.reply import Reply
+from filterd.mail.verdict import Action, Verdict
+from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
+
+log = logging.getLogger(__name__)
+
+_NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
+
+
+@dataclass(slots=True)
+class Engine:
+    """Everything that all connections of a process share.
+
+    Attributes:
+        worker: "slot:boot id" of this process, for the ledger.
+        model_name: the content model in use, for the record.
+        clock: Unix seconds.
+    """
+
+    pipeline: Pipeline
+    policy: Policy
+    handoff: HandOff
+    hostname: str
+    authserv_id: str
+    worker: str
+    model_name: Callable[[], str] = lambda: ""
+    clock: Callable[[], float] = time.time
+
+    async def connect(self, connection: Connection) -> Session:
+        """A session whose connect stage has run."""
+        metrics.CONNECTIONS.inc()
+        session = Session(self, connection)
+        session.of_connection = await self.pipeline.run(Stage.CONNECT, session.context(Stage.CONNECT))
+        return session
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a mail transaction has gathered."""
+
+    envelope: Envelope
+    received_ms: int
+    evidence: list[Evidence] = field(default_factory=list)
+    refused: list[Outcome] = field(default_factory=list)
+    verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+class Session:
+    """Implements what the SMTP front end asks (frontends/smtp/session.py)."""
+
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self.engine = engine
+        self.connection = connection
+        self.greeting: Reply | None = None
+        self.of_connection: list[Evidence] = []
+        self._of_helo: list[Evidence] = []
+        self._now: Transaction | None = None
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Everything found so far that still counts."""
+        return (*self.of_connection, *self._of_helo, *(self._now.evidence if self._now else ()))
+
+    def context(self, stage: Stage, recipient: Recipient | None = None, message: Message | None = None) -> CheckContext:
+        """What the checks of `stage` may see."""
+        return CheckContext(
+            self.connection,
+            stage_deadline(stage),
+            self.evidence,
+            self._now.envelope if self._now else None,
+            recipient,
+            message,
+        )
+
+    async def secured(self, tls: str) -> None:
+        """STARTTLS succeeded: what was said before is forgotten (RFC 3207 4.2)."""
+        await self.reset()
+        self._of_helo = []
+        self.connection = replace(self.connection, helo="", tls=tls)
+
+    async def helo(self, name: str, esmtp: bool) -> Reply:
+        """HELO or EHLO; also ends a running transaction (RFC 5321 4.1.4)."""
+        await self.reset()
+        self.connection = replace(self.connection, helo=name, esmtp=esmtp)
+        self._of_helo = []
+        self._of_helo = await self.engine.pipeline.run(Stage.HELO, self.context(Stage.HELO))
+        return Reply(250, "", self.engine.hostname)
+
+    async def mail(self, reverse_path: Mailbox | None, parameters: tuple[str, ...]) -> Reply:
+        """MAIL: a new transaction with an id of its own."""
+        await self.reset()
+        now_ms = int(self.engine.clock() * 1000)
+        self._now = Transaction(Envelope(new_id(now_ms), reverse_path, parameters), now_ms)
+        self._now.evidence += await self.engine.pipeline.run(Stage.MAIL, self.context(Stage.MAIL))
+        return Reply(250, "2.1.0", "Sender OK")
+
+    async def rcpt(self, recipient: Recipient) -> Reply:
+        """RCPT: the directory is asked and held refusals are told."""
+        now = self._transaction()
+        now.asked.append(str(recipient.mailbox))
+        now.evidence += await self.engine.pipeline.run(Stage.RCPT, self.context(Stage.RCPT, recipient))
+        verdict = self._decide(Stage.RCPT, recipient)
+        if verdict.reply is None or verdict.action not in (Action.REJECT, Action.DEFER, Action.DISCONNECT):
+            now.envelope = replace(now.envelope, recipients=(*now.envelope.recipients, recipient))
+            return Reply(250, "2.1.5", "Recipient OK")
+        reply = verdict.reply.with_reference(now.envelope.id)
+        state = TerminalState.DEFERRED if reply.is_temporary else TerminalState.REJECTED
+        name = str(recipient.mailbox)
+        if name not in {outcome.recipient for outcome in now.refused}:
+            now.refused.append(Outcome(name, state, str(reply), verdict.row))
+            now.verdicts.append((name, verdict))
+        metrics.REFUSED_RECIPIENTS.labels(str(reply.code)).inc()
+        log.info(
+            "recipient refused",
+            extra={**self._who(), "recipient": name, "reply": str(reply), "row": verdict.row, "why": self._why()},
+        )
+        return reply
+
+    async def data_allowed(self) -> Reply | None:
+        """Whether the message may come: nothing stands against it before it is seen."""
+        return None
+
+    async def data(self, message: Message, refusal: Reply | None = None) -> Reply:
+        """End-of-data: check, decide for each recipient, hand over; one reply for all."""
+        now = self._transaction()
+        self._settle_duplicates(now)
+        try:
+            if refusal is not None:
+                return await self._refuse_all(now, message, refusal.with_reference(now.envelope.id))
+            now.evidence += await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message))
+            verdicts = [(r, self._decide(Stage.DATA, r)) for r in now.envelope.recipients]
+            reply = await self._carry_out(now, message, verdicts)
+        except Exception:  # a fault of ours must leave the message with the client (FAILURE row "engine")
+            log.exception("engine failed", extra={"id": now.envelope.id})
+            reply = failure_reply("engine", now.envelope.id)
+            outcomes = [
+                Outcome(str(r.mailbox), TerminalState.DEFERRED, str(reply), "engine failed")
+                for r in now.envelope.recipients
+            ]
+            await self.engine.handoff.record(self._message_record(now, None), [*now.refused, *outcomes], _NO_EVIDENCE)
+            return reply
+        finally:
+            self._now = None
+        return reply
+
+    async def reset(self) -> None:
+        """RSET, a new MAIL or HELO: a transaction that asked for recipients gets its terminal states."""
+        now, self._now = self._now, None
+        if now is None or not now.asked:
+            return
+        refused = {outcome.recipient for outcome in now.refused}
+        names = dict.fromkeys(str(r.mailbox) for r in now.envelope.recipients)
+        aborted = [
+            Outcome(name, TerminalState.ABORTED, "", "no end-of-data: the client gave up")
+            for name in names
+            if name not in refused
+        ]
+        await self._record(now, [*now.refused, *aborted], None)
+
+    async def close(self, reason: str) -> None:
+        """The connection is over."""
+        await self.reset()
+
+    # ------------------------------------------------------------ inside
+
+    def _transaction(self) -> Transaction:
+        if self._now is None:
+            raise FilterdError("a recipient or message without MAIL: the front end lets no such sequence pass")
+        return self._now
+
+    def _settle_duplicates(self, now: Transaction) -> None:
+        """The same mailbox twice is one copy; a copy that was accepted once is not refused."""
+        unique = {str(r.mailbox): r for r in reversed(now.envelope.recipients)}
+        now.envelope = replace(now.envelope, recipients=tuple(reversed(unique.values())))
+        now.refused = [o for o in now.refused if o.recipient not in unique]
+
+    def _decide(self, stage: Stage, recipient: Recipient) -> Verdict:
+        return decide(self.evidence, self.engine.policy, stage, recipient.mailbox.key, self.connection.trust)
+
+    async def _carry_out(self, now: Transaction, message: Message, verdicts: list[tuple[Recipient, Verdict]]) -> Reply:
+        for _, verdict in verdicts:
+            metrics.VERDICTS.labels(verdict.action.value).inc()
+        deferred = next((v for _, v in verdicts if v.action is Action.DEFER), None)
+        final = [v for _, v in verdicts if v.action in (Action.REJECT, Action.DISCONNECT)]
+        now.verdicts += [(str(r.mailbox), v) for r, v in verdicts]
+        if deferred is not None or len(final) == len(verdicts):
+            refusing = deferred or final[0]
+            reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
+            return await self._refuse_all(now, message, reply, refusing.row)
+        # never 5yz if anybody's policy accepts: a refusal for some becomes their quarantine (facts: exchange.md 9.4)
+        forward = [(r, v) for r, v in verdicts if v.action in (Action.ACCEPT, Action.TAG)]
+        hold = [(r, v) for r, v in verdicts if v.action not in (Action.ACCEPT, Action.TAG)]
+        engine, envelope = self.engine, now.envelope
+        cleaned = remove_forged(message, engine.authserv_id)
+        if cleaned.removed:
+            metrics.FORGED_FIELDS.inc(len(cleaned.removed))
+        common = [
+            received(self.connection, envelope, engine.hostname, utc(now.received_ms)),
+            authentication_results(engine.authserv_id, self.evidence),
+        ]
+
+        def above(verdict: Verdict) -> bytes:
+            return prepended([*common, report(self.connection, envelope.id, verdict)], message)
+
+        job = Job(
+            envelope=envelope,
+            message=self._message_record(now, message),
+            chunks=cleaned.chunks,
+            evidence=self._evidence_record(now, message),
+            forward=tuple(r for r, _ in forward),
+            forward_prepended=above(forward[0][1]) if forward else b"",
+            hold=tuple(r for r, _ in hold),
+            hold_prepended=above((hold or forward)[0][1]),
+            hold_reason=hold[0][1].reason.value if hold else "",
+            refused=tuple(now.refused),
+        )
+        reply = await engine.handoff.run(job)
+        self._log_end(now, reply, verdicts)
+        return reply
+
+    async def _refuse_all(
+        self, now: Transaction, message: Message, reply: Reply, row: str = "refused_at_data"
+    ) -> Reply:
+        state = TerminalState.DEFERRED if reply.is_temporary else TerminalState.REJECTED
+        outcomes = [Outcome(str(r.mailbox), state, str(reply), row) for r in now.envelope.recipients]
+        await self._record(now, [*now.refused, *outcomes], message)
+        self._log_end(now, reply, [])
+        return reply
+
+    async def _record(self, now: Transaction, outcomes: list[Outcome], message: Message | None) -> None:
+        await self.engine.handoff.record(
+            self._message_record(now, message), outcomes, self._evidence_record(now, message)
+        )
+        count(outcomes)
+
+    def _message_record(self, now: Transaction, message: Message | None) -> MessageRecord:
+        c = self.connection
+        return MessageRecord(
+            id=now.envelope.id,
+            received_ms=now.received_ms,
+            worker=self.engine.worker,
+            listener=c.listener,
+            client_ip=str(c.client_ip),
+            helo=c.helo[:255],
+            mail_from=now.envelope.mail_from,
+            recipients=tuple(dict.fromkeys(now.asked)),
+            size=len(message) if message else 0,
+            header_from=message.first("from")[:500] if message else "",
+            subject=message.subject if message else "",
+            message_id=message.first("message-id")[:500] if message else "",
+        )
+
+    def _evidence_record(self, now: Transaction, message: Message | None) -> EvidenceRecord:
+        verdicts = now.verdicts or [("", decide((), self.engine.policy, Stage.RCPT))]
+        evidence = (*self.of_connection, *self._of_helo, *now.evidence)
+        features = message.views.get("features", b"") if message else b""
+        return evidence_record(evidence, verdicts, features, self.engine.model_name())
+
+    def _who(self) -> dict[str, str]:
+        now = self._now
+        return {
+            "id": now.envelope.id if now else "",
+            "client": str(self.connection.client_ip),
+            "helo": self.connection.helo,
+            "mail_from": now.envelope.mail_from if now else "",
+        }
+
+    def _why(self) -> str:
+        return "; ".join(
+            f"{e.check} {e.reason} {e.log_text}".strip() for e in self.evidence if e.reason is not Reason.OK
+        )[:1000]
+
+    def _log_end(self, now: Transaction, reply: Reply, verdicts: list[tuple[Recipient, Verdict]]) -> None:
+        extra: dict[str, object] = {**self._who(), "id": now.envelope.id, "reply": str(reply)}
+        extra["recipients"] = [str(r.mailbox) for r in now.envelope.recipients]
+        if verdicts:
+            worst = max((v for _, v in verdicts), key=lambda v: v.millis)
+            extra |= {"action": worst.action.value, "scl": worst.scl, "score": worst.score, "row": worst.row}
+            extra["unavailable"] = list(worst.unavailable)
+        log.info("message", extra=extra)

@@ -1,0 +1,121 @@
+"""Owns what filterd writes above a message and which fields it leaves out.  RFC 5321 4.4, RFC 5322 2.2.3, RFC 8601 5.
+
+Whole fields are left out, never changed; everything else of the message stays octet for octet.
+Must not know the policy: it gets the numbers that it prints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from filterd.mail.authres import names_authserv_id
+from filterd.mail.envelope import Connection, Envelope
+from filterd.mail.message import HeaderField, Message, Octets
+from filterd.mail.verdict import Action, Verdict
+
+REPORT_FIELD = "X-Filterd-Report"
+
+# Exchange believes these when the receive connector lets them through (facts: exchange.md 1.10, 2.7); ours are believed
+# by the transport rule.  Other X-MS-Exchange-* fields are left alone.
+FORBIDDEN_PREFIXES = (
+    "x-ms-exchange-organization-",
+    "x-ms-exchange-forest-",
+    "x-ms-exchange-crosspremises-",
+    "x-filterd-",
+)
+_SQUASH_LIMIT = 200  # octets of a nameless line that are looked at: more than the longest forbidden prefix
+_SAFE = re.compile(r"[^!-'*-Z^-~]")  # what may stand in a Received clause: printable, no blanks, parentheses, brackets
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A message without forged fields.
+
+    Attributes:
+        chunks: octets whose concatenation is the message; the original object itself when nothing was removed.
+        removed: names of the removed fields, as written.
+    """
+
+    chunks: tuple[Octets, ...]
+    removed: tuple[str, ...]
+
+
+def is_forged(header: HeaderField, authserv_id: str) -> bool:
+    """Whether a field of the message claims what only we or Exchange may say."""
+    key = header.key
+    if not key:  # not a field by the grammar; a lenient reader may still see one
+        squashed = bytes(octet for octet in header.raw[:_SQUASH_LIMIT].lower() if 33 <= octet <= 126)
+        return squashed.startswith(tuple(prefix.encode() for prefix in FORBIDDEN_PREFIXES))
+    if key.startswith(FORBIDDEN_PREFIXES):
+        return True
+    return key == "authentication-results" and names_authserv_id(header.body, authserv_id)
+
+
+def remove_forged(message: Message, authserv_id: str) -> Cleaned:
+    """The message without fields that claim to be ours, our authserv-id's or Exchange's internal ones."""
+    forged = [header for header in message.fields if is_forged(header, authserv_id)]
+    if not forged:
+        return Cleaned((message.octets,), ())
+    kept = b"".join(header.raw for header in message.fields if header not in forged)
+    rest = bytes(message.octets[message.header_end :])
+    return Cleaned((kept, rest), tuple(header.name or "(malformed)" for header in forged))
+
+
+def _word(text: str) -> str:
+    return _SAFE.sub("?", text)[:255] or "unknown"
+
+
+def received(connection: Connection, envelope: Envelope, hostname: str, now: datetime) -> bytes:
+    """The trace field (RFC 5321 4.4) from which Exchange learns the real client (facts: exchange.md 2.3)."""
+    ip = str(connection.client_ip)
+    literal = f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+    protocol = ("ESMTP" if connection.esmtp else "SMTP") + ("S" if connection.tls else "")
+    lines = [
+        f"Received: from {_word(connection.helo)} ({_word(connection.client_name)} {literal})",
+        f"\tby {hostname} with {protocol} id {envelope.id}",
+    ]
+    if len(envelope.recipients) == 1:
+        recipient = str(envelope.recipients[0].mailbox)
+        if recipient.isascii() and len(recipient) < 320:
+            lines.append(f"\tfor <{recipient}>")
+    return ("\r\n".join(lines) + f";\r\n\t{format_datetime(now.astimezone(UTC))}\r\n").encode("ascii", "replace")
+
+
+def report(connection: Connection, message_id: str, verdict: Verdict) -> bytes:
+    """Our report field, with the keys that an Exchange administrator can read (facts: exchange.md 1.9)."""
+    verdict_code = {Action.ACCEPT: "NSPM", Action.TAG: "SPM"}.get(verdict.would, "SPM")
+    category = "NONE" if verdict_code == "NSPM" else "SPM"
+    parts = [
+        f"CIP:{connection.client_ip}",
+        f"H:{_word(connection.helo)[:120]}",
+        f"PTR:{_word(connection.client_name)[:120] if connection.client_name else ''}",
+        f"SCL:{verdict.scl}",
+        f"SFV:{verdict_code}",
+        f"CAT:{category}",
+        "DIR:INB",
+        f"SCORE:{verdict.score:.3f}",
+        f"PROB:{verdict.probability:.4f}",
+        f"ID:{message_id}",
+    ]
+    if verdict.unavailable:
+        parts.append("MISSING:" + ",".join(verdict.unavailable))
+    return (f"{REPORT_FIELD}: " + ";\r\n\t".join(parts) + "\r\n").encode("ascii", "replace")
+
+
+def separator(message: Message) -> bytes:
+    """A field that takes up a leading continuation line, which would otherwise extend our last field; else nothing."""
+    return b"X-Filterd-Separator: leading white space\r\n" if message.octets[:1] in (b" ", b"\t") else b""
+
+
+def prepended(fields: Sequence[bytes], message: Message) -> bytes:
+    """Our fields in order, ready to stand before the message."""
+    return b"".join(fields) + separator(message)
+
+
+def utc(now_ms: int) -> datetime:
+    """Unix milliseconds as a time."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC)

@@ -1,0 +1,48 @@
+"""Owns the counters of this process.  Names begin with filterd_.  Must not know who reads them.
+
+With FILTERD_METRICS_DIR set (the supervisor does), every process writes into files named by its slot, so that the API
+process can add them up and a restarted worker goes on counting in the file of its slot: no file per dead process
+(prometheus_client issues 275 and 568 describe what happens otherwise).
+"""
+
+from __future__ import annotations
+
+import os
+
+_SLOT = os.environ.get("FILTERD_SLOT", "main")
+if os.environ.get("FILTERD_METRICS_DIR"):
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["FILTERD_METRICS_DIR"]
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values  # noqa: E402 (the variable must stand first)
+from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
+
+if os.environ.get("FILTERD_METRICS_DIR"):
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _SLOT)
+
+_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+MESSAGES = Counter("filterd_messages_total", "Copies (message and recipient) by terminal state", ["state"])
+VERDICTS = Counter("filterd_verdicts_total", "Verdicts at end-of-data by action", ["action"])
+CHECK_FAILURES = Counter("filterd_check_failures_total", "Checks that gave no answer", ["check", "kind"])
+STORAGE_FAILURES = Counter("filterd_storage_failures_total", "Writes of ledger or quarantine that failed", ["kind"])
+UPSTREAM_FAILURES = Counter("filterd_upstream_failures_total", "Hand-overs without an answer", ["kind"])
+UPSTREAM_REPLIES = Counter("filterd_upstream_replies_total", "Upstream's end-of-data replies", ["code"])
+CONNECTIONS = Counter("filterd_connections_total", "SMTP connections accepted")
+REFUSED_RECIPIENTS = Counter("filterd_refused_recipients_total", "RCPT commands refused", ["code"])
+FORGED_FIELDS = Counter(
+    "filterd_forged_fields_total", "Header fields removed because they claimed to be ours or Exchange's"
+)
+OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
+MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
+STAGE_SECONDS = Histogram("filterd_stage_seconds", "Wall time of the checks of a stage", ["stage"], buckets=_LATENCY)
+HANDOVER_SECONDS = Histogram("filterd_handover_seconds", "Wall time of hand-overs to upstream", buckets=_LATENCY)
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format: of all processes when they share a folder, else of this one."""
+    folder = os.environ.get("FILTERD_METRICS_DIR")
+    if not folder:
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+    return generate_latest(registry)

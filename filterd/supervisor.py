@@ -1,0 +1,181 @@
+"""Owns the processes of `serve`: N SMTP workers on shared ports and the side service; starts, restarts, stops them.
+
+Binds every socket itself (one per worker, SO_REUSEPORT) and keeps them open, so that a worker that dies loses no waiting
+connection: its successor inherits the same queue.  Must not know mail.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from filterd.config import Config, ListenerConfig, load_config
+from filterd.errors import ConfigError, FilterdError
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 512
+_FIRST_PAUSE_S = 0.2  # before a part that died is started again; doubles up to the last one
+_LAST_PAUSE_S = 30.0
+_STEADY_S = 60.0  # a part that lived this long starts again at once
+_POLL_S = 0.1
+
+
+def bind(listener: ListenerConfig) -> socket.socket:
+    """A listening socket that may share its port with others of ours.  Raises FilterdError that names the key."""
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((listener.address, listener.port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        where = f"{listener.address}:{listener.port}"
+        raise FilterdError(
+            f"listeners ({listener.name}): cannot listen on {where}: {error.strerror}; choose another address or port"
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+def refuse_taken(listener: ListenerConfig) -> None:
+    """Another program on the port is an error; SO_REUSEPORT alone would share it with an older filterd."""
+    if listener.port == 0:
+        return
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listener.address, listener.port))
+        except OSError as error:
+            where = f"{listener.address}:{listener.port}"
+            raise FilterdError(
+                f"listeners ({listener.name}): cannot listen on {where}: {error.strerror}; choose another address or port"
+            ) from None
+
+
+@dataclass(slots=True)
+class Part:
+    """One child process."""
+
+    name: str
+    command: list[str]
+    sockets: list[socket.socket] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    pause: float = _FIRST_PAUSE_S
+    start_at: float = 0.0
+    restarts: int = 0
+
+
+class Supervisor:
+    """Runs the parts until it is told to stop."""
+
+    def __init__(self, config: Config, path: Path) -> None:
+        self._config = config
+        self._path = path.resolve()
+        self._parts: list[Part] = []
+        self._stop = False
+        self._reload = False
+        self._metrics_dir = config.state_dir / "run" / "metrics"
+
+    def run(self) -> int:
+        """Start everything; returns the exit status after SIGTERM or SIGINT.  Raises FilterdError when a port is taken."""
+        self._plan()
+        shutil.rmtree(self._metrics_dir, ignore_errors=True)
+        self._metrics_dir.mkdir(parents=True)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        while not self._stop:
+            self._look_after()
+            time.sleep(_POLL_S)
+        return self._shut_down()
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        self._reload = True
+
+    def _plan(self) -> None:
+        for listener in self._config.listeners:
+            refuse_taken(listener)
+        base = [sys.executable, "-m", "filterd", "serve", "--config", str(self._path)]
+        for slot in range(self._config.server.workers):
+            sockets = [bind(listener) for listener in self._config.listeners]
+            fds = ",".join(str(sock.fileno()) for sock in sockets)
+            command = [*base, "--part", "smtp", "--slot", f"smtp-{slot}", "--fds", fds]
+            self._parts.append(Part(f"smtp-{slot}", command, sockets))
+        if self._config.api.enabled:
+            # by name: the daemon must not import the side service
+            self._parts.append(Part("api", [sys.executable, "-m", "api", "--config", str(self._path)]))
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        if self._reload:
+            self._reload = False
+            self._pass_on_reload()
+        for part in self._parts:
+            if part.process is not None and (status := part.process.poll()) is not None:
+                lived = now - part.started
+                part.pause = _FIRST_PAUSE_S if lived > _STEADY_S else min(part.pause * 2, _LAST_PAUSE_S)
+                part.start_at = now + (0 if lived > _STEADY_S else part.pause)
+                part.process = None
+                part.restarts += 1
+                log.error("part ended, starting it again", extra={"part": part.name, "status": status})
+            if part.process is None and now >= part.start_at:
+                self._start(part, now)
+
+    def _start(self, part: Part, now: float) -> None:
+        environment = {**os.environ, "FILTERD_SLOT": part.name, "FILTERD_METRICS_DIR": str(self._metrics_dir)}
+        fds = tuple(sock.fileno() for sock in part.sockets)
+        # the command is our own interpreter with our own arguments
+        part.process = subprocess.Popen(part.command, pass_fds=fds, env=environment, start_new_session=True)  # noqa: S603
+        part.started = now
+
+    def _pass_on_reload(self) -> None:
+        try:
+            fresh = load_config(self._path)
+        except ConfigError as error:
+            log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
+            return
+        if (fresh.listeners, fresh.server) != (self._config.listeners, self._config.server):
+            log.warning("changes of [server] and [[listeners]] need a restart; the rest is loaded now")
+        for part in self._parts:
+            if part.process is None:
+                continue
+            if part.name == "api":
+                part.process.terminate()  # it holds no mail in work; a new one starts with the new configuration
+                part.start_at = 0.0
+            else:
+                part.process.send_signal(signal.SIGHUP)
+
+    def _shut_down(self) -> int:
+        running = [part for part in self._parts if part.process is not None]
+        for part in running:
+            assert part.process is not None
+            part.process.terminate()
+        deadline = time.monotonic() + self._config.server.drain_seconds + 10
+        clean = True
+        for part in running:
+            assert part.process is not None
+            try:
+                part.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.error("part does not stop, killing it", extra={"part": part.name})
+                part.process.kill()
+                part.process.wait()
+                clean = False
+        return 0 if clean else 1

@@ -1,0 +1,67 @@
+"""Owns the life of one SMTP worker process: listen, refresh, reload, drain.  Must not decide anything about mail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from pathlib import Path
+
+from filterd.app import App
+from filterd.config import Config, load_config
+from filterd.errors import ConfigError, FilterdError
+from filterd.frontends.smtp.server import ListenerHandle, serve_listener
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, path: Path, slot: str, sockets: list[socket.socket]) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again.  `sockets`: one per listener, listening."""
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform: the standard loop serves as well, with more memory under TLS
+        asyncio.run(_serve(config, path, slot, sockets))
+    else:
+        uvloop.run(_serve(config, path, slot, sockets))
+
+
+async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.socket]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    again = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    app = await asyncio.to_thread(App, config, slot)
+    handles: list[ListenerHandle] = []
+    for listener, sock in zip(config.listeners, sockets, strict=True):
+        handles.append(
+            await serve_listener(
+                sock, listener, config.limits, config.server.hostname, app.session, spool_dir=config.state_dir / "tmp"
+            )
+        )
+        log.info("listening", extra={"listener": listener.name, "address": sock.getsockname()[:2], "slot": slot})
+    tasks = [asyncio.create_task(app.refresh_forever()), asyncio.create_task(_reload(app, path, again))]
+    try:
+        await stop.wait()
+        log.info("draining", extra={"slot": slot})
+        await asyncio.gather(*(handle.drain(app.config.server.drain_seconds) for handle in handles))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await app.close()
+    log.info("stopped", extra={"slot": slot})
+
+
+async def _reload(app: App, path: Path, again: asyncio.Event) -> None:
+    while True:
+        await again.wait()
+        again.clear()
+        try:
+            await app.reload(await asyncio.to_thread(load_config, path))
+        except ConfigError as error:
+            log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
+        except FilterdError as error:
+            log.error("cannot load the configuration again, the old one stays", extra={"error": str(error)})
