@@ -1,0 +1,286 @@
+"""Owns the group commit: many sessions hand in what must be durable, one writer thread commits them together.
+
+Implements filterd.ports.Custody.  Must not know what the rows mean (entries.py) nor how bodies are stored (bodies.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from filterd.errors import FilterdError, StorageError, StorageFullError
+from filterd.ports import EvidenceRecord, HeldMessage, MessageRecord, Outcome
+from filterd.storage import recovery
+from filterd.storage.bodies import SMALL_BYTES, StoredBody, store
+from filterd.storage.database import Database, now_ms, translate, translated
+from filterd.storage.entries import Ending, ending, write_begun, write_ended
+
+MAX_WAITING = 4096  # items handed in and not yet answered; limits.connections is 1000, each has one at most
+MAX_BATCH = 100  # a commit of 100 takes about 50 ms here; more would make the first of them wait too long
+_BATCH_BYTES = 16_777_216
+_PREPARERS = 2  # threads that compress and write big bodies, so that they do not hold up the small ones
+
+
+@dataclass(slots=True)
+class _Item:
+    """One thing to commit, and who waits for it."""
+
+    write: Callable[[Connection, _Item], None]
+    future: asyncio.Future[None]
+    loop: asyncio.AbstractEventLoop
+    ending: Ending | None = None
+    body: StoredBody | None = None
+    error: FilterdError | None = None
+
+    @property
+    def held(self) -> HeldMessage | None:
+        return self.ending.held if self.ending else None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the writer has done since it started; for the metrics."""
+
+    commits: int = 0
+    items: int = 0
+    failed: int = 0
+    largest_batch: int = field(default=0)
+
+
+class SqlCustody:
+    """The ledger and the quarantine of one process.  Raises StorageError and StorageFullError only."""
+
+    def __init__(self, database: Database, max_waiting: int = MAX_WAITING) -> None:
+        self.database = database
+        self.counters = Counters()
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._closed = False
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._preparers = ThreadPoolExecutor(_PREPARERS, "filterd-body")
+        self._connection: Connection | None = None
+        self._durable: bool | None = None
+        # A daemon: if nobody calls close(), the process may end; what was not answered was not promised.
+        self._thread = threading.Thread(target=self._run, name="filterd-writer", daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------ asked by the mail path
+
+    async def begin(self, message: MessageRecord) -> None:
+        """See ports.Custody.begin.  Survives the death of the process, not necessarily that of the machine."""
+        await self._hand_in(lambda connection, _item: write_begun(connection, message), None)
+
+    async def finish(
+        self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord, held: HeldMessage | None
+    ) -> None:
+        """See ports.Custody.finish.  A message can be finished once; a second time raises StorageError.
+
+        Cancelling the caller does not undo what was handed in: it will be written, or not, as if somebody waited.
+        """
+        await self._hand_in(_write_ending, ending(message, outcomes, evidence, held))
+
+    def recover(self, worker_slot: str, boot_id: str) -> list[str]:
+        """Close what earlier boots of this slot left open; call before serving.  Returns the ids.  Blocks."""
+        return recovery.recover(self.database, worker_slot, boot_id)
+
+    def close(self) -> None:
+        """Write everything that was handed in, then stop.  Blocks; later calls of begin and finish raise StorageError."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._preparers.shutdown(wait=True)  # their items are in the queue now
+        self._queue.put(None)
+        self._thread.join()
+
+    async def _hand_in(self, write: Callable[[Connection, _Item], None], end: Ending | None) -> None:
+        loop = asyncio.get_running_loop()
+        item = _Item(write, loop.create_future(), loop, end)
+        with self._lock:
+            if self._closed:
+                raise StorageError("storage is shut down", "busy")
+            if self._waiting >= self._max_waiting:
+                raise StorageError(f"{self._waiting} messages wait for the disk", "busy")
+            self._waiting += 1
+            if item.held and sum(map(len, item.held.chunks)) > min(SMALL_BYTES, self.database.inline_bytes):
+                self._preparers.submit(self._prepare_then_queue, item)
+            else:
+                self._queue.put(item)
+        await item.future
+
+    # ------------------------------------------------------------ threads
+
+    def _prepare_then_queue(self, item: _Item) -> None:
+        self._prepare(item)
+        self._queue.put(item)
+
+    def _prepare(self, item: _Item) -> None:
+        """Compress the body, if any, and write its file; what goes wrong is kept in item.error."""
+        if item.ending is None or item.ending.held is None or item.body is not None or item.error is not None:
+            return
+        try:
+            with translated():
+                item.body = store(self.database, item.ending.message.id, item.ending.held.chunks)
+        except FilterdError as error:
+            item.error = error
+        except Exception as error:  # such as a mapped file that its owner has closed: this message fails, alone
+            item.error = translate(error)
+
+    def _run(self) -> None:
+        while (batch := self._collect()) is not None:
+            try:
+                self._commit(batch)
+            except Exception as error:  # a bug must not leave anybody waiting, nor end this thread
+                self._fail(batch, translate(error))
+            self._answer(batch)
+        self._drop_connection()
+
+    def _collect(self) -> list[_Item] | None:
+        """Wait for one item and take what else is there; None when closed and empty."""
+        first = self._queue.get()
+        if first is None:
+            return None
+        batch = [first]
+        octets = _octets(first)
+        while len(batch) < MAX_BATCH and octets < _BATCH_BYTES:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                self._queue.put(None)
+                break
+            batch.append(item)
+            octets += _octets(item)
+        return batch
+
+    def _commit(self, batch: list[_Item]) -> None:
+        for item in batch:
+            self._prepare(item)
+        self._refuse_when_low(batch)
+        ready = [item for item in batch if item.error is None]
+        if not ready:
+            return
+        try:
+            with translated():
+                connection = self._connect(durable=any(item.held for item in ready))
+                with connection.begin():
+                    if not self.database.is_sqlite and not self._durable:
+                        connection.execute(text("SET LOCAL synchronous_commit = off"))
+                    for item in ready:
+                        self._write(connection, item)
+                    if all(item.error for item in ready):
+                        connection.rollback()
+            self.counters.commits += 1
+        except FilterdError as error:
+            self._fail(ready, error)
+
+    def _write(self, connection: Connection, item: _Item) -> None:
+        try:
+            with connection.begin_nested():
+                item.write(connection, item)
+        except FilterdError as error:
+            item.error = error
+        except Exception as error:
+            item.error = translate(error)
+        if item.error and self.database.is_sqlite and not _in_transaction(connection):
+            raise item.error  # SQLite undid everything (disk full, I/O error), so nobody's rows are there
+
+    def _fail(self, batch: list[_Item], error: FilterdError) -> None:
+        for item in batch:
+            item.error = item.error or error
+        self._drop_connection()
+
+    def _refuse_when_low(self, batch: list[_Item]) -> None:
+        """Below the reserve no new mail is taken; the ends of what was taken may use the reserve."""
+        needy = [item for item in batch if item.error is None and (item.ending is None or item.held)]
+        if not needy:
+            return
+        try:
+            self.database.check_space()
+        except StorageError as error:
+            for item in needy:
+                item.error = error
+
+    def _connect(self, durable: bool) -> Connection:
+        if self._connection is None:
+            self._connection = self.database.writer.connect()
+            self._durable = None
+        if durable != self._durable and self.database.is_sqlite:
+            # On the raw connection: through SQLAlchemy it would stand inside a transaction, where it has no effect.
+            raw = self._connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        self._durable = durable
+        return self._connection
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError, sqlite3.Error):
+                connection.invalidate()  # not back into the pool: its PRAGMAs are ours
+                connection.close()
+
+    def _answer(self, batch: list[_Item]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
+        for item in batch:
+            if item.body is not None:
+                if item.error is None:
+                    item.body.keep()
+                else:
+                    item.body.discard()
+            loops.setdefault(item.loop, []).append(item)
+        self.counters.items += len(batch)
+        self.counters.failed += sum(item.error is not None for item in batch)
+        self.counters.largest_batch = max(self.counters.largest_batch, len(batch))
+        with self._lock:
+            self._waiting -= len(batch)
+        for loop, items in loops.items():
+            with suppress(RuntimeError):  # that loop has been closed; nobody waits there any more
+                loop.call_soon_threadsafe(_resolve, items)
+
+
+def _write_ending(connection: Connection, item: _Item) -> None:
+    assert item.ending is not None
+    write_ended(connection, item.ending, item.body, now_ms())
+
+
+def _resolve(items: list[_Item]) -> None:
+    for item in items:
+        if item.future.done():  # cancelled
+            continue
+        if item.error is None:
+            item.future.set_result(None)
+        else:
+            item.future.set_exception(_own_copy(item.error))
+
+
+def _own_copy(error: FilterdError) -> FilterdError:
+    """One exception for each waiter: a shared one would collect the tracebacks of all."""
+    if isinstance(error, StorageFullError):
+        copy: FilterdError = StorageFullError(str(error))
+    elif isinstance(error, StorageError):
+        copy = StorageError(str(error), error.kind)
+    else:
+        copy = StorageError(str(error))
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def _octets(item: _Item) -> int:
+    return sum(map(len, item.held.chunks)) if item.held else 0
+
+
+def _in_transaction(connection: Connection) -> bool:
+    raw = connection.connection.driver_connection
+    return bool(getattr(raw, "in_transaction", True))

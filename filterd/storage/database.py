@@ -1,0 +1,216 @@
+"""Owns the connections to the database: PRAGMAs, transactions, free space, and what a failure is called.
+
+Must not know the tables.  Everything that goes wrong leaves this file as StorageError or StorageFullError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from filterd.config import Config
+from filterd.errors import FilterdError, StorageError, StorageFullError
+from filterd.storage.migrations import upgrade
+
+BUSY_SECONDS = 10.0  # how long a writer waits for another process's transaction
+_WAL_BYTES = 67_108_864  # a WAL that grew in a burst is cut back to this
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+_FULL_WORDS = ("database or disk is full", "no space left on device", "disk quota exceeded", "could not extend file")
+_BUSY_WORDS = ("database is locked", "database table is locked", "lock timeout", "deadlock detected")
+
+
+class fold(GenericFunction[str]):
+    """Lower case of any script; SQLite's own lower() knows ASCII only."""
+
+    inherit_cache = True
+    name = "fold"
+
+
+@compiles(fold, "postgresql")
+def _fold_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
+    return f"lower{compiler.process(element.clauses, **kwargs)}"
+
+
+class Database:
+    """One database, its folder of large bodies and the disk below them.  Safe to use from many threads.
+
+    Attributes:
+        inline_bytes: bodies above this, compressed, are files.
+        body_dir: folder of those files.
+        min_free_bytes: with less free space in `state_dir` no new mail is taken.
+    """
+
+    def __init__(self, url: str, inline_bytes: int, body_dir: Path, min_free_bytes: int, state_dir: Path) -> None:
+        self.url = make_url(url)
+        self.inline_bytes = inline_bytes
+        self.body_dir = body_dir
+        self.min_free_bytes = min_free_bytes
+        self.state_dir = state_dir
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite and self.url.database in (None, "", ":memory:"):
+            raise StorageError("storage.url: the database must be a file; several processes share it")
+        with translated():
+            self.engine = _make_engine(str(url), self.is_sqlite)
+        self.writer = self.engine.execution_options(filterd_write=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection in a transaction that only reads: one consistent view."""
+        with translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A connection in a write transaction; committed and durable on disk (fsync) when the block ends well."""
+        with translated(), self.writer.begin() as connection:
+            yield connection
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT that has on_conflict_do_update; both databases speak the same one."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def check_space(self) -> None:
+        """Raise StorageFullError when less than `min_free_bytes` are free."""
+        if not self.min_free_bytes:
+            return
+        with translated():
+            stat = os.statvfs(self.state_dir)
+        free = stat.f_bavail * stat.f_frsize
+        if free < self.min_free_bytes:
+            raise StorageFullError(
+                f"{self.state_dir}: {free} octets free, storage.min_free_bytes is {self.min_free_bytes}"
+            )
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def open_database(config: Config) -> Database:
+    """The database of a configuration: folders made, schema up to date.  Raises StorageError."""
+    with translated():
+        config.state_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(
+        config.database_url,
+        config.storage.inline_bytes,
+        config.state_dir / "quarantine",
+        config.storage.min_free_bytes,
+        config.state_dir,
+    )
+    return prepare(database)
+
+
+def prepare(database: Database) -> Database:
+    """Make the body folder and bring the schema to the newest version; returns the same database."""
+    with translated():
+        database.body_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        fsync_directory(database.body_dir.parent)
+    _migrate(database.writer)
+    return database
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to the newest schema; safe when several processes call it at once."""
+    with translated():
+        engine = _make_engine(url, make_url(url).get_backend_name() == "sqlite")
+        try:
+            _migrate(engine.execution_options(filterd_write=True))
+        finally:
+            engine.dispose()
+
+
+def _migrate(writer: Engine) -> None:
+    with translated(), writer.begin() as connection:
+        upgrade(connection)
+
+
+def _make_engine(url: str, is_sqlite: bool) -> Engine:
+    if not is_sqlite:
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves; the driver would begin too late
+    connection.create_function("fold", 1, _fold, deterministic=True)
+    cursor = connection.cursor()
+    _wal_mode(cursor)
+    cursor.execute("PRAGMA synchronous=FULL")  # the safe one; the custody writer alone relaxes it, batch by batch
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
+    cursor.close()
+
+
+def _wal_mode(cursor: Any) -> None:
+    # SQLite does not wait (no busy handler) when two processes switch a new database to WAL at the same moment.
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def _on_begin(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that starts as a reader and then writes can fail at once, without the busy time-out.
+    write = connection.get_execution_options().get("filterd_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _fold(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns what the operating system and the database raise into StorageError or StorageFullError."""
+    try:
+        yield
+    except FilterdError:
+        raise
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise translate(error) from error
+
+
+def translate(error: BaseException) -> StorageError:
+    """The StorageError that says what `error` means."""
+    cause = getattr(error, "orig", None) or error
+    text = f"{type(cause).__name__}: {cause}"
+    if isinstance(cause, OSError) and cause.errno in _FULL_ERRNOS:
+        return StorageFullError(text)
+    if any(word in text.lower() for word in _FULL_WORDS):
+        return StorageFullError(text)
+    return StorageError(text, "busy" if any(word in text.lower() for word in _BUSY_WORDS) else "broken")
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a folder durable.  Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000

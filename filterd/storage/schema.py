@@ -1,0 +1,193 @@
+"""Owns the tables: one schema for SQLite and PostgreSQL.  Must not know who reads or writes them.
+
+Times are Unix milliseconds.  Lists inside a row are JSON texts, because both databases can carry them unchanged.
+A change here needs a new file in migrations/versions; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+MessageId = String(64)
+State = String(32)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", MessageId, primary_key=True),
+    Column("received_ms", BigInteger, nullable=False, index=True),
+    Column("worker", String(200), nullable=False),  # "slot:boot id"
+    Column("listener", String(64), nullable=False),
+    Column("client_ip", String(64), nullable=False, index=True),
+    Column("helo", Text, nullable=False),
+    Column("mail_from", Text, nullable=False),
+    Column("recipients", Text, nullable=False),  # JSON list of mailboxes
+    Column("size", BigInteger, nullable=False),
+    Column("header_from", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("message_id", Text, nullable=False, index=True),
+    # Whether every recipient has its terminal state; the few open ones have a small index of their own.
+    Column("closed", Boolean(create_constraint=False), nullable=False),
+    Index("ix_messages_open", "worker", sqlite_where=text("closed = 0"), postgresql_where=text("NOT closed")),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("message_id", MessageId, ForeignKey("messages.id"), nullable=False),
+    Column("recipient", String(1000), nullable=False),  # as written in RCPT
+    Column("recipient_key", String(1000), nullable=False, index=True),  # lower case, to search by
+    Column("state", State, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    UniqueConstraint("message_id", "recipient"),  # exactly one terminal state
+    sqlite_autoincrement=True,
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("message_id", MessageId, ForeignKey("messages.id"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("scl", Integer, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("record", LargeBinary, nullable=False),  # zlib of JSON: verdicts, evidence, extra
+    Column("features", LargeBinary, nullable=False),  # little-endian uint32
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("message_id", MessageId, ForeignKey("messages.id"), primary_key=True),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("scl", Integer, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("parameters", Text, nullable=False),  # JSON list: ESMTP parameters of MAIL
+    Column("prepended", LargeBinary, nullable=False),
+    Index("ix_quarantine_newest", "received_ms", "message_id"),
+)
+
+quarantine_copies = Table(
+    "quarantine_copies",
+    metadata,
+    Column("message_id", MessageId, ForeignKey("quarantine.message_id"), primary_key=True),
+    Column("recipient", String(1000), primary_key=True),
+    Column("parameters", Text, nullable=False),  # JSON list: ESMTP parameters of RCPT
+    Column("state", State, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
+quarantine_bodies = Table(
+    "quarantine_bodies",
+    metadata,
+    Column("message_id", MessageId, ForeignKey("quarantine.message_id"), primary_key=True),
+    Column("size", BigInteger, nullable=False),  # octets before compression
+    Column("sha256", String(64), nullable=False),  # of the octets before compression
+    Column("inline", LargeBinary),  # zlib; NULL when the octets lie in `file`
+    Column("file", Text),  # path below the body folder; NULL when inline
+)
+
+list_entries = Table(
+    "list_entries",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("network", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    UniqueConstraint("network", "kind"),
+    sqlite_autoincrement=True,
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("message_id", MessageId, index=True),  # may be a message we never had
+    Column("label", String(16), nullable=False),
+    Column("reporter", Text, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("features", LargeBinary),
+    Column("note", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("withdrawn_ms", BigInteger),
+    Column("withdrawn_by", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("message_id", MessageId, ForeignKey("quarantine.message_id"), nullable=False, index=True),
+    Column("recipient", String(1000), nullable=False),
+    Column("parameters", Text, nullable=False),  # JSON list: ESMTP parameters of RCPT
+    Column("state", State, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("lease_ms", BigInteger, nullable=False),  # when an Active row may be claimed by another
+    Column("last_error", Text, nullable=False),
+    Column("last_reply", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Index("ix_outbox_due", "state", "next_ms"),
+    sqlite_autoincrement=True,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("scopes", Text, nullable=False),  # JSON list
+    Column("sha256", String(64), nullable=False),  # of the whole plain token
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", String(100), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+)
