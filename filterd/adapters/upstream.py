@@ -1,0 +1,282 @@
+"""Owns the hand-over of a message to the next hop over a pool of reused SMTP connections.  RFC 5321 3.3, 4.5.3.2; RFC 2920.
+
+Must not know verdicts, nor what is done with the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, client_context, open_link
+from filterd.config import UpstreamConfig
+from filterd.deadline import Deadline
+from filterd.errors import TemporaryError
+from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.message import Octets
+from filterd.mail.reply import Reply
+from filterd.ports import Delivery
+from filterd.wire.commands import mail_command, needs_smtputf8, rcpt_command
+from filterd.wire.dotstream import encode
+
+_WRITE_BLOCK = 262_144  # octets per write; small enough that one large message does not hold up the others
+# Exchange ends a session after 5 protocol errors (MaxProtocolErrors) and after 5 or 10 minutes however busy it is
+# (ConnectionTimeout), so a session is left well before.
+_MAX_ERRORS = 3
+_MAX_AGE = 180.0
+_NO_SMTPUTF8 = Reply(550, "5.6.7", "The recipient's server does not take internationalized mail (SMTPUTF8)")
+
+
+class _StaleError(Exception):
+    """A pooled connection turned out to be dead before anything of the message was sent."""
+
+
+class _ClosingError(Exception):
+    """Upstream answered 421: `reply` holds for everything that was not answered yet."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
+class SmtpUpstream:
+    """ports.Upstream over SMTP.
+
+    Attributes:
+        extensions: EHLO keywords of the newest connection, None before the first one.
+        opened: connections opened so far.
+        retried: messages that were sent again because a pooled connection was dead.
+    """
+
+    def __init__(self, config: UpstreamConfig, hostname: str) -> None:
+        """`hostname` is said in EHLO.  Raises OSError when the certificate authorities cannot be read."""
+        self.extensions: frozenset[str] | None = None
+        self.opened = 0
+        self.retried = 0
+        self._config = config
+        self._hostname = hostname
+        self._tls = client_context(config)
+        self._slots = asyncio.Semaphore(config.connections)
+        self._idle: list[UpstreamLink] = []  # newest last: the oldest ones may expire
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+    ) -> Delivery:
+        """See ports.Upstream.  Waits for a free connection, for its turn, and for the answers, never beyond `deadline`."""
+        try:
+            async with deadline.timeout():
+                await self._slots.acquire()
+        except TimeoutError:
+            raise TemporaryError("all connections to upstream are in use", "unreachable") from None
+        try:
+            return await self._deliver(envelope, recipients, chunks, deadline)
+        finally:
+            self._slots.release()
+
+    async def close(self) -> None:
+        """Take leave on idle connections; those in use end after their message."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        while self._idle:
+            self._idle.pop().quit()
+        await asyncio.sleep(0)
+
+    # ------------------------------------------------------------ the pool
+
+    async def _deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+    ) -> Delivery:
+        link = self._take_idle()
+        if link is not None:
+            try:
+                return await self._use(link, envelope, recipients, chunks, deadline)
+            except _StaleError:
+                self.retried += 1
+        try:
+            link = await open_link(
+                self._config, self._hostname, self._tls, deadline.within(self._config.connect_seconds)
+            )
+        except LinkRefusedError as error:
+            return Delivery(tuple(error.reply for _ in recipients), None)
+        except LinkLostError as error:
+            raise TemporaryError(str(error), "unreachable") from None
+        self.opened += 1
+        self.extensions = frozenset(link.extensions)
+        return await self._use(link, envelope, recipients, chunks, deadline)
+
+    def _take_idle(self) -> UpstreamLink | None:
+        oldest = asyncio.get_running_loop().time() - self._config.idle_seconds
+        while self._idle:
+            link = self._idle.pop()
+            if link.is_usable and link.idle_since >= oldest:
+                return link
+            link.quit()
+        return None
+
+    def _put_back(self, link: UpstreamLink) -> None:
+        loop = asyncio.get_running_loop()
+        link.idle_since = loop.time()
+        worn = link.used >= self._config.reuse or link.errors >= _MAX_ERRORS or link.age >= _MAX_AGE
+        if not link.is_usable or link.unfinished or worn or self._closed:
+            link.quit()
+            return
+        self._idle.append(link)
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._config.idle_seconds, self._expire)
+
+    def _expire(self) -> None:
+        """Leave connections that nobody needed for long; upstream counts them."""
+        loop = asyncio.get_running_loop()
+        self._sweep = None
+        while self._idle and self._idle[0].idle_since + self._config.idle_seconds <= loop.time():
+            self._idle.pop(0).quit()
+        if self._idle:
+            self._sweep = loop.call_at(self._idle[0].idle_since + self._config.idle_seconds, self._expire)
+
+    # ------------------------------------------------------------ one message over one connection
+
+    async def _use(
+        self,
+        link: UpstreamLink,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        chunks: Sequence[Octets],
+        deadline: Deadline,
+    ) -> Delivery:
+        """Send one message; the connection goes back to the pool only when both sides agree where they are."""
+        try:
+            delivery = await _Transaction(link, self._config, envelope, recipients, chunks, deadline).run()
+        except BaseException:  # whatever it was, a cancellation too: nobody knows where this conversation stands
+            link.abort()
+            raise
+        self._put_back(link)
+        return delivery
+
+
+class _Transaction:
+    """One mail transaction on one connection."""
+
+    def __init__(
+        self,
+        link: UpstreamLink,
+        config: UpstreamConfig,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        chunks: Sequence[Octets],
+        deadline: Deadline,
+    ) -> None:
+        self._link = link
+        self._config = config
+        self._chunks = chunks
+        self._deadline = deadline
+        self._reused = link.used > 0
+        self._answered = False  # upstream has said anything in this transaction
+        self._sending = False  # octets of the message may have left
+        self._dot_sent = False
+        utf8 = "SMTPUTF8" in link.extensions
+        needed = needs_smtputf8(envelope, chunks)
+        # One reply per recipient; None is still to be answered.
+        self._replies: list[Reply | None] = [
+            _NO_SMTPUTF8 if not utf8 and (needed or not str(recipient.mailbox).isascii()) else None
+            for recipient in recipients
+        ]
+        self._asked = [number for number, reply in enumerate(self._replies) if reply is None]
+        utf8 = utf8 and (needed or not all(str(recipient.mailbox).isascii() for recipient in recipients))
+        self._mail = mail_command(envelope, link.extensions, sum(map(len, chunks)), utf8)
+        self._rcpts = [rcpt_command(recipients[number], link.extensions) for number in self._asked]
+
+    async def run(self) -> Delivery:
+        """The answers.  Raises TemporaryError, or _StaleError when a fresh connection may do better."""
+        if not self._asked:
+            return self._delivery(None)
+        try:
+            data_reply = await self._converse()
+        except _ClosingError as error:
+            self._link.abort()
+            if self._reused and not self._answered:
+                raise _StaleError from None  # "421 idle too long" crossed our MAIL
+            data_reply = error.reply
+        except LinkLostError as error:
+            refusal = self._link.refusal
+            self._link.abort()
+            if refusal is not None and self._sending:
+                data_reply = refusal  # said no in the middle of the message, then hung up
+            elif self._reused and not self._sending and not error.timeout:
+                raise _StaleError from None
+            else:
+                kind = "in_doubt" if self._dot_sent else "unreachable"
+                raise TemporaryError(str(error), kind) from None
+        return self._delivery(data_reply)
+
+    def _delivery(self, data_reply: Reply | None) -> Delivery:
+        """`data_reply` for everyone who was accepted or not answered; the others have their own reply."""
+        accepted = any(reply is not None and reply.is_success for reply in self._replies)
+        replies = [data_reply if reply is None or reply.is_success else reply for reply in self._replies]
+        return Delivery(tuple(reply for reply in replies if reply is not None), data_reply if accepted else None)
+
+    async def _converse(self) -> Reply | None:
+        """The end-of-data reply, or the reply that took its place; None when no recipient was accepted."""
+        link = self._link
+        link.used += 1
+        commands = [self._mail, *self._rcpts]
+        link.unfinished = True
+        pipelining = "PIPELINING" in link.extensions
+        deadline = self._deadline.within(self._config.command_seconds)
+        if pipelining:
+            link.write(b"".join([*commands, b"DATA\r\n"]), len(commands) + 1)
+            commands = [b""] * len(commands)
+        refused = await self._ask(commands[0], deadline)
+        if refused.is_success:
+            for number, line in zip(self._asked, commands[1:], strict=True):
+                self._replies[number] = await self._ask(line, deadline)
+        else:
+            for number, line in zip(self._asked, commands[1:], strict=True):
+                self._replies[number] = refused
+                if pipelining:
+                    await self._ask(line, deadline)
+        accepted = any(reply is not None and reply.is_success for reply in self._replies)
+        if not accepted and not pipelining:
+            return None
+        go = await self._ask(b"" if pipelining else b"DATA\r\n", deadline, data=True)
+        if go.code == 354:
+            if accepted:
+                return await self._send_message()
+            # RFC 2920 3.1 would have us send an empty message for nobody; hang up rather than have it delivered.
+            link.abort()
+            return None
+        if go.is_success:
+            raise LinkLostError(f"upstream answers DATA with {go}")
+        return go if accepted else None
+
+    async def _ask(self, line: bytes, deadline: Deadline, data: bool = False) -> Reply:
+        """The reply to `line`, or to what was sent before when `line` is empty."""
+        if line:
+            self._link.write(line, 1)
+        reply = (await self._link.answer(deadline)).reply
+        if reply.code == 421:
+            raise _ClosingError(reply)
+        self._answered = True
+        self._link.errors += reply.is_permanent
+        if 300 <= reply.code < 400 and not data:
+            raise LinkLostError(f"upstream answers a command with {reply}")
+        return reply
+
+    async def _send_message(self) -> Reply:
+        link, block, size = self._link, list[bytes](), 0
+        for piece in encode(self._chunks):
+            if size >= _WRITE_BLOCK:
+                self._sending = True
+                link.write(b"".join(block))
+                await link.drain(self._deadline.within(self._config.command_seconds))
+                block, size = [], 0
+            block.append(piece)
+            size += len(piece)
+        self._sending = True
+        link.write(b"".join(block), 1)  # raises before anything of this block has left, or else has the final dot in it
+        self._dot_sent = True
+        reply = await self._ask(b"", self._deadline.within(self._config.data_seconds))
+        link.unfinished = False
+        return reply

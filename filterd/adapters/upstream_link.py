@@ -1,0 +1,280 @@
+"""Owns one connection to the next hop: connect, EHLO, STARTTLS, octets out, replies in.
+
+RFC 5321 3.1, 4.1.1.1; RFC 3207; RFC 2920.  Must not know messages, nor which connection is used when (adapters/upstream.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+
+from filterd.config import UpstreamConfig
+from filterd.deadline import Deadline
+from filterd.mail.reply import Reply
+from filterd.wire.commands import command
+from filterd.wire.replies import BadReplyLineError, RawReply, ReplyParser, parse_ehlo
+
+
+class LinkLostError(Exception):
+    """The connection cannot be used any more.  `timeout` tells whether silence was the reason."""
+
+    def __init__(self, text: str, timeout: bool = False) -> None:
+        super().__init__(text)
+        self.timeout = timeout
+
+
+class LinkRefusedError(Exception):
+    """Upstream greeted with a temporary refusal, `reply`."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
+class TlsFailedError(LinkLostError):
+    """The TLS handshake did not succeed."""
+
+
+class UpstreamLink(asyncio.Protocol):
+    """One connection.
+
+    Attributes:
+        extensions: EHLO keyword -> parameters, of the last EHLO.
+        used: transactions that were begun on it.
+        idle_since: when it was last put aside, in seconds of the event loop.
+        errors: refusals that upstream has counted against it.
+        unfinished: a transaction was begun and not ended by an answer to its data.
+    """
+
+    def __init__(self) -> None:
+        self.extensions: dict[str, str] = {}
+        self.used = 0
+        self.idle_since = 0.0
+        self.errors = 0
+        self.unfinished = False
+        self._loop = asyncio.get_running_loop()
+        self._born = self._loop.time()
+        self._transport: asyncio.Transport | None = None
+        self._parser = ReplyParser()
+        self._replies: deque[RawReply] = deque()
+        self._expected = 0
+        self._lost = ""
+        self._waiter: asyncio.Future[None] | None = None
+        self._can_write = True
+
+    # ------------------------------------------------------------ asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected; asyncio and uvloop have set TCP_NODELAY."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Queue replies.  One that nobody asked for ends the link; if it refuses, it is kept to be reported."""
+        try:
+            replies = self._parser.feed(data)
+        except BadReplyLineError as error:
+            self._break(str(error))
+            return
+        for raw in replies:
+            if self._lost:
+                return
+            if self._expected > 0:
+                self._expected -= 1
+                self._replies.append(raw)
+            else:
+                # A success that came before its question must never count as the answer to it.
+                if raw.code >= 400:
+                    self._replies.append(raw)
+                self._break(f"upstream spoke unasked: {raw.reply}")
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """Upstream has hung up."""
+        self._break("upstream closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._break(f"connection to upstream lost{f': {exc}' if exc else ''}")
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full."""
+        self._can_write = False
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has room."""
+        self._can_write = True
+        self._wake()
+
+    def _break(self, text: str) -> None:
+        self._lost = self._lost or text
+        self.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self, deadline: Deadline, what: str) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            async with deadline.timeout():
+                await self._waiter
+        except TimeoutError:
+            raise LinkLostError(f"no {what} from upstream in time", timeout=True) from None
+        finally:
+            self._waiter = None
+
+    # ------------------------------------------------------------ what the owner uses
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can take another question."""
+        return not self._lost and not self._expected and not self._replies and self._parser.is_empty
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return self._loop.time() - self._born
+
+    @property
+    def refusal(self) -> Reply | None:
+        """A refusal that upstream sent before it hung up, if that was the last thing it said."""
+        return self._replies[-1].reply if self._replies and self._replies[-1].code >= 400 else None
+
+    def write(self, octets: bytes, questions: int = 0) -> None:
+        """Send in one write; `questions` replies are expected for it.  Raises LinkLostError."""
+        if self._lost or self._transport is None:
+            raise LinkLostError(self._lost or "not connected")
+        self._expected += questions
+        self._transport.write(octets)
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Wait until more may be written; always lets other work run.  Raises LinkLostError."""
+        await asyncio.sleep(0)
+        while not self._can_write and not self._lost:
+            await self._wait(deadline, "progress")
+        if self._lost:
+            raise LinkLostError(self._lost)
+
+    async def answer(self, deadline: Deadline) -> RawReply:
+        """The next reply.  Raises LinkLostError."""
+        while not self._replies:
+            if self._lost:
+                raise LinkLostError(self._lost)
+            await self._wait(deadline, "answer")
+        return self._replies.popleft()
+
+    async def ask(self, text: str, deadline: Deadline) -> RawReply:
+        """Send one command and wait for its reply.  Raises LinkLostError."""
+        self.write(command(text), 1)
+        return await self.answer(deadline)
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._lost = self._lost or "connection to upstream dropped"
+        if self._transport is not None:
+            self._transport.abort()
+
+    def quit(self) -> None:
+        """Take leave without waiting for the answer."""
+        if self._transport is not None and not self._lost:
+            self._lost = "connection to upstream closed"
+            self._transport.write(b"QUIT\r\n")
+            self._transport.close()
+
+    # ------------------------------------------------------------ opening
+
+    async def start(
+        self, config: UpstreamConfig, hostname: str, tls: ssl.SSLContext | None, deadline: Deadline
+    ) -> None:
+        """Greeting, EHLO and STARTTLS.  Raises LinkLostError, LinkRefusedError, TlsFailedError."""
+        self._expected = 1
+        greeting = await self.answer(deadline)
+        if 400 <= greeting.code < 500:
+            raise LinkRefusedError(greeting.reply)
+        if greeting.code != 220:
+            # A final refusal of this server's connection says nothing about the message: it must not bounce.
+            raise LinkLostError(f"upstream refuses the connection: {greeting.reply}")
+        await self._hello(hostname, deadline)
+        if tls is None:
+            return
+        if "STARTTLS" in self.extensions:
+            if await self._start_tls(config, tls, deadline):
+                await self._hello(hostname, deadline)
+        elif config.tls == "required":
+            raise LinkLostError("upstream does not offer STARTTLS")
+
+    async def _hello(self, hostname: str, deadline: Deadline) -> None:
+        raw = await self.ask(f"EHLO {hostname}", deadline)
+        if raw.code == 250:
+            self.extensions = parse_ehlo(raw.lines)
+            return
+        if raw.code in (500, 501, 502, 504, 550):  # RFC 5321 3.2: try HELO when EHLO is not known
+            self.extensions = {}
+            raw = await self.ask(f"HELO {hostname}", deadline)
+            if raw.code == 250:
+                return
+        if 400 <= raw.code < 500:
+            raise LinkRefusedError(raw.reply)
+        raise LinkLostError(f"upstream refuses EHLO: {raw.reply}")
+
+    async def _start_tls(self, config: UpstreamConfig, tls: ssl.SSLContext, deadline: Deadline) -> bool:
+        """Whether the connection is encrypted now; False only where clear text is allowed."""
+        raw = await self.ask("STARTTLS", deadline)
+        if raw.code != 220:
+            if config.tls == "required" or config.tls_verify:
+                raise LinkLostError(f"upstream refuses STARTTLS: {raw.reply}")
+            return False
+        if not self.is_usable:
+            # RFC 3207 section 6: what came in clear text behind the 220 may be injected.
+            raise LinkLostError("upstream sent clear text after its answer to STARTTLS")
+        assert self._transport is not None
+        try:
+            async with deadline.timeout():
+                encrypted = await self._loop.start_tls(self._transport, self, tls, server_hostname=config.host)
+        except (OSError, TimeoutError, ssl.CertificateError) as error:
+            self.abort()
+            raise TlsFailedError(f"TLS handshake with upstream failed: {error or type(error).__name__}") from None
+        if encrypted is None:
+            raise TlsFailedError("upstream hung up during the TLS handshake")
+        self._transport = encrypted
+        return True
+
+
+def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:
+    """The TLS settings, None for tls = off.  Raises OSError when tls_ca_file cannot be used."""
+    if config.tls == "off":
+        return None
+    context = ssl.create_default_context(cafile=config.tls_ca_file)
+    if not config.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def open_link(
+    config: UpstreamConfig, hostname: str, tls: ssl.SSLContext | None, deadline: Deadline
+) -> UpstreamLink:
+    """A connection that is ready for MAIL.  Raises LinkLostError, LinkRefusedError."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with deadline.timeout():
+            _, link = await loop.create_connection(UpstreamLink, config.host, config.port)
+    except TimeoutError:
+        raise LinkLostError("no connection to upstream in time", timeout=True) from None
+    except OSError as error:
+        raise LinkLostError(f"cannot connect to upstream: {error.strerror or error}") from None
+    try:
+        await link.start(config, hostname, tls, deadline)
+    except TlsFailedError:
+        if config.tls == "required" or config.tls_verify:
+            raise
+    except BaseException:
+        link.abort()
+        raise
+    else:
+        return link
+    return await open_link(config, hostname, None, deadline)
