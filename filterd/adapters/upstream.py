@@ -247,7 +247,7 @@ class _Transaction:
             # RFC 2920 3.1 would have us send an empty message for nobody; hang up rather than have it delivered.
             link.abort()
             return None
-        if go.is_success:
+        if not (go.is_temporary or go.is_permanent):
             raise LinkLostError(f"upstream answers DATA with {go}")
         return go if accepted else None
 
