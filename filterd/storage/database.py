@@ -41,7 +41,24 @@ class fold(GenericFunction[str]):
 
 @compiles(fold, "postgresql")
 def _fold_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
-    return f"lower{compiler.process(element.clauses, **kwargs)}"
+    return f"lower({compiler.process(element.clauses, **kwargs)})"
+
+
+class list_length(GenericFunction[int]):
+    """Number of texts in a column that pack_list wrote."""
+
+    inherit_cache = True
+    name = "list_length"
+
+
+@compiles(list_length, "sqlite")
+def _list_length_sqlite(element: Any, compiler: Any, **kwargs: Any) -> str:
+    return f"json_array_length({compiler.process(element.clauses, **kwargs)})"
+
+
+@compiles(list_length, "postgresql")
+def _list_length_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
+    return f"json_array_length({compiler.process(element.clauses, **kwargs)}::json)"
 
 
 class Database:
@@ -102,7 +119,7 @@ class Database:
 def open_database(config: Config) -> Database:
     """The database of a configuration: folders made, schema up to date.  Raises StorageError."""
     with translated():
-        config.state_dir.mkdir(parents=True, exist_ok=True)
+        config.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     database = Database(
         config.database_url,
         config.storage.inline_bytes,

@@ -185,7 +185,7 @@ def _message_row(message: MessageRecord, closed: bool) -> dict[str, Any]:
         "client_ip": clean(message.client_ip),
         "helo": clean(message.helo),
         "mail_from": clean(message.mail_from),
-        "recipients": pack_list(message.recipients or ("",)),
+        "recipients": pack_list(tuple(dict.fromkeys(message.recipients)) or ("",)),
         "size": message.size,
         "header_from": clean(message.header_from),
         "subject": clean(message.subject),

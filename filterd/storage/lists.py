@@ -14,7 +14,6 @@ from filterd.storage import settings
 from filterd.storage.database import Database, now_ms
 from filterd.storage.entries import clean
 from filterd.storage.schema import list_entries
-from filterd.storage.schema import settings as settings_table
 
 _VERSION = "lists.version"
 
@@ -132,7 +131,7 @@ def version(db: Database) -> int:
 
 
 def _version(connection: Connection) -> int:
-    return int(connection.scalar(select(settings_table.c.value).where(settings_table.c.key == _VERSION)) or 0)
+    return int(settings.get_in(connection, _VERSION) or 0)
 
 
 def _changed(db: Database, connection: Connection) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, exists, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from filterd.errors import PermanentError
@@ -42,23 +42,21 @@ def release(
         item = _locked(connection, id)
         if not item.has_body:
             raise PermanentError(f"id: the octets of {id} are no longer kept")
-        copies = {copy.recipient.lower(): copy for copy in item.copies}
+        known = {copy.recipient.lower() for copy in item.copies}
         if recipients is None:
             chosen = [copy for copy in item.copies if copy.state is CopyState.HELD]
             if not chosen and not to_other:
                 raise PermanentError("recipients: no copy is held")
         else:
-            wanted = list(dict.fromkeys(recipient.lower() for recipient in recipients))
-            if missing := [recipient for recipient in wanted if recipient not in copies]:
+            wanted = {recipient.lower() for recipient in recipients}
+            if missing := sorted(wanted - known):
                 raise PermanentError(f"recipients: {', '.join(missing)} has no copy of {id}")
-            chosen = [copies[recipient] for recipient in wanted]
+            chosen = [copy for copy in item.copies if copy.recipient.lower() in wanted]
         for copy in chosen:
             if copy.state is not CopyState.HELD:
                 raise PermanentError(f"recipients: the copy of {copy.recipient} is {copy.state}, expected held")
         rows = [outbox_row(id, copy.recipient, copy.parameters, clean(actor), at) for copy in chosen]
-        rows += [
-            outbox_row(id, other, (), clean(actor), at) for other in _others(connection, id, to_other, set(copies))
-        ]
+        rows += [outbox_row(id, other, (), clean(actor), at) for other in _others(connection, id, to_other, known)]
         if not rows:
             raise PermanentError("recipients: nobody is named")
         _set_copies(connection, id, [copy.recipient for copy in chosen], "release requested", actor, at)
@@ -91,10 +89,12 @@ def expire(db: Database, before_ms: int) -> int:
     """
     count = 0
     pending = exists().where(outbox.c.message_id == quarantine.c.message_id, outbox.c.state.in_(PENDING))
+    kept = exists().where(quarantine_bodies.c.message_id == quarantine.c.message_id)
+    copies = quarantine_copies.c
+    held = exists().where(copies.message_id == quarantine.c.message_id, copies.state == CopyState.HELD)
     query = (
         select(quarantine.c.message_id)
-        .join(quarantine_bodies)
-        .where(quarantine.c.received_ms < before_ms, ~pending)
+        .where(quarantine.c.received_ms < before_ms, ~pending, or_(kept, held))
         .order_by(quarantine.c.received_ms)
         .limit(_EXPIRE_BATCH)
     )

@@ -11,8 +11,14 @@ from filterd.storage.schema import settings
 def get(db: Database, key: str, default: str | None = None) -> str | None:
     """The value of a setting, or `default`."""
     with db.read() as connection:
-        value = connection.scalar(select(settings.c.value).where(settings.c.key == key))
-    return default if value is None else str(value)
+        value = get_in(connection, key)
+    return default if value is None else value
+
+
+def get_in(connection: Connection, key: str) -> str | None:
+    """The value of a setting inside a transaction, or None."""
+    value = connection.scalar(select(settings.c.value).where(settings.c.key == key))
+    return None if value is None else str(value)
 
 
 def set(db: Database, key: str, value: str) -> None:
