@@ -1,0 +1,174 @@
+"""Owns the manifest of a model folder: its schema, and the proof that the files beside it are the ones it names.
+
+Only JSON of bounded size and raw little-endian float32 arrays are ever read; nothing that can execute code (pickle, joblib).
+Size and SHA-256 of every file are verified before a single weight is looked at.  Must not know features or scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import mmap
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filterd.errors import ModelError
+
+FORMAT = "filterd-linear-1"
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.f32"
+INFORMATION = "information.f32"
+MAX_MANIFEST = 262_144
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of the folder: its size in octets and SHA-256 in hexadecimal."""
+
+    octets: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a model says about itself.
+
+    Attributes:
+        name: id of the model in records, such as seed-1a2b3c4d5e6f.
+        feature_version: of filterd.classifier.features.
+        buckets: number of weights.
+        intercept: raw log-odds added to every score.
+        slope: calibrated log-odds = slope * raw + offset.
+        offset: see slope.
+        files: the arrays beside the manifest.
+        training: how it was made (corpus digest, settings), for people.
+        metrics: figures on held-out mail, for people.
+    """
+
+    name: str
+    feature_version: int
+    buckets: int
+    intercept: float
+    slope: float
+    offset: float
+    files: Mapping[str, FileEntry]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of manifest.json; the same manifest gives the same octets."""
+        data = {
+            "format": FORMAT,
+            "name": self.name,
+            "feature_version": self.feature_version,
+            "buckets": self.buckets,
+            "intercept": self.intercept,
+            "calibration": {"slope": self.slope, "offset": self.offset},
+            "files": {name: {"octets": e.octets, "sha256": e.sha256} for name, e in sorted(self.files.items())},
+            "training": dict(self.training),
+            "metrics": dict(self.metrics),
+        }
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a model folder, its schema checked.  Raises ModelError naming what is wrong."""
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_MANIFEST + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(raw) > MAX_MANIFEST:
+        raise ModelError(f"{path}: larger than {MAX_MANIFEST} octets")
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not JSON") from error
+    return _Reader(path).manifest(data)
+
+
+def open_verified(folder: Path, name: str, manifest: Manifest) -> mmap.mmap:
+    """A read-only map of one file whose size and SHA-256 are those of the manifest.
+
+    The octets that are hashed are the octets that are mapped.  Raises ModelError.
+    """
+    path = folder / name
+    entry = manifest.files[name]
+    try:
+        with path.open("rb") as handle:
+            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if len(mapped) != entry.octets:
+        raise ModelError(f"{path}: {len(mapped)} octets, the manifest says {entry.octets}")
+    if hashlib.sha256(mapped).hexdigest() != entry.sha256:
+        raise ModelError(f"{path}: SHA-256 differs from the manifest")
+    return mapped
+
+
+class _Reader:
+    """Checks types and ranges; every complaint names the file and the key."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def manifest(self, data: object) -> Manifest:
+        top = self._table(data, "top level")
+        if top.get("format") != FORMAT:
+            raise ModelError(f"{self._path}: format is {str(top.get('format'))[:40]!r}, this program reads {FORMAT!r}")
+        name = top.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ModelError(f"{self._path}: name is not a short lower-case word")
+        buckets = self._integer(top, "buckets", 1, 1 << 28)
+        files = {key: self._file(key, value) for key, value in self._table(top.get("files"), "files").items()}
+        if set(files) != {WEIGHTS, INFORMATION}:
+            raise ModelError(f"{self._path}: files must be exactly {WEIGHTS} and {INFORMATION}")
+        for key, entry in files.items():
+            if entry.octets != 4 * buckets:
+                raise ModelError(f"{self._path}: {key} must have {4 * buckets} octets for {buckets} buckets")
+        calibration = self._table(top.get("calibration"), "calibration")
+        slope = self._number(calibration, "slope")
+        if not 0 < slope <= 100:
+            raise ModelError(f"{self._path}: slope is not within 0..100")
+        return Manifest(
+            name=name,
+            feature_version=self._integer(top, "feature_version", 1, 1_000_000),
+            buckets=buckets,
+            intercept=self._number(top, "intercept"),
+            slope=slope,
+            offset=self._number(calibration, "offset"),
+            files=files,
+            training=self._table(top.get("training", {}), "training"),
+            metrics=self._table(top.get("metrics", {}), "metrics"),
+        )
+
+    def _table(self, value: object, key: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ModelError(f"{self._path}: {key} is not a table")
+        return value
+
+    def _integer(self, table: Mapping[str, Any], key: str, low: int, high: int) -> int:
+        value = table.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ModelError(f"{self._path}: {key} is not a whole number within {low}..{high}")
+        return value
+
+    def _number(self, table: Mapping[str, Any], key: str) -> float:
+        value = table.get(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= 1e6 or math.isnan(value):
+            raise ModelError(f"{self._path}: {key} is not a number within -1000000..1000000")
+        return float(value)
+
+    def _file(self, key: str, value: object) -> FileEntry:
+        entry = self._table(value, f"files.{key[:40]}")
+        digest = entry.get("sha256")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise ModelError(f"{self._path}: sha256 of {key[:40]} is not 64 hexadecimal digits")
+        return FileEntry(self._integer(entry, "octets", 1, 1 << 30), digest)

@@ -1,0 +1,115 @@
+"""Owns how labelled features become a model: several passes in random order, calibration, warm start from reports.
+
+Must not know files of mail or the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from filterd.classifier.features import BUCKETS, Indices
+from filterd.classifier.manifest import INFORMATION, WEIGHTS, Manifest, open_verified
+from filterd.classifier.model import Model
+from training.estimator import Learner
+from training.publish import publish
+
+# Best on mail of other folders among 1-4 passes and steps 0.05-0.2 (benchmarks/accuracy.md).
+BATCH_STEP = 0.1
+BATCH_PASSES = 2
+SEED = 20260101  # of the order of messages; fixed, so that the same mail gives the same model
+_MIN_CALIBRATION = 20  # messages of each class below which a sigmoid would be guessed, not fitted
+
+
+class Labelled(NamedTuple):
+    """One message to learn from: its features, its label, how far to move (TRUSTED_STEP or REPORTED_STEP)."""
+
+    indices: Indices
+    spam: bool
+    step: float
+
+
+def fit(
+    rows: Sequence[Indices],
+    labels: Sequence[bool],
+    chosen: Sequence[int] | None = None,
+    *,
+    passes: int = BATCH_PASSES,
+    step: float = BATCH_STEP,
+) -> Learner:
+    """A learner that went over the chosen rows (all by default) in random order, `passes` times; deterministic."""
+    learner = Learner()
+    numbers = np.arange(len(rows)) if chosen is None else np.asarray(chosen, np.int64)
+    generator = np.random.default_rng(SEED)
+    for _ in range(passes):
+        for number in generator.permutation(numbers):
+            learner.learn(rows[int(number)], labels[int(number)], step)
+    return learner
+
+
+def calibrate(scores: Sequence[float], labels: Sequence[bool]) -> tuple[float, float]:
+    """(slope, offset) of the sigmoid that fits held-out scores, both classes weighing the same, so that prior odds stay apart.
+
+    (1, 0) when a class is too small, or when the scores do not rank the classes at all.
+    """
+    y = np.asarray(labels, bool)
+    if min(int(y.sum()), int((~y).sum())) < _MIN_CALIBRATION:
+        return 1.0, 0.0
+    sigmoid = LogisticRegression(class_weight="balanced").fit(np.asarray(scores, float).reshape(-1, 1), y)
+    slope, offset = float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0])
+    return (slope, offset) if slope > 0 else (1.0, 0.0)
+
+
+def retrain(
+    base: Path,
+    labelled: Iterable[tuple[Indices, bool, float]],
+    out: Path,
+    *,
+    held_out: Iterable[tuple[Indices, bool]] = (),
+) -> Manifest:
+    """Learn from labelled messages on top of a model and write a complete new model folder.
+
+    Args:
+        base: folder of the model to start from; weights and their information are both taken over.
+        labelled: (indices, spam, step), such as `Labelled`, in the order to learn.  A message may be given again after a correction of its label.
+        out: the new folder; atomic when it does not exist yet.
+        held_out: a fair sample of local mail that is not in `labelled`, for the calibration.  Reports are no fair sample (only
+            mistakes are reported), so the base's calibration is kept without it.
+
+    Raises ModelError when `base` cannot be used, OSError when `out` cannot be written.
+    """
+    manifest = Model.load(base).manifest
+    learner = Learner(
+        np.frombuffer(open_verified(base, WEIGHTS, manifest), "<f4").astype(np.float32),
+        np.frombuffer(open_verified(base, INFORMATION, manifest), "<f4").astype(np.float32),
+    )
+    counts = {"ham": 0, "spam": 0}
+    for indices, spam, step in labelled:
+        learner.learn(valid_indices(indices), spam, step)
+        counts["spam" if spam else "ham"] += 1
+    sample = [(valid_indices(indices), spam) for indices, spam in held_out]
+    calibration = (manifest.slope, manifest.offset)
+    if sample:
+        fitted = calibrate([learner.score(indices) for indices, _ in sample], [spam for _, spam in sample])
+        calibration = fitted if fitted != (1.0, 0.0) else calibration
+    return publish(
+        learner.weights,
+        learner.information,
+        out,
+        prefix="local",
+        intercept=manifest.intercept,
+        calibration=calibration,
+        training={"base": manifest.name, "learned": counts, "calibrated_on": len(sample)},
+    )
+
+
+def valid_indices(indices: Indices) -> Indices:
+    """Stored features made safe to index with: whole numbers below BUCKETS, each once."""
+    array = np.unique(np.asarray(indices))
+    if array.dtype.kind not in "ui":
+        return np.empty(0, np.uint32)
+    return array[(array >= 0) & (array < BUCKETS)].astype(np.uint32)
