@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import spf
@@ -49,8 +51,8 @@ class SpfOutcome:
     problem: str = ""
 
 
-class _Miss(Exception):  # noqa: N818 - not an error: it ends a run of pyspf
-    """A look-up that is not known yet."""
+class _Miss(Exception):
+    """A look-up that is not known yet; it ends a run of pyspf."""
 
 
 class _Lookups:
@@ -81,6 +83,9 @@ def _dns_lookup(name: str, qtype: str, strict: bool = True, timeout: float = 20)
 
 
 spf.DNSLookup = _dns_lookup  # the only door pyspf has to DNS is a global of its module
+# pyspf searches the whole text once for every label in it (500 ms for hostile records within our bounds, measured);
+# remembering the answer for the same text makes that linear.
+spf.RE_INVALID_MACRO = SimpleNamespace(search=lru_cache(maxsize=64)(spf.RE_INVALID_MACRO.search))
 
 
 class _Query(spf.query):  # type: ignore[misc]  # pyspf has no types
