@@ -15,7 +15,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 fi
 
 echo "Installing the servers that tests talk to:$missing ..."
-policy=/usr/sbin/policy-rc.d # Debian asks this script before a package starts its service; 101 forbids it
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d} # Debian asks it before a package starts its service; 101 forbids it
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
     trap 'exit 130' HUP INT TERM
