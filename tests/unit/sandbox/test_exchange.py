@@ -6,6 +6,7 @@ import asyncio
 import re
 import smtplib
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from sandbox.exchange import HANG_UP, SIZE, StandInExchange
+from tests.support.certificate import server_context
 
 MESSAGE = b"From: a@example.org\r\nMessage-ID: <one@example.org>\r\n\r\nHello\r\n"
 T = TypeVar("T")
@@ -200,3 +202,27 @@ def test_stop_ends_a_conversation_that_hangs(tmp_path: Path) -> None:
             writer.close()
 
     assert asyncio.run(run()) == b""
+
+
+def test_starttls_is_offered_when_it_has_a_certificate(tmp_path: Path) -> None:
+    server_side = server_context(tmp_path)
+    client_side = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+    message = MESSAGE + b"x" * 70 + b"\r\n" + b"line\r\n" * 200_000
+
+    async def run() -> bytes:
+        async with StandInExchange(tmp_path / "mail", tls=server_side) as exchange:
+
+            def client() -> None:
+                with connect(exchange) as smtp:
+                    smtp.ehlo()
+                    assert "starttls" in smtp.esmtp_features
+                    smtp.starttls(context=client_side)
+                    assert smtp.mail("a@example.org")[0] == 503  # RFC 3207 4.2: greet again
+                    smtp.ehlo()
+                    assert "starttls" not in smtp.esmtp_features
+                    smtp.sendmail("a@example.org", ["b@example.com"], message)
+
+            await asyncio.to_thread(client)
+            return exchange.received[0].octets
+
+    assert asyncio.run(run()) == message
