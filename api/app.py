@@ -1,0 +1,86 @@
+"""Owns the composition of the side service: middleware, routers, background tasks.  Must not know any noun."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from api import problems
+from api.auth import Authentication, FailureLimiter, Verifier
+from api.background import background
+from api.describe import describe
+from api.guards import JSON_BYTES, AccessLog, BodyLimit, SecurityFields
+from api.jobs import Jobs, retrain_command
+from api.routers import docs, health, lists, metrics, models, outbox, quarantine, reports, scan, tokens, trace
+from api.services import ScannerCache, ScannerFactory, Services
+from filterd import __version__
+from filterd.adapters.upstream import SmtpUpstream
+from filterd.app import build_scanner
+from filterd.config import Config
+from filterd.ports import Upstream
+from filterd.storage.database import Database
+
+ROUTERS = (health, quarantine, trace, outbox, reports, scan, lists, models, tokens, metrics, docs)
+
+
+def create_app(
+    config: Config,
+    database: Database,
+    *,
+    config_path: Path | None = None,
+    upstream: Upstream | None = None,
+    scanner: ScannerFactory = build_scanner,
+    retrain: list[str] | None = None,
+    deliver: bool = True,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        config_path: file of `config`, for the training subprocess; without it (and without `retrain`) none can be started.
+        upstream: where released copies go; default: the configured one.
+        scanner: builds what POST /v1/scan asks.
+        retrain: command of the training subprocess, see api.jobs.Jobs.
+        deliver: whether to deliver released copies and expire old mail while it runs.
+    """
+    command = retrain or (retrain_command(config_path) if config_path else None)
+    services = Services(
+        config,
+        database,
+        upstream or SmtpUpstream(config.upstream, config.server.hostname),
+        ScannerCache(config, database, scanner),
+        Jobs(config.state_dir / "models", command),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            if not deliver:
+                yield
+                return
+            async with background(config, database, services.upstream) as alive:
+                services.outbox_alive = alive
+                yield
+        finally:
+            await services.jobs.close()
+
+    app = FastAPI(
+        title="filterd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+    app.state.services = services
+    problems.install(app)
+    for room in ROUTERS:
+        app.include_router(room.router)
+    app.openapi = functools.partial(describe, app)  # type: ignore[method-assign]  # FastAPI's documented way
+    message = config.limits.message_bytes
+    # base64 has 4 octets for 3
+    large = {"/v1/scan": message, "/v1/reports": message * 4 // 3 + JSON_BYTES}
+    # The last one added is the first one asked.
+    app.add_middleware(BodyLimit, large=large)
+    app.add_middleware(Authentication, verifier=Verifier(database), limiter=FailureLimiter(), basic=docs.BASIC)
+    app.add_middleware(AccessLog)
+    app.add_middleware(SecurityFields)
+    return app

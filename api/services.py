@@ -1,0 +1,107 @@
+"""Owns what the routers share: configuration, database, scanner, jobs.  Must not know any path."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, Request
+
+from api.jobs import Jobs
+from api.problems import unavailable
+from api.vitals import Vitals
+from filterd import app as composition
+from filterd.config import Config
+from filterd.ports import Upstream
+from filterd.storage import lists
+from filterd.storage.database import Database
+
+SCANS = 2  # at once, scans and reports together; each holds a whole message in memory
+
+
+class Scans(Protocol):
+    """What `filterd.app.build_scanner` gives."""
+
+    async def scan(
+        self, octets: bytes, *, client_ip: str, helo: str, mail_from: str, rcpt_to: Sequence[str]
+    ) -> dict[str, Any]:
+        """The verdict as JSON."""
+        ...
+
+
+PLACE_SECONDS = 30.0  # a request waits that long for its place, then 503
+
+ScannerFactory = Callable[[Config, Database], Scans]
+
+
+class ScannerCache:
+    """The scanner for the lists and the model of this moment; built again when one of them changes."""
+
+    def __init__(self, config: Config, database: Database, build: ScannerFactory) -> None:
+        self._config = config
+        self._database = database
+        self._build = build
+        self._lock = asyncio.Lock()
+        self._key: tuple[Path, int] | None = None
+        self._scanner: Scans | None = None
+
+    async def get(self) -> Scans:
+        """The scanner.  Raises FilterdError when it cannot be built."""
+        async with self._lock:
+            key = await asyncio.to_thread(self._current)
+            if self._scanner is None or key != self._key:
+                self._scanner = await asyncio.to_thread(self._build, self._config, self._database)
+                self._key = key
+            return self._scanner
+
+    def _current(self) -> tuple[Path, int]:
+        return composition.active_model(self._config, self._database), lists.version(self._database)
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a router may use.
+
+    Attributes:
+        upstream: where released copies go.
+        started: on the monotonic clock.
+        outbox_alive: whether the task that delivers released copies runs.
+    """
+
+    config: Config
+    database: Database
+    upstream: Upstream
+    scanner: ScannerCache
+    jobs: Jobs
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SCANS))
+    started: float = field(default_factory=time.monotonic)
+    outbox_alive: Callable[[], bool] = lambda: False
+    vitals: Vitals = field(default_factory=Vitals)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """One of SCANS places for a whole message in memory; take it before the body is read.  Raises ApiError 503."""
+        try:
+            async with asyncio.timeout(PLACE_SECONDS):
+                await self.places.acquire()
+        except TimeoutError:
+            raise unavailable("too many messages at once", 10) from None
+        try:
+            yield
+        finally:
+            self.places.release()
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that got the request."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+Svc = Annotated[Services, Depends(services_of)]

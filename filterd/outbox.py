@@ -1,0 +1,162 @@
+"""Owns the delivery of released copies: takes what is due from the queue, hands it to upstream, writes what came of it.
+
+At least once: a process that dies during a hand-over leaves its row Active, and the copy is taken again when the lease
+ends, so that a recipient may get a copy twice but never not at all.  RFC 5321 4.5.4.1 (retries), 6.1 (duplicates).
+Must not know HTTP, or who released the copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from filterd import metrics
+from filterd.deadline import Deadline
+from filterd.errors import PermanentError, StorageError, TemporaryError
+from filterd.mail.address import parse_mailbox
+from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.message import Octets
+from filterd.mail.reply import Reply
+from filterd.ports import Upstream
+from filterd.storage import outbox, quarantine
+from filterd.storage.database import Database, now_ms
+from filterd.storage.outbox import OutboxItem
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DELIVERY_SECONDS = 900.0  # as the mail path: Exchange may take 10 minutes after the final dot (facts: exchange.md 2.2)
+LEASE_SECONDS = 1_200.0  # longer than a delivery and the writing of its result together can take
+MARK_SECONDS = 120.0  # how long we go on trying to write down a delivery: forgetting it means a duplicate
+POLL_SECONDS = 2.0  # between looks at an empty queue; a person waits for the release
+_IN_DOUBT = "in doubt: upstream may already have it, the next attempt may deliver it twice"
+
+
+class OutboxRunner:
+    """Delivers due copies, one after the other in each of `workers` tasks."""
+
+    def __init__(
+        self,
+        database: Database,
+        upstream: Upstream,
+        *,
+        clock_ms: Callable[[], int] = now_ms,
+        owner: str = "",
+        workers: int = 2,
+        poll_seconds: float = POLL_SECONDS,
+        mark_seconds: float = MARK_SECONDS,
+    ) -> None:
+        """`clock_ms`: Unix milliseconds.  `workers`: 2, so that one slow hand-over does not hold up all others."""
+        self._database = database
+        self._upstream = upstream
+        self._clock_ms = clock_ms
+        self._owner = owner or f"outbox:{os.getpid()}:{secrets.token_hex(4)}"
+        self._workers = workers
+        self._poll_seconds = poll_seconds
+        self._mark_seconds = mark_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop` is set; a hand-over under way is finished first.
+
+        Cancelling ends it at once; a hand-over that this interrupts is marked as in doubt and tried again later.
+        """
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work(stop))
+
+    async def run_once(self) -> bool:
+        """Deliver the copy that is due longest; whether there was one.
+
+        Raises StorageError when the queue cannot be read or the result not be written; then the row, if taken, stays
+        Active and is due again when its lease ends.
+        """
+        item = await asyncio.to_thread(outbox.claim, self._database, self._clock_ms(), self._owner, LEASE_SECONDS)
+        if item is None:
+            return False
+        try:
+            chunks = await asyncio.to_thread(self._chunks, item)
+            reply = await self._deliver(item, chunks)
+        except PermanentError as error:
+            await self._failed(item, str(error), permanent=True)
+        except TemporaryError as error:
+            in_doubt = error.kind == "in_doubt"
+            await self._failed(item, f"{_IN_DOUBT} ({error})" if in_doubt else str(error), kind=error.kind)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._failed(item, f"{_IN_DOUBT} (stopped by shutdown)", kind="in_doubt"))
+            raise
+        else:
+            if reply.is_success:
+                await self._delivered(item, reply)
+            else:
+                await self._failed(item, f"upstream: {reply}", permanent=reply.is_permanent)
+        return True
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                if await self.run_once():
+                    continue
+            except StorageError as error:
+                log.error("outbox cannot use the database", extra={"kind": error.kind, "error": str(error)})
+            except Exception:  # a fault of ours in one copy must not end the deliveries of all others
+                log.exception("outbox crashed")
+            try:
+                async with asyncio.timeout(self._poll_seconds):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    def _chunks(self, item: OutboxItem) -> tuple[Octets, ...]:
+        """Our header fields and the message.  Raises PermanentError when the octets are gone."""
+        prepended = quarantine.prepended(self._database, item.message_id)
+        return prepended, quarantine.body(self._database, item.message_id)
+
+    async def _deliver(self, item: OutboxItem, chunks: tuple[Octets, ...]) -> Reply:
+        """Upstream's answer for this recipient."""
+        mailbox = parse_mailbox(item.recipient)
+        reverse_path = parse_mailbox(item.mail_from) if item.mail_from else None
+        if mailbox is None or (item.mail_from and reverse_path is None):
+            raise PermanentError("the envelope has an address that is none")
+        recipient = Recipient(mailbox, item.parameters)
+        envelope = Envelope(item.message_id, reverse_path, item.mail_parameters, (recipient,))
+        started = time.perf_counter()
+        deadline = Deadline.after(DELIVERY_SECONDS)
+        try:
+            delivery = await self._upstream.deliver(envelope, (recipient,), chunks, deadline)
+        finally:
+            metrics.HANDOVER_SECONDS.observe(time.perf_counter() - started)
+        return delivery.replies[0]
+
+    async def _delivered(self, item: OutboxItem, reply: Reply) -> None:
+        metrics.OUTBOX.labels("delivered").inc()
+        log.info("released copy delivered", extra={"id": item.message_id, "outbox": item.id, "reply": str(reply)})
+        # A cancelled caller must not undo it: upstream has the copy.
+        await asyncio.shield(self._insist(lambda: outbox.delivered(self._database, item.id, str(reply))))
+
+    async def _failed(self, item: OutboxItem, error: str, *, permanent: bool = False, kind: str = "temporary") -> None:
+        metrics.OUTBOX.labels("permanent" if permanent else kind).inc()
+        log.warning(
+            "released copy not delivered",
+            extra={"id": item.message_id, "outbox": item.id, "permanent": permanent, "error": error},
+        )
+        await asyncio.to_thread(outbox.failed, self._database, item.id, error, permanent, self._clock_ms())
+
+    async def _insist(self, write: Callable[[], T]) -> T:
+        """The result of `write`, tried again while the database does not answer; raises StorageError in the end."""
+        deadline = Deadline.after(self._mark_seconds)
+        pause = 0.1
+        while True:
+            try:
+                return await asyncio.to_thread(write)
+            except StorageError as error:
+                if deadline.remaining <= pause:
+                    raise
+                log.error("delivery cannot be written down yet", extra={"error": str(error)})
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
