@@ -9,7 +9,6 @@ import asyncio
 import logging
 import re
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.checks.base import Check
 from filterd.checks.content import Content
-from filterd.checks.lists import Lists, NetworkTable
+from filterd.checks.lists import Kind, Lists, NetworkTable
 from filterd.checks.registry import NAMES, Parts, build
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config
@@ -68,14 +67,20 @@ def load_model(path: Path) -> Model | None:
     return model
 
 
-def network_table(config: Config, database: Database | None) -> NetworkTable:
+def network_table(config: Config, snapshot: list_store.ListSnapshot | None) -> NetworkTable:
     """Allow and block entries of the configuration and the database."""
-    entries: list[tuple[str, list_store.Kind, str]] = []
-    if database is not None:
-        entries += [(e.network, e.kind, e.comment) for e in list_store.snapshot(database, int(time.time() * 1000))]
+    entries: list[tuple[str, Kind, str]] = []
+    if snapshot is not None:
+        entries += [(network, "block", "list entry") for network in snapshot.block]
+        entries += [(network, "allow", "list entry") for network in snapshot.allow]
     entries += [(network, "block", "configuration") for network in config.lists.block]
     entries += [(network, "allow", "configuration") for network in config.lists.allow]
     return NetworkTable(entries)
+
+
+def take_snapshot(database: Database | None) -> list_store.ListSnapshot | None:
+    """The list entries that count now, if there is a database."""
+    return list_store.snapshot(database, int(time.time() * 1000)) if database is not None else None
 
 
 def check_names(config: Config) -> None:
@@ -83,12 +88,6 @@ def check_names(config: Config) -> None:
     unknown = [name for name in config.policy.observe_checks if name not in NAMES]
     if unknown:
         raise ConfigError([f"policy.observe_checks: expected names of {', '.join(NAMES)}, found {unknown[0]!r}"])
-
-
-def check_hostname(config: Config) -> None:
-    """Warn when nothing resolves as it will be seen; the name itself was checked by the configuration."""
-    if config.server.hostname == "filter.example.org" and socket.gethostname() != config.server.hostname:
-        log.warning("server.hostname is the example name; set it to this host's public name")
 
 
 @dataclass(slots=True)
@@ -100,7 +99,7 @@ class Graph:
     resolver: DnsResolver
     upstream: Upstream
     model_path: Path
-    lists_version: int = -1
+    lists: list_store.ListSnapshot | None = None
     check_by_name: dict[str, Check] = field(default_factory=dict)
 
 
@@ -147,12 +146,15 @@ class App:
     async def refresh(self) -> None:
         """One look: cheap when nothing changed."""
         graph = self.graph
+        now_ms = int(time.time() * 1000)
         version = await asyncio.to_thread(list_store.version, self.database)
         lists = graph.check_by_name["lists"]
         assert isinstance(lists, Lists)
-        if version != graph.lists_version or list_store.may_expire(self.database):
-            lists.table = await asyncio.to_thread(network_table, self.config, self.database)
-            graph.lists_version = version
+        known = graph.lists
+        expired = known is not None and known.next_expiry_ms is not None and known.next_expiry_ms <= now_ms
+        if known is None or version != known.version or expired:
+            graph.lists = await asyncio.to_thread(take_snapshot, self.database)
+            lists.table = network_table(self.config, graph.lists)
         path = await asyncio.to_thread(active_model, self.config, self.database)
         if path != graph.model_path:
             content = graph.check_by_name["content"]
@@ -189,7 +191,8 @@ def build_graph(
     """Everything that decides and hands over, from one configuration."""
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
     model = load_model(model_path)
-    parts = Parts(resolver, FileDirectory(config.recipients), network_table(config, database), model, clock)
+    snapshot = take_snapshot(database)
+    parts = Parts(resolver, FileDirectory(config.recipients), network_table(config, snapshot), model, clock)
     checks = build(config, parts)
     by_name = {check.name: check for check in checks}
     content = by_name["content"]
@@ -205,8 +208,7 @@ def build_graph(
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )
-    version = list_store.version(database) if database is not None else -1
-    return Graph(engine, checks, resolver, used_upstream, model_path, version, by_name)
+    return Graph(engine, checks, resolver, used_upstream, model_path, snapshot, by_name)
 
 
 def build_scanner(config: Config, database: Database | None) -> Scanner:
@@ -214,5 +216,6 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     check_names(config)
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
     model = load_model(active_model(config, database))
-    parts = Parts(resolver, FileDirectory(config.recipients), network_table(config, database), model)
+    table = network_table(config, take_snapshot(database))
+    parts = Parts(resolver, FileDirectory(config.recipients), table, model)
     return Scanner(Pipeline(build(config, parts)), Policy(config.policy), config.authserv_id)

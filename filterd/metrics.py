@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
 if os.environ.get("FILTERD_METRICS_DIR"):
-    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _SLOT)
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _SLOT)  # type: ignore[no-untyped-call]  # untyped there
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 

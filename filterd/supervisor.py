@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 512
 _FIRST_PAUSE_S = 0.2  # before a part that died is started again; doubles up to the last one
-_LAST_PAUSE_S = 30.0
-_STEADY_S = 60.0  # a part that lived this long starts again at once
+_LAST_PAUSE_S = 10.0
+_STEADY_S = 3.0  # a part that lived this long had started well; its successor starts at once
 _POLL_S = 0.1
 
 
@@ -130,8 +130,9 @@ class Supervisor:
         for part in self._parts:
             if part.process is not None and (status := part.process.poll()) is not None:
                 lived = now - part.started
-                part.pause = _FIRST_PAUSE_S if lived > _STEADY_S else min(part.pause * 2, _LAST_PAUSE_S)
-                part.start_at = now + (0 if lived > _STEADY_S else part.pause)
+                steady = lived > _STEADY_S
+                part.pause = _FIRST_PAUSE_S if steady else min(part.pause * 2, _LAST_PAUSE_S)
+                part.start_at = now if steady else now + part.pause
                 part.process = None
                 part.restarts += 1
                 log.error("part ended, starting it again", extra={"part": part.name, "status": status})

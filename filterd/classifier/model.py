@@ -1,7 +1,7 @@
 """Owns scoring: verified weights, an array look-up, calibrated log-odds, and the clues that made them.
 
-The answer equals scikit-learn's for the same weights to 1e-6.  Prior odds are not in it: the calibration was fitted with
-both classes weighing the same, the policy adds what it knows of its own mail.  Must not know training or policy.
+The answer equals scikit-learn's for the same weights to 1e-6.  Prior odds are the policy's: the seed's calibration goes
+through the origin, mail about which it knows nothing stays at even odds.  Must not know training or policy.
 """
 
 from __future__ import annotations

@@ -40,8 +40,7 @@ def run_add(options: argparse.Namespace) -> int:
     """Add one entry."""
     database = open_database(load_config(options.config))
     expires = int(time.time() * 1000 + options.days * _DAY_MS) if options.days > 0 else None
-    number = lists.add(database, options.network, options.kind, options.comment, expires, "command line")
-    print(number)
+    print(lists.add(database, options.network, options.kind, options.comment, "command line", expires).id)
     return 0
 
 
@@ -55,7 +54,7 @@ def run_remove(options: argparse.Namespace) -> int:
 
 def run_show(options: argparse.Namespace) -> int:
     """Print all entries, expired ones too."""
-    entries = lists.list_entries(open_database(load_config(options.config)))
+    entries = lists.list_all(open_database(load_config(options.config)))
     if options.json:
         print_json(
             [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
+from typing import Any
 
-from filterd.commands.options import add_config, add_json, print_json, table, time_text
+from filterd.commands.options import add_config, add_json, print_json, printable, table, time_text
 from filterd.config import load_config
 from filterd.storage import ledger
 from filterd.storage.database import open_database
@@ -28,16 +29,27 @@ def run(options: argparse.Namespace) -> int:
         print(f"filterd: no message {options.id} in the ledger", file=sys.stderr)
         return 1
     if options.json:
-        print_json(asdict(found))
+        print_json(as_json(found))
         return 0
-    m = found.message
-    print(f"{m.id}  {time_text(m.received_ms)}  from {m.client_ip} ({m.helo})  <{m.mail_from}>")
+    m, record = found.message, found.evidence
+    print(f"{m.id}  {time_text(m.received_ms)}  from {m.client_ip} ({printable(m.helo)})  <{printable(m.mail_from)}>")
     if m.subject or m.header_from:
         print(table([(m.header_from, m.subject)], ("author", "subject")))
-    print(
-        table(
-            [(o.recipient, o.state, o.reply, o.detail) for o in found.outcomes],
-            ("recipient", "state", "reply", "detail"),
-        )
-    )
+    rows = [(o.recipient, o.state, o.reply, o.detail) for o in m.outcomes]
+    print(table(rows, ("recipient", "state", "reply", "detail")))
+    if record is not None:
+        for verdict in record.verdicts:
+            print(f"\n{verdict['recipient']}: {verdict['action']} by {verdict['row']}, SCL {verdict['scl']}")
+            parts = [(f"{c['log_odds']:+.3f}", c["check"], c["text"]) for c in verdict["contributions"]]
+            print(table([*parts, (f"{verdict['score']:+.3f}", "", "score")], ("weight", "check", "why")))
+    for item in found.outbox:
+        print(f"delivery to {item.recipient}: {item.state}, {item.attempts} attempts {item.last_error or ''}")
     return 0
+
+
+def as_json(found: ledger.Trace) -> dict[str, Any]:
+    """The trace without the hashed features, which are no text."""
+    value = asdict(found)
+    if value["evidence"] is not None:
+        del value["evidence"]["features"]
+    return value

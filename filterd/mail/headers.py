@@ -69,6 +69,11 @@ def _word(text: str) -> str:
     return _SAFE.sub("?", text)[:255] or "unknown"
 
 
+def _value(text: str) -> str:
+    """A client's word as a value of the report field: it can neither end its part nor begin another."""
+    return _word(text)[:120].replace(";", "?").replace(":", "?")
+
+
 def received(connection: Connection, envelope: Envelope, hostname: str, now: datetime) -> bytes:
     """The trace field (RFC 5321 4.4) from which Exchange learns the real client (facts: exchange.md 2.3)."""
     ip = str(connection.client_ip)
@@ -91,8 +96,8 @@ def report(connection: Connection, message_id: str, verdict: Verdict) -> bytes:
     category = "NONE" if verdict_code == "NSPM" else "SPM"
     parts = [
         f"CIP:{connection.client_ip}",
-        f"H:{_word(connection.helo)[:120]}",
-        f"PTR:{_word(connection.client_name)[:120] if connection.client_name else ''}",
+        f"H:{_value(connection.helo)}",
+        f"PTR:{_value(connection.client_name) if connection.client_name else ''}",
         f"SCL:{verdict.scl}",
         f"SFV:{verdict_code}",
         f"CAT:{category}",

@@ -27,6 +27,7 @@ CUSTODY = "filterd"  # who changed a row, when no person did
 def _upsert(dialect: Any) -> Any:
     statement = dialect.insert(messages)
     new = statement.excluded
+    statement = statement.execution_options(preserve_rowcount=True)  # else only some drivers tell it for INSERT
     return statement.on_conflict_do_update(
         index_elements=[messages.c.id],
         set_={name: new[name] for name in ("recipients", "size", "header_from", "subject", "message_id", "closed")},

@@ -1,0 +1,58 @@
+"""May this client use this reverse-path?  RFC 7208.
+
+Owns: what SPF's results are called among our reasons.  Must not know: how SPF is evaluated, what a result costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from filterd.auth.spf import PROPERTY, check_spf
+from filterd.checks.base import CheckContext, before_the_end
+from filterd.mail.envelope import TrustClass
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.ports import Resolver
+
+_REASONS = {
+    Result.PASS: Reason.OK,
+    Result.FAIL: Reason.SPF_FAIL,
+    Result.SOFTFAIL: Reason.SPF_SOFTFAIL,
+    Result.NEUTRAL: Reason.SPF_NEUTRAL,
+    Result.NONE: Reason.NO_RECORD,
+    Result.PERMERROR: Reason.BAD_RECORD,
+    Result.TEMPERROR: Reason.UNAVAILABLE,
+}
+
+
+@dataclass(slots=True)
+class Spf:
+    """The check."""
+
+    resolver: Resolver
+    name: ClassVar[str] = "spf"
+    stage: ClassVar[Stage] = Stage.MAIL
+    after: ClassVar[tuple[str, ...]] = ()
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        if ctx.connection.trust is not TrustClass.INTERNET or ctx.envelope is None:
+            return ()
+        outcome = await check_spf(
+            self.resolver,
+            ctx.connection.client_ip,
+            ctx.envelope.mail_from,
+            ctx.connection.helo,
+            before_the_end(ctx.deadline),
+        )
+        properties = {PROPERTY[outcome.identity]: outcome.domain} if outcome.domain else {}
+        return (
+            Evidence(
+                self.name,
+                self.stage,
+                outcome.result,
+                _REASONS[outcome.result],
+                properties=properties,
+                log_text=outcome.problem or outcome.explanation,
+            ),
+        )

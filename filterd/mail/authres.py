@@ -1,0 +1,90 @@
+"""Owns the Authentication-Results field: writing ours, and knowing one that claims to be ours.  RFC 8601 2.2, 5.
+
+Must not know how a result was obtained.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from filterd.mail.evidence import Evidence
+
+METHODS = ("spf", "dkim", "dmarc")  # checks whose evidence the field reports, in this order
+MAX_RESULTS = 20  # of all methods: one SPF, ten DKIM, one DMARC, and room
+MAX_VALUE = 330  # octets of one value: the longest mailbox of RFC 5321 (64 + 1 + 255), and room
+LINE = 78  # octets after which a line is folded (RFC 5322 2.1.1); no line can exceed 900, see MAX_VALUE
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+(?:@[A-Za-z0-9._-]+)?|@[A-Za-z0-9._-]+")  # RFC 2045 token, pvalue
+_PROPERTY = re.compile(r"[a-z][a-z0-9-]{0,29}\.[a-z][a-z0-9-]{0,29}")  # ptype "." property
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
+_MAX_HEAD = 4096  # octets of a field that are looked at for the authserv-id
+
+
+def authentication_results(authserv_id: str, evidence: Sequence[Evidence]) -> bytes:
+    """The whole header field, folded, ending with CRLF.  Nothing in a value can end it, fold it or begin another result."""
+    parts: list[list[str]] = []
+    for method in METHODS:
+        for item in evidence:
+            if item.check == method and len(parts) < MAX_RESULTS:
+                properties = [f"{k}={_value(v)}" for k, v in item.properties.items() if v and _PROPERTY.fullmatch(k)]
+                parts.append([f"{method}={item.result.value}", *properties])
+    lines = [f"Authentication-Results: {_value(authserv_id)};"]
+    for index, words in enumerate(parts or [["none"]]):
+        end = ";" if index < len(parts) - 1 else ""
+        lines.append(f"\t{words[0]}")
+        for word in words[1:]:
+            if len(lines[-1]) + 1 + len(word) + len(end) > LINE:
+                lines.append(f"\t {word}")
+            else:
+                lines[-1] += f" {word}"
+        lines[-1] += end
+    return "\r\n".join(lines).encode("ascii") + b"\r\n"
+
+
+def _value(text: str) -> str:
+    """A value that may stand in the field: a token or address as it is, everything else in quotes, made printable."""
+    text = text[:MAX_VALUE]
+    if _TOKEN.fullmatch(text):
+        return text
+    clean = _NOT_PRINTABLE.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{clean}"'
+
+
+def names_authserv_id(field_body: bytes, authserv_id: str) -> bool:
+    """Whether an incoming field claims to be written by us (RFC 8601 5: such a field is removed).
+
+    When it cannot be read with certainty, the answer is yes: nobody but us has a reason to write our name unclearly.
+    """
+    head = field_body[:_MAX_HEAD].decode("latin-1")
+    own = authserv_id.lower().rstrip(".")
+    name = _first_word(head)
+    if name is None or len(field_body) > _MAX_HEAD and ";" not in head:
+        return True
+    if name.lower().rstrip(".") == own:
+        return True
+    # Readers differ about comments, quotes and blanks; before the first ";" our name has no business at all.
+    squashed = re.sub(r'[\s"\\()]+', "", head.partition(";")[0]).lower()
+    return own in squashed
+
+
+def _first_word(text: str) -> str | None:
+    """The first token or quoted string, comments and folds before it left out; None when it cannot be read."""
+    position, depth = 0, 0
+    while position < len(text):
+        char = text[position]
+        if char == "(":
+            depth += 1
+        elif char == ")" and depth:
+            depth -= 1
+        elif char == "\\" and depth:
+            position += 1
+        elif not depth and char not in " \t\r\n":
+            break
+        position += 1
+    if depth or position >= len(text):
+        return None
+    if text[position] == '"':
+        match = re.match(r'"((?:[^"\\]|\\.)*)"', text[position:], re.DOTALL)
+        return re.sub(r"\\(.)", r"\1", match[1]) if match else None
+    match = re.match(r"[!-'*+\--:<-~]+", text[position:])
+    return match[0] if match and re.fullmatch(r"[A-Za-z0-9._:\[\]-]+", match[0]) else None

@@ -1,0 +1,96 @@
+"""Owns scripted doubles of ports for the engine's tests: an upstream and a ledger that say what they are told to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from filterd.deadline import Deadline
+from filterd.errors import StorageError, TemporaryError
+from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.message import Octets
+from filterd.mail.reply import Reply
+from filterd.ports import (
+    Delivery,
+    EvidenceRecord,
+    HeldMessage,
+    MessageRecord,
+    Outcome,
+    RecipientStatus,
+    TerminalState,
+)
+
+QUEUED = Reply(250, "2.6.0", "Queued mail for delivery")
+
+
+@dataclass
+class ScriptedUpstream:
+    """Answers `data` to everybody, but `rcpt[mailbox]` to the named; raises `error` when set."""
+
+    data: Reply = QUEUED
+    rcpt: dict[str, Reply] = field(default_factory=dict)
+    error: TemporaryError | None = None
+    crash: Exception | None = None
+    taken: list[tuple[tuple[str, ...], bytes]] = field(default_factory=list)
+
+    async def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+    ) -> Delivery:
+        if self.crash:
+            raise self.crash
+        if self.error:
+            raise self.error
+        names = [str(r.mailbox) for r in recipients]
+        accepted = tuple(name for name in names if name not in self.rcpt)
+        if accepted and self.data.is_success:
+            self.taken.append((accepted, b"".join(bytes(chunk) for chunk in chunks)))
+        replies = tuple(self.rcpt.get(name, self.data) for name in names)
+        return Delivery(replies, self.data if accepted else None)
+
+
+@dataclass
+class ScriptedCustody:
+    """Keeps everything in lists; raises `fail[step]` when set."""
+
+    fail: dict[str, StorageError] = field(default_factory=dict)
+    begun: list[str] = field(default_factory=list)
+    ended: dict[str, list[Outcome]] = field(default_factory=dict)
+    held: dict[str, HeldMessage] = field(default_factory=dict)
+    evidence: dict[str, EvidenceRecord] = field(default_factory=dict)
+
+    async def begin(self, message: MessageRecord) -> None:
+        if error := self.fail.get("begin"):
+            raise error
+        self.begun.append(message.id)
+
+    async def finish(
+        self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord, held: HeldMessage | None
+    ) -> None:
+        if error := self.fail.get("finish"):
+            raise error
+        assert message.id not in self.ended, "a second terminal state"
+        assert {o.recipient for o in outcomes} == set(message.recipients), "a recipient without an end"
+        assert len(outcomes) == len({o.recipient for o in outcomes})
+        self.ended[message.id] = list(outcomes)
+        self.evidence[message.id] = evidence
+        if held is not None:
+            self.held[message.id] = held
+
+    def states(self) -> dict[str, TerminalState]:
+        """Recipient -> terminal state, over all messages."""
+        return {o.recipient: o.state for outcomes in self.ended.values() for o in outcomes}
+
+
+@dataclass
+class ScriptedDirectory:
+    """Knows example.org and everybody there but `unknown`; raises when `down`."""
+
+    unknown: frozenset[str] = frozenset()
+    down: bool = False
+
+    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientStatus:
+        if self.down:
+            raise TemporaryError("directory is down", "directory")
+        if domain != "example.org":
+            return RecipientStatus.FOREIGN_DOMAIN
+        return RecipientStatus.UNKNOWN if local in self.unknown else RecipientStatus.KNOWN

@@ -1,0 +1,118 @@
+"""Owns short ways to a database and to the values that custody takes.  Not part of the product."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from filterd.mail.envelope import new_id
+from filterd.ports import EvidenceRecord, HeldMessage, MessageRecord, Outcome, TerminalState
+from filterd.storage.custody import SqlCustody
+from filterd.storage.database import Database, prepare
+from filterd.storage.schema import metadata
+
+POSTGRES = os.environ.get("FILTERD_TEST_POSTGRES")  # SQLAlchemy URL of a database that may be emptied
+_clock = itertools.count(1_800_000_000_000)
+BODY = b"From: <author@example.org>\r\nSubject: offer\r\n\r\nbuy now\r\n"
+PREPENDED = b"X-Filterd: spam\r\n"
+
+
+def make_database(folder: Path, inline_bytes: int = 1_048_576, min_free_bytes: int = 0) -> Database:
+    """A migrated SQLite database in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"sqlite:///{folder / 'filterd.db'}"
+    return prepare(Database(url, inline_bytes, folder / "quarantine", min_free_bytes, folder))
+
+
+def message(
+    *recipients: str,
+    worker: str = "0:boot",
+    mail_from: str = "sender@example.org",
+    subject: str = "offer",
+    received_ms: int | None = None,
+    message_id: str = "<1@example.org>",
+) -> MessageRecord:
+    """A message for these recipients (one, when none is given), each a millisecond newer than the one before."""
+    at = next(_clock) if received_ms is None else received_ms
+    return MessageRecord(
+        id=new_id(at),
+        received_ms=at,
+        worker=worker,
+        listener="internet",
+        client_ip="192.0.2.1",
+        helo="client.example.org",
+        mail_from=mail_from,
+        recipients=recipients or ("anna@example.net",),
+        size=len(BODY),
+        header_from="<author@example.org>",
+        subject=subject,
+        message_id=message_id,
+    )
+
+
+def outcomes(record: MessageRecord, state: TerminalState = TerminalState.FORWARDED) -> list[Outcome]:
+    """The same end for every recipient."""
+    return [Outcome(recipient, state, "250 2.6.0 OK", "detail") for recipient in record.recipients]
+
+
+def evidence(features: bytes = b"\x01\x00\x00\x00") -> EvidenceRecord:
+    """A small evidence record."""
+    return EvidenceRecord(
+        action="quarantine",
+        scl=6,
+        score=4.5,
+        probability=0.98,
+        verdicts=[{"recipient": "anna@example.net", "action": "quarantine"}],
+        evidence=[{"check": "content", "reason": "looks_like_spam"}],
+        model="seed-1",
+        features=features,
+    )
+
+
+def held(record: MessageRecord, body: bytes = BODY, retry: Iterable[str] = ()) -> HeldMessage:
+    """A held copy for every recipient."""
+    return HeldMessage(
+        prepended=PREPENDED,
+        chunks=[body],
+        recipients=dict.fromkeys(record.recipients, ("NOTIFY=NEVER",)),
+        reason="spam",
+        scl=6,
+        score=4.5,
+        retry=frozenset(retry),
+        parameters=("SIZE=100",),
+    )
+
+
+def wall_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def fresh_postgres(url: str, folder: Path) -> Database:
+    """The PostgreSQL database at `url`, emptied and migrated again."""
+    db = Database(url, 1_048_576, folder / "quarantine", 0, folder)
+    with db.engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
+    return prepare(db)
+
+
+def keep(
+    db: Database, *records: MessageRecord, state: TerminalState = TerminalState.QUARANTINED, retry: Iterable[str] = ()
+) -> None:
+    """Finish these messages, held when the state is quarantined."""
+    custody = SqlCustody(db)
+
+    async def run() -> None:
+        for record in records:
+            kept = held(record, retry=retry) if state is TerminalState.QUARANTINED else None
+            await custody.finish(record, outcomes(record, state), evidence(), kept)
+
+    try:
+        asyncio.run(run())
+    finally:
+        custody.close()

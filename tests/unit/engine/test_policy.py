@@ -1,0 +1,176 @@
+"""The verdict as a pure function: rows, bounds, sums."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.config import PolicyConfig
+from filterd.engine.policy import Policy, decide
+from filterd.engine.tables import FAILURE
+from filterd.mail.envelope import TrustClass
+from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
+from filterd.mail.verdict import Action
+
+POLICY = Policy()
+ANNA = "anna@example.org"
+
+
+def found(
+    check: str, reason: Reason, weight: float | None = None, *, recipient: str | None = None, detail: str = ""
+) -> Evidence:
+    result = Result.PASS if reason is Reason.OK else Result.FAIL
+    return Evidence(check, Stage.DATA, result, reason, Scope.TRANSACTION, detail, recipient, weight)
+
+
+def content(weight: float) -> Evidence:
+    return found("content", Reason.LOOKS_LIKE_SPAM if weight > 0 else Reason.LOOKS_LIKE_HAM, weight)
+
+
+def test_nothing_found_is_accepted() -> None:
+    verdict = decide((), POLICY)
+    assert (verdict.action, verdict.score, verdict.reply) == (Action.ACCEPT, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "enhanced"),
+    [(Reason.RECIPIENT_UNKNOWN, 550, "5.1.1"), (Reason.RELAY_DENIED, 550, "5.7.1")],
+)
+def test_the_directory_refuses_for_the_asked_recipient_only(reason: Reason, code: int, enhanced: str) -> None:
+    evidence = [found("recipient", reason, recipient=ANNA)]
+    verdict = decide(evidence, POLICY, Stage.RCPT, ANNA)
+    assert verdict.reply is not None
+    assert (verdict.reply.code, verdict.reply.enhanced) == (code, enhanced)
+    assert decide(evidence, POLICY, Stage.RCPT, "bob@example.org").action is Action.ACCEPT
+
+
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.CRASHED])
+@pytest.mark.parametrize(
+    "check",
+    sorted(set(FAILURE) & {"lists", "dnsbl", "helo", "spf", "recipient", "dkim", "dmarc", "structure", "content"}),
+)
+def test_a_missing_answer_is_never_guilt(check: str, reason: Reason) -> None:
+    verdict = decide([found(check, reason)], POLICY, Stage.DATA, ANNA)
+    assert verdict.action in (Action.ACCEPT, Action.DEFER)
+    assert (verdict.action is Action.DEFER) == (check == "recipient")
+    assert verdict.unavailable == (check,)
+    if verdict.reply:
+        assert verdict.reply.is_temporary
+
+
+def test_own_block_list_refuses_but_postmaster_stays_reachable() -> None:
+    evidence = [found("lists", Reason.BLOCK_LISTED)]
+    assert decide(evidence, POLICY, Stage.RCPT, ANNA).action is Action.REJECT
+    assert decide(evidence, POLICY, Stage.RCPT, "postmaster@example.org").action is Action.ACCEPT
+
+
+def test_allow_list_wins_over_every_score() -> None:
+    evidence = [found("lists", Reason.ALLOW_LISTED), content(5.0), found("dnsbl", Reason.LISTED, 9.0)]
+    verdict = decide(evidence, POLICY)
+    assert (verdict.action, verdict.scl) == (Action.ACCEPT, 0)
+
+
+def test_content_alone_quarantines_and_never_refuses() -> None:
+    verdict = decide([content(50.0)], POLICY)
+    assert (verdict.action, verdict.score) == (Action.QUARANTINE, 5.0)
+    generous = Policy(PolicyConfig(content_cap=20.0))
+    assert decide([content(50.0)], generous).action is Action.QUARANTINE
+
+
+def test_a_heavy_zone_refuses_at_rcpt_with_its_own_text() -> None:
+    listed = Evidence(
+        "dnsbl",
+        Stage.CONNECT,
+        Result.FAIL,
+        Reason.LISTED,
+        Scope.CONNECTION,
+        "bl.example",
+        None,
+        8.0,
+        {"reply_text": "see bl.example"},
+    )
+    verdict = decide([listed], POLICY, Stage.RCPT, ANNA)
+    assert verdict.reply is not None
+    assert str(verdict.reply) == "550 5.7.1 see bl.example"
+
+
+def test_thresholds_wait_for_the_message() -> None:
+    evidence = [found("dnsbl", Reason.LISTED, 5.0)]
+    assert decide(evidence, POLICY, Stage.RCPT, ANNA).action is Action.ACCEPT
+    assert decide(evidence, POLICY, Stage.DATA, ANNA).action is Action.QUARANTINE
+
+
+def test_dmarc_reject_alone_quarantines_and_with_agreement_refuses() -> None:
+    """RFC 9989 section 7.4: not on p=reject alone."""
+    alone = [found("dmarc", Reason.NOT_ALIGNED_REJECT), found("spf", Reason.SPF_FAIL)]
+    assert decide(alone, POLICY).row == "dmarc_quarantine"
+    agreed = [*alone, content(2.0)]
+    assert decide(agreed, POLICY).action is Action.REJECT
+
+
+def test_dmarc_reject_with_content_that_looks_good_is_still_quarantined() -> None:
+    verdict = decide([found("dmarc", Reason.NOT_ALIGNED_REJECT), content(-5.0)], POLICY)
+    assert verdict.action is Action.QUARANTINE
+
+
+def test_observe_mode_decides_everything_and_forwards() -> None:
+    policy = Policy(PolicyConfig(observe=True))
+    verdict = decide([content(5.0)], policy)
+    assert (verdict.action, verdict.would, verdict.scl) == (Action.ACCEPT, Action.QUARANTINE, 6)
+    unknown = decide([found("recipient", Reason.RECIPIENT_UNKNOWN, recipient=ANNA)], policy, Stage.RCPT, ANNA)
+    assert unknown.action is Action.REJECT
+
+
+def test_an_observed_check_weighs_nothing_and_decides_nothing() -> None:
+    policy = Policy(PolicyConfig(observe_checks=("dmarc", "dnsbl")))
+    evidence = [found("dmarc", Reason.NOT_ALIGNED_REJECT), found("dnsbl", Reason.LISTED, 12.0)]
+    verdict = decide(evidence, policy)
+    assert (verdict.action, verdict.score) == (Action.ACCEPT, 0.0)
+
+
+def test_several_signatures_count_once_and_a_broken_one_beside_a_good_one_not_at_all() -> None:
+    good, bad = (
+        found("dkim", Reason.OK, detail="a.example"),
+        found("dkim", Reason.SIGNATURE_INVALID, detail="b.example"),
+    )
+    assert decide([good], POLICY).score == decide([good, good, bad], POLICY).score
+
+
+def test_a_stricter_row_for_a_trust_class_would_be_used() -> None:
+    assert FAILURE["content"].meaning(TrustClass.INTERNAL) is FAILURE["content"].default
+
+
+REASONS = st.sampled_from(list(Reason))
+CHECKS = st.sampled_from(["lists", "dnsbl", "helo", "spf", "recipient", "dkim", "dmarc", "structure", "content", "new"])
+EVIDENCE = st.builds(
+    Evidence,
+    check=CHECKS,
+    stage=st.sampled_from(list(Stage)),
+    result=st.sampled_from(list(Result)),
+    reason=REASONS,
+    detail=st.sampled_from(["", "a.example", "b.example"]),
+    recipient=st.sampled_from([None, ANNA, "bob@example.org"]),
+    measured=st.none() | st.floats(-60, 60) | st.just(float("nan")) | st.just(float("inf")),
+)
+
+
+@given(st.lists(EVIDENCE, max_size=12), st.sampled_from(list(Stage)))
+def test_the_contributions_are_the_score_to_the_last_digit(evidence: list[Evidence], stage: Stage) -> None:
+    verdict = decide(evidence, POLICY, stage, ANNA)
+    assert sum(item.millis for item in verdict.contributions) == verdict.millis
+    assert -1 <= verdict.scl <= 9
+    assert 0.0 <= verdict.probability <= 1.0
+    assert (verdict.reply is not None) == (verdict.action in (Action.REJECT, Action.DEFER, Action.DISCONNECT))
+    if verdict.reply:
+        assert verdict.reply.is_temporary == (verdict.action is Action.DEFER)
+
+
+@given(st.lists(EVIDENCE, max_size=8))
+def test_content_never_turns_an_acceptance_into_a_refusal(evidence: list[Evidence]) -> None:
+    without = [item for item in evidence if item.check != "content"]
+    if decide(without, POLICY, Stage.DATA, ANNA).action in (Action.ACCEPT, Action.TAG):
+        with_content = [*without, content(5.0)]
+        before = sum(c.millis for c in decide(without, POLICY, Stage.DATA, ANNA).contributions)
+        if before < 3000:
+            assert decide(with_content, POLICY, Stage.DATA, ANNA).action is not Action.REJECT

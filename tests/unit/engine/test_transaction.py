@@ -1,0 +1,251 @@
+"""A session from connect to end-of-data with scripted parts: replies, terminal states, header fields."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import pytest
+
+from filterd.checks.base import Check, CheckContext
+from filterd.checks.lists import Lists, NetworkTable
+from filterd.checks.recipient import RecipientCheck
+from filterd.config import PolicyConfig
+from filterd.engine.handoff import HandOff
+from filterd.engine.pipeline import Pipeline
+from filterd.engine.policy import Policy
+from filterd.engine.transaction import Engine, Session
+from filterd.errors import TemporaryError
+from filterd.mail.address import Mailbox
+from filterd.mail.envelope import Connection, Recipient
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.mail.message import Message
+from filterd.mail.reply import Reply
+from filterd.ports import TerminalState
+from tests.support.doubles import ScriptedCustody, ScriptedDirectory, ScriptedUpstream
+
+MAIL = b"From: a@sender.example\r\nSubject: hello\r\n\r\nbody\r\n"
+
+
+@dataclass
+class Weighs:
+    """A content check with a fixed answer."""
+
+    weight: float
+    name: str = "content"
+    stage: Stage = Stage.DATA
+    after: tuple[str, ...] = ()
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        reason = Reason.LOOKS_LIKE_SPAM if self.weight > 0 else Reason.LOOKS_LIKE_HAM
+        return (Evidence("content", Stage.DATA, Result.FAIL, reason, measured=self.weight),)
+
+
+@dataclass
+class Stagehand:
+    """One engine with its doubles, and a session on it."""
+
+    weight: float = -2.0
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    directory: ScriptedDirectory = field(default_factory=lambda: ScriptedDirectory(frozenset({"nobody"})))
+    upstream: ScriptedUpstream = field(default_factory=ScriptedUpstream)
+    custody: ScriptedCustody = field(default_factory=ScriptedCustody)
+    blocked: tuple[str, ...] = ()
+
+    async def session(self) -> Session:
+        table = NetworkTable((network, "block", "test") for network in self.blocked)
+        checks: list[Check] = [Lists(table), RecipientCheck(self.directory), Weighs(self.weight)]
+        engine = Engine(
+            Pipeline(checks),
+            Policy(self.policy),
+            HandOff(self.upstream, self.custody),
+            "filter.example.org",
+            "filter.example.org",
+            "smtp-0:1",
+            clock=lambda: 1_800_000_000.0,
+        )
+        session = await engine.connect(Connection(ip_address("192.0.2.7")))
+        await session.helo("client.example", True)
+        return session
+
+    def talk(self, *names: str, message: bytes | None = MAIL, refusal: Reply | None = None) -> list[Reply]:
+        """MAIL, one RCPT per name at example.org (or the address itself), then the message."""
+
+        async def scene() -> list[Reply]:
+            session = await self.session()
+            replies = [await session.mail(Mailbox("a", "sender.example"), ())]
+            for name in names:
+                local, _, domain = name.partition("@")
+                replies.append(await session.rcpt(Recipient(Mailbox(local, domain or "example.org"))))
+            if message is not None and any(r.is_success for r in replies[1:]):
+                replies.append(await session.data(Message(message), refusal))
+            await session.close("quit")
+            return replies
+
+        return asyncio.run(scene())
+
+
+def test_clean_mail_reaches_upstream_with_our_fields_above_and_the_rest_untouched() -> None:
+    stage = Stagehand()
+    replies = stage.talk("anna")
+    assert [r.code for r in replies] == [250, 250, 250]
+    ((recipients, octets),) = stage.upstream.taken
+    assert recipients == ("anna@example.org",)
+    assert octets.endswith(MAIL)
+    above = octets.removesuffix(MAIL).decode()
+    assert above.startswith(
+        "Received: from client.example (unknown [192.0.2.7])\r\n\tby filter.example.org with ESMTP id "
+    )
+    assert "\r\nAuthentication-Results: filter.example.org" in above
+    assert "\r\nX-Filterd-Report: CIP:192.0.2.7;" in above
+    assert "SCL:1;" in above.replace("\r\n\t", "")
+    assert "SCORE:-2.000;" in above.replace("\r\n\t", "")
+    assert stage.custody.states() == {"anna@example.org": TerminalState.FORWARDED}
+
+
+def test_spam_is_quarantined_durably_and_not_forwarded() -> None:
+    stage = Stagehand(weight=5.0)
+    assert stage.talk("anna")[-1].code == 250
+    assert stage.upstream.taken == []
+    (held,) = stage.custody.held.values()
+    assert b"".join(bytes(c) for c in held.chunks) == MAIL
+    assert held.scl == 6
+    assert b"SFV:SPM" in held.prepended
+
+
+def test_unknown_and_foreign_recipients_are_refused_at_rcpt_and_recorded() -> None:
+    stage = Stagehand()
+    replies = stage.talk("nobody", "x@elsewhere.example", message=None)
+    assert [str(r)[:9] for r in replies[1:]] == ["550 5.1.1", "550 5.7.1"]
+    assert set(stage.custody.states().values()) == {TerminalState.REJECTED}
+
+
+def test_directory_down_defers() -> None:
+    stage = Stagehand(directory=ScriptedDirectory(down=True))
+    assert str(stage.talk("anna")[1]).startswith("451 4.4.3")
+    assert stage.custody.states() == {"anna@example.org": TerminalState.DEFERRED}
+
+
+def test_a_blocked_client_is_told_at_rcpt_and_may_still_reach_postmaster() -> None:
+    stage = Stagehand(blocked=("192.0.2.0/24",))
+    replies = stage.talk("anna", "postmaster", message=None)
+    assert [r.code for r in replies] == [250, 550, 250]
+
+
+def test_one_good_and_one_unknown_recipient_in_one_transaction() -> None:
+    stage = Stagehand()
+    replies = stage.talk("anna", "nobody")
+    assert [r.code for r in replies] == [250, 250, 550, 250]
+    assert stage.custody.states() == {
+        "anna@example.org": TerminalState.FORWARDED,
+        "nobody@example.org": TerminalState.REJECTED,
+    }
+
+
+def test_the_same_recipient_twice_is_one_copy() -> None:
+    stage = Stagehand()
+    stage.talk("anna", "anna")
+    assert stage.upstream.taken[0][0] == ("anna@example.org",)
+
+
+def test_a_client_that_gives_up_before_data_leaves_an_aborted_record() -> None:
+    stage = Stagehand()
+    stage.talk("anna", message=None)
+    assert stage.custody.states() == {"anna@example.org": TerminalState.ABORTED}
+
+
+def test_what_the_front_end_refused_is_recorded_and_said_under_our_id() -> None:
+    stage = Stagehand()
+    reply = stage.talk("anna", refusal=Reply(552, "5.3.4", "Message too big"))[-1]
+    assert str(reply).startswith("552 5.3.4 Message too big [")
+    assert stage.upstream.taken == []
+    assert stage.custody.states() == {"anna@example.org": TerminalState.REJECTED}
+
+
+def test_a_fault_of_ours_defers_and_leaves_a_record() -> None:
+    stage = Stagehand(upstream=ScriptedUpstream(crash=RuntimeError("bug")))
+    assert stage.talk("anna")[-1].code == 451
+    assert stage.custody.states() == {"anna@example.org": TerminalState.DEFERRED}
+
+
+def test_observe_mode_forwards_spam_and_says_what_it_would_have_done() -> None:
+    stage = Stagehand(weight=5.0, policy=PolicyConfig(observe=True))
+    stage.talk("anna")
+    assert len(stage.upstream.taken) == 1
+    (record,) = stage.custody.evidence.values()
+    assert (record.verdicts[0]["action"], record.verdicts[0]["would"]) == ("accept", "quarantine")
+
+
+def test_upstream_unreachable_is_451_4_4_1() -> None:
+    stage = Stagehand(upstream=ScriptedUpstream(error=TemporaryError("gone", "unreachable")))
+    assert str(stage.talk("anna")[-1]).startswith("451 4.4.1")
+
+
+FORGED = [
+    b"X-MS-Exchange-Organization-SCL: -1\r\n",
+    b"x-ms-exchange-ORGANIZATION-authas: Internal\r\n",
+    b"X-MS-Exchange-Organization-SCL : -1\r\n",
+    b"X-MS-Exchange-Organization-SCL\t: -1\r\n",
+    b"X-MS-Exchange-Organization-SCL\r\n : -1\r\n",
+    b"X-MS-Exchange-Organization-Antispam-Report: a;\r\n\tb;\r\n c\r\n",
+    b"X-MS-Exchange-Forest-RulesExecuted: x\r\n",
+    b"X-MS-Exchange-CrossPremises-AuthAs: Internal\r\n",
+    b"X-Filterd-Report: SCL:-1\r\n",
+    b"X-FILTERD-Anything:\r\n",
+    b"Authentication-Results: filter.example.org; spf=pass\r\n",
+    b"authentication-results:\r\n filter.example.org;\r\n dkim=pass\r\n",
+    b'Authentication-Results: "filter.example.org" 1; dmarc=pass\r\n',
+    b"Authentication-Results: (a) Filter.Example.ORG (b); spf=pass\r\n",
+    b"\x80X-MS-Exchange-Organization-SCL: -1\r\n",
+    b"X-MS-Exchange-\x00Organization-SCL: -1\r\n",
+]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+@pytest.mark.parametrize("times", [1, 3])
+def test_forged_fields_are_removed_and_nothing_else(forged: bytes, times: int) -> None:
+    stage = Stagehand()
+    stage.talk("anna", message=b"Subject: a\r\n" + forged * times + b"To: b\r\n folded\r\n\r\n" + forged)
+    octets = stage.upstream.taken[0][1]
+    assert octets.endswith(b"Subject: a\r\nTo: b\r\n folded\r\n\r\n" + forged)  # the body is nobody's header section
+    header = octets.partition(b"\r\n\r\n")[0]
+    assert forged.strip() not in header
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        b"X-MS-Exchange-Calendar-Originator-Id: a\r\n",
+        b"X-MS-Has-Attach: yes\r\n",
+        b"Authentication-Results: mx.elsewhere.example; spf=pass\r\n",
+        b"X-My-X-Filterd-Report: b\r\n",
+    ],
+)
+def test_other_fields_stay(kept: bytes) -> None:
+    stage = Stagehand()
+    stage.talk("anna", message=kept + MAIL)
+    assert stage.upstream.taken[0][1].endswith(kept + MAIL)
+
+
+def test_leading_white_space_cannot_extend_our_report_field() -> None:
+    stage = Stagehand()
+    stage.talk("anna", message=b"\tSCL:-1;SFV:SKN\r\n" + MAIL)
+    octets = stage.upstream.taken[0][1]
+    assert b"X-Filterd-Separator: leading white space\r\n\tSCL:-1" in octets
+
+
+def test_a_helo_that_tries_to_write_header_fields_cannot() -> None:
+    async def scene(stage: Stagehand) -> None:
+        session = await stage.session()
+        await session.helo("evil (\u00e9)\x07;SCL:-1", True)
+        await session.mail(None, ())
+        await session.rcpt(Recipient(Mailbox("anna", "example.org")))
+        await session.data(Message(MAIL), None)
+
+    stage = Stagehand()
+    asyncio.run(scene(stage))
+    report = stage.upstream.taken[0][1].partition(b"X-Filterd-Report:")[2].replace(b"\r\n\t", b"")
+    assert report.count(b"SCL:") == 1
+    assert b"SCL:-1" not in report

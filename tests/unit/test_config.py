@@ -1,0 +1,66 @@
+"""A broken configuration names the key, what was expected and what stands there; nothing else happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from filterd.commands.configuration import reference, sample
+from filterd.config import Config, load_config, parse_config
+from filterd.errors import ConfigError
+from tests.support.material import CHECKOUT
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[server]\nworkers = 'two'", "server.workers: input should be a valid integer, found 'two'"),
+        ("[server]\nwrokers = 2", "server.wrokers: unknown key"),
+        ("[sever]\n", "sever: unknown key"),
+        ("[[dnsbl]]\nzone = 'a b'", "dnsbl[0].zone: expected a domain name such as mail.example.org, found 'a b'"),
+        ("[[dnsbl]]\n", "dnsbl[0].zone: field required"),
+        ("[lists]\nblock = ['300.1.1.1']", "lists.block[0]: expected an address or a network"),
+        ("[policy]\ntag_score = 9.0", "policy: expected tag_score < quarantine_score < reject_score"),
+        ("[limits]\nidle_seconds = 0", "limits.idle_seconds: input should be greater than 0, found 0"),
+        ("[[listeners]]\ntls_key = 'a'", "listeners[0]: tls_certificate and tls_key must be given together"),
+        ("x = ", "not valid TOML"),
+    ],
+)
+def test_the_error_names_key_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert any(expected in problem and str(path) in problem for problem in caught.value.problems), caught.value.problems
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"server": {"a": 1, "b": 2}, "limits": {"recipients": 0}}, tmp_path)
+    assert len(caught.value.problems) == 3
+
+
+def test_relative_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text("[recipients]\nfile = 'recipients.txt'\n")
+    config = load_config(path)
+    assert config.recipients.file == tmp_path / "recipients.txt"
+    assert config.state_dir == tmp_path / "state"
+
+
+def test_the_generated_sample_is_the_default_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text(sample())
+    assert load_config(path) == parse_config({}, tmp_path)
+    assert isinstance(load_config(path), Config)
+
+
+def test_the_reference_page_is_generated() -> None:
+    page = (CHECKOUT / "docs" / "configuration.md").read_text()
+    assert page == reference(), "run: .venv/bin/filterd print-config --format markdown > docs/configuration.md"
