@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from filterd.auth.dkim import DkimOutcome, verify_dkim
-from filterd.checks.base import CheckContext, before_the_end
+from filterd.checks.base import CheckContext
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.ports import Resolver
@@ -23,6 +23,7 @@ _REASONS = {
     Result.PERMERROR: Reason.SIGNATURE_UNUSABLE,
     Result.POLICY: Reason.SIGNATURE_UNUSABLE,
 }
+_SHARE = 0.6  # of the time left: DMARC runs after this under the same deadline and needs its part
 
 
 @dataclass(slots=True)
@@ -38,7 +39,9 @@ class Dkim:
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.message is None:
             return ()
-        outcomes = await verify_dkim(self.resolver, ctx.message, int(self.clock()), before_the_end(ctx.deadline))
+        outcomes = await verify_dkim(
+            self.resolver, ctx.message, int(self.clock()), ctx.deadline.within(ctx.deadline.remaining * _SHARE)
+        )
         if not outcomes:
             return (Evidence(self.name, self.stage, Result.NONE, Reason.NOT_SIGNED),)
         return [self._evidence(outcome) for outcome in outcomes]

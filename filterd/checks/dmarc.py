@@ -13,7 +13,7 @@ from typing import ClassVar
 from filterd.auth.author import author_domains
 from filterd.auth.dmarc import DmarcOutcome, evaluate_dmarc
 from filterd.auth.spf import PROPERTY
-from filterd.checks.base import CheckContext, before_the_end
+from filterd.checks.base import CheckContext
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.ports import Resolver
@@ -29,6 +29,7 @@ _REASONS = {
     Result.PERMERROR: Reason.BAD_RECORD,
     Result.TEMPERROR: Reason.UNAVAILABLE,
 }
+_SHARE = 0.9  # of the time left: leave time to say what is not known
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class Dmarc:
             authors[0],
             spf_passed[0] if spf_passed else None,
             dkim_passed,
-            before_the_end(ctx.deadline),
+            ctx.deadline.within(ctx.deadline.remaining * _SHARE),
             uncertain_spf=spf_unknown[0] if spf_unknown else None,
             uncertain_dkim=dkim_unknown,
         )
