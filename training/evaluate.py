@@ -42,7 +42,7 @@ def batch(items: list[Item], jobs: int) -> Iterator[Scored]:
     half = len(ordered) // 2
     first, second = ordered[:half], ordered[half:]
     store = FeatureStore.of(first, jobs, "batch, training half")
-    learner, slope, offset = _calibrated(first, store, list(range(len(first))))
+    learner, slope, offset = _calibrated(first, store, list(range(len(first))), through_origin=False)
     for item, indices in zip(second, stream_features(second, jobs, "batch, test half"), strict=True):
         yield Scored(item, slope * learner.score(indices) + offset)
 
@@ -59,7 +59,7 @@ def cross(items: list[Item], jobs: int, model: Path = SHIPPED) -> Iterator[Score
     store = FeatureStore.of(ordered, jobs, "cross")
     for folder in folders:
         others = [number for number, item in enumerate(ordered) if item.folder != folder]
-        learner, slope, offset = _calibrated(ordered, store, others)
+        learner, slope, offset = _calibrated(ordered, store, others, through_origin=True)
         for number, item in enumerate(ordered):
             if item.folder == folder:
                 yield Scored(item, slope * learner.score(store[number]) + offset)
@@ -79,12 +79,15 @@ def held_out_split(items: list[Item], chosen: list[int]) -> tuple[list[int], lis
     return older, newest
 
 
-def _calibrated(items: list[Item], store: FeatureStore, chosen: list[int]) -> tuple[Learner, float, float]:
+def _calibrated(
+    items: list[Item], store: FeatureStore, chosen: list[int], *, through_origin: bool
+) -> tuple[Learner, float, float]:
     """A model of all chosen messages, and the sigmoid that fits the newest of them under a model of the older ones."""
     labels = [item.spam for item in items]
     older, newest = held_out_split(items, chosen)
     trial = fit(store, labels, older)
-    slope, offset = calibrate([trial.score(store[number]) for number in newest], [labels[number] for number in newest])
+    scores = [trial.score(store[number]) for number in newest]
+    slope, offset = calibrate(scores, [labels[number] for number in newest], through_origin=through_origin)
     return fit(store, labels, chosen), slope, offset
 
 

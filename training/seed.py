@@ -40,7 +40,7 @@ def make_seed(corpus: Path, out: Path, jobs: int = 2) -> tuple[Manifest, list[tu
     older, newest = held_out_split(items, list(range(len(items))))
     trial = fit(store, labels, older, passes=PASSES, step=STEP)
     raw = {number: trial.score(store[number]) for number in newest}
-    slope, offset = calibrate(list(raw.values()), [labels[number] for number in newest])
+    slope, offset = calibrate(list(raw.values()), [labels[number] for number in newest], through_origin=True)
     rows = []
     for name in ("all", *FOLDERS):
         chosen = [number for number in newest if name in ("all", items[number].folder)]
@@ -63,7 +63,7 @@ def make_seed(corpus: Path, out: Path, jobs: int = 2) -> tuple[Manifest, list[tu
             "passes": PASSES,
             "step": STEP,
             "order_seed": SEED,
-            "calibration": "newest fifth of each folder, classes weighed equally",
+            "calibration": "newest fifth of each folder, through the origin",
         },
         metrics={f"held_out_{name}": row.as_dict() for name, row in rows},
     )
