@@ -126,6 +126,12 @@ class App:
         """The front end's session factory; a reload changes what later connections get."""
         return await self.graph.engine.connect(connection)
 
+    @property
+    def upstream_extensions(self) -> dict[str, str] | None:
+        """What upstream's newest EHLO offered; None before the first connection."""
+        upstream = self.graph.upstream
+        return upstream.extensions if isinstance(upstream, SmtpUpstream) else None
+
     async def reload(self, config: Config) -> None:
         """Build a whole new graph, or keep the old one and raise ConfigError."""
         check_names(config)

@@ -20,6 +20,7 @@ from types import FrameType
 
 from filterd.config import Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
+from filterd.worker import HANDOVER_GRACE_S
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Supervisor:
         for part in running:
             assert part.process is not None
             part.process.terminate()
-        deadline = time.monotonic() + self._config.server.drain_seconds + 10
+        deadline = time.monotonic() + self._config.server.drain_seconds + HANDOVER_GRACE_S + 10
         clean = True
         for part in running:
             assert part.process is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from pathlib import Path
@@ -12,8 +13,11 @@ from filterd.app import App
 from filterd.config import Config, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.frontends.smtp.server import ListenerHandle, serve_listener
+from filterd.frontends.smtp.shared import Admission
 
 log = logging.getLogger(__name__)
+
+HANDOVER_GRACE_S = 60.0  # beyond drain_seconds, for messages that upstream has and has not answered yet
 
 
 def run(config: Config, path: Path, slot: str, sockets: list[socket.socket]) -> None:
@@ -35,24 +39,53 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
     loop.add_signal_handler(signal.SIGHUP, again.set)
     app = await asyncio.to_thread(App, config, slot)
     handles: list[ListenerHandle] = []
+    admission = Admission(config.limits)
     for listener, sock in zip(config.listeners, sockets, strict=True):
         handles.append(
             await serve_listener(
-                sock, listener, config.limits, config.server.hostname, app.session, spool_dir=config.state_dir / "tmp"
+                sock,
+                listener,
+                config.limits,
+                config.server.hostname,
+                app.session,
+                spool_dir=config.state_dir / "tmp",
+                upstream_extensions=lambda: app.upstream_extensions,
+                admission=admission,
             )
         )
         log.info("listening", extra={"listener": listener.name, "address": sock.getsockname()[:2], "slot": slot})
-    tasks = [asyncio.create_task(app.refresh_forever()), asyncio.create_task(_reload(app, path, again))]
+    tasks = [
+        asyncio.create_task(app.refresh_forever()),
+        asyncio.create_task(_reload(app, path, again)),
+        asyncio.create_task(_watch_parent(stop)),
+    ]
     try:
         await stop.wait()
         log.info("draining", extra={"slot": slot})
-        await asyncio.gather(*(handle.drain(app.config.server.drain_seconds) for handle in handles))
+        running = await asyncio.gather(*(handle.drain(app.config.server.drain_seconds) for handle in handles))
+        if any(running):  # a hand-over is never cut short while there is time; the supervisor kills us after HANDOVER_GRACE_S
+            await _until_idle(handles)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await app.close()
     log.info("stopped", extra={"slot": slot})
+
+
+async def _until_idle(handles: list[ListenerHandle]) -> None:
+    end = asyncio.get_running_loop().time() + HANDOVER_GRACE_S
+    while any(handle.connections for handle in handles) and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.1)
+
+
+async def _watch_parent(stop: asyncio.Event) -> None:
+    """Without its supervisor a worker would hold the port against the next one: it drains."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(1.0)
+    log.error("the supervisor is gone, draining")
+    stop.set()
 
 
 async def _reload(app: App, path: Path, again: asyncio.Event) -> None:

@@ -43,14 +43,14 @@ class SmtpUpstream:
     """ports.Upstream over SMTP.
 
     Attributes:
-        extensions: EHLO keywords of the newest connection, None before the first one.
+        extensions: EHLO keywords and parameters of the newest connection, None before the first one.
         opened: connections opened so far.
         retried: messages that were sent again because a pooled connection was dead.
     """
 
     def __init__(self, config: UpstreamConfig, hostname: str) -> None:
         """`hostname` is said in EHLO.  Raises OSError when the certificate authorities cannot be read."""
-        self.extensions: frozenset[str] | None = None
+        self.extensions: dict[str, str] | None = None
         self.opened = 0
         self.retried = 0
         self._config = config
@@ -104,7 +104,7 @@ class SmtpUpstream:
         except LinkLostError as error:
             raise TemporaryError(str(error), "unreachable") from None
         self.opened += 1
-        self.extensions = frozenset(link.extensions)
+        self.extensions = dict(link.extensions)
         return await self._use(link, envelope, recipients, chunks, deadline)
 
     def _take_idle(self) -> UpstreamLink | None:

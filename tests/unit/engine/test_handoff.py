@@ -59,7 +59,7 @@ def test_accepted_by_upstream_is_a_250_with_our_id() -> None:
 @pytest.mark.parametrize(("answer", "state"), [(LATER, TerminalState.DEFERRED), (REFUSED, TerminalState.REJECTED)])
 def test_upstreams_answer_at_end_of_data_is_passed_on_with_our_id(answer: Reply, state: TerminalState) -> None:
     custody = ScriptedCustody()
-    reply = run(job((ANNA,), (BOB,)), ScriptedUpstream(data=answer), custody)
+    reply = run(job((ANNA, BOB)), ScriptedUpstream(data=answer), custody)
     assert (reply.code, reply.enhanced, reply.text, reply.reference) == (
         answer.code,
         answer.enhanced,
@@ -68,6 +68,19 @@ def test_upstreams_answer_at_end_of_data_is_passed_on_with_our_id(answer: Reply,
     )
     assert set(custody.states().values()) == {state}
     assert not custody.held
+
+
+def test_upstream_defers_so_nothing_is_held_either() -> None:
+    custody = ScriptedCustody()
+    assert run(job((ANNA,), (BOB,)), ScriptedUpstream(data=LATER), custody).code == 452
+    assert not custody.held
+
+
+def test_upstream_refuses_while_another_copy_is_held_so_both_are_held() -> None:
+    custody = ScriptedCustody()
+    assert run(job((ANNA,), (BOB,)), ScriptedUpstream(data=REFUSED), custody).code == 250
+    assert set(custody.held["ID1"].recipients) == {A, B}
+    assert custody.held["ID1"].retry == frozenset()
 
 
 @pytest.mark.parametrize(("kind", "enhanced"), [("unreachable", "4.4.1"), ("in_doubt", "4.4.2")])
