@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -70,12 +72,19 @@ async def serve(config: Config, path: Path | None, sock: socket.socket) -> None:
         database.close()
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run; exit status 1 with one line that says what to do when it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m api", description="The side service: REST API of filterd.")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--fd", type=int, help="listening socket inherited from the parent")
     options = parser.parse_args(arguments)
+    # uvicorn raises the signal again once it has shut down in good order: then the status is 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     try:
         config = load_config(options.config)
         logs.set_up(config.log.level, config.log.format)

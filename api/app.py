@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from api import problems
 from api.auth import Authentication, FailureLimiter, Verifier
@@ -25,6 +26,11 @@ from filterd.ports import Upstream
 from filterd.storage.database import Database
 
 ROUTERS = (health, quarantine, trace, outbox, reports, scan, lists, models, tokens, metrics, docs)
+
+
+def all_routes() -> list[APIRoute]:
+    """Every route, hidden ones too."""
+    return [route for room in ROUTERS for route in room.router.routes if isinstance(route, APIRoute)]
 
 
 def create_app(
@@ -68,17 +74,24 @@ def create_app(
             await services.jobs.close()
 
     app = FastAPI(
-        title="filterd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+        title="filterd",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.services = services
     problems.install(app)
     for room in ROUTERS:
         app.include_router(room.router)
-    app.openapi = functools.partial(describe, app)  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = functools.partial(describe, app, all_routes())  # type: ignore[method-assign]  # FastAPI's documented way
     message = config.limits.message_bytes
     # base64 has 4 octets for 3
     large = {"/v1/scan": message, "/v1/reports": message * 4 // 3 + JSON_BYTES}
     # The last one added is the first one asked.
+    app.add_middleware(problems.CatchAll)
     app.add_middleware(BodyLimit, large=large)
     app.add_middleware(Authentication, verifier=Verifier(database), limiter=FailureLimiter(), basic=docs.BASIC)
     app.add_middleware(AccessLog)

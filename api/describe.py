@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,25 +30,21 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
         yield from _calls(child)
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The description; made once."""
+def describe(app: FastAPI, routes: Iterable[APIRoute]) -> dict[str, Any]:
+    """The description of `routes`, all those of `app`; made once."""
     if app.openapi_schema is None:
         scopes = "; ".join(f"`{name}`: {text}" for name, text in SCOPES.items())
         found = get_openapi(
             title="filterd", version=__version__, description=_INTRODUCTION + scopes + ".", routes=app.routes
         )
         found.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        for route in _routes(app):
+        for route in routes:
             for method in route.methods or ():
                 operation = found["paths"].get(route.path_format, {}).get(method.lower())
                 if operation is not None:
                     _secure(operation, scopes_of(route))
         app.openapi_schema = found
     return app.openapi_schema
-
-
-def _routes(app: FastAPI) -> list[APIRoute]:
-    return [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
 
 
 def _secure(operation: dict[str, Any], scopes: set[str]) -> None:

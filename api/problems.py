@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from filterd.errors import ConfigError, FilterdError, StorageError, TemporaryError
 
@@ -85,12 +86,11 @@ _REMEDY = {
 
 
 def install(app: FastAPI) -> None:
-    """Every exception of `app` becomes the one shape."""
+    """Every exception of `app` becomes the one shape; what nobody expected does so in CatchAll."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(StorageError, _storage)
     app.add_exception_handler(FilterdError, _filterd)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _http(_request: Request, error: Exception) -> Response:
@@ -124,6 +124,27 @@ async def _filterd(request: Request, error: Exception) -> Response:
     return ApiError(500, "the request could not be carried out", "see the log of the API process").response()
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request crashed", extra={"path": request.url.path}, exc_info=error)
-    return ApiError(500, "an unexpected fault of ours", "see the log of the API process, and report it").response()
+class CatchAll:
+    """The innermost middleware: a fault of ours is logged once and answered in the one shape."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            log.exception("request crashed", extra={"path": scope["path"][:200]})
+            if begun:  # too late for an answer: cut the connection, so that half of one is not taken for a whole
+                raise
+            fault = ApiError(500, "an unexpected fault of ours", "see the log of the API process, and report it")
+            await (error if isinstance(error, ApiError) else fault).response()(scope, receive, send)
