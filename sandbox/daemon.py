@@ -148,6 +148,22 @@ format = "text"
         except ValueError as error:
             raise DaemonError(f"filterd {' '.join(arguments)} failed: {error}") from None
 
+    def make_token(self) -> str:
+        """A token for the API that allows everything for a day.  Raises DaemonError."""
+        made = self.run("token", "create", "--name", "sandbox", "--scope", "admin", "--days", "1")
+        return str(made["token"])
+
+    def ask(self, path: str, token: str) -> Any:
+        """What the API answers to GET `path`.  Raises DaemonError when that is not a success."""
+        request = urllib.request.Request(
+            f"http://{self.host}:{self.api_port}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_COMMAND_SECONDS) as answer:
+                return json.load(answer)
+        except (OSError, ValueError) as error:
+            raise DaemonError(f"GET {path} failed: {error}") from None
+
     def kill(self) -> None:
         """End it and all its parts at once, as a power failure would."""
         if self._process is not None:

@@ -48,7 +48,7 @@ class Ending:
 
     Attributes:
         reply: what the client was told in the end.
-        place: upstream, quarantine, refused, deferred or nowhere.
+        place: upstream, altered (it is there, but not as it was sent), quarantine, refused, deferred or nowhere.
         why: the row that decided and the heaviest findings.
     """
 
@@ -80,12 +80,13 @@ async def tour(options: Options) -> int:
             daemon.start()
             if not await _unless(stop, daemon.ready()):
                 return 1
-            endings = await _unless(stop, _send_all(daemon, exchange, make_samples(key)))
+            token = await asyncio.to_thread(daemon.make_token)
+            endings = await _unless(stop, _send_all(daemon, token, exchange, make_samples(key)))
             if not endings:
                 return 1
             print("\n" + "\n".join(table(endings)))
             if not options.once:
-                print("\n" + "\n".join(_addresses(daemon, exchange)), flush=True)
+                print("\n" + "\n".join(_addresses(daemon, token, exchange)), flush=True)
                 await stop.wait()
                 print("\nStopping ...", flush=True)
             return 0 if all(ending.as_expected for ending in endings) or not options.once else 1
@@ -109,15 +110,15 @@ async def _unless(stop: asyncio.Event, work: Any) -> Any:
     return True if result is None else result
 
 
-async def _send_all(daemon: Daemon, exchange: StandInExchange, samples: Sequence[Sample]) -> list[Ending]:
+async def _send_all(daemon: Daemon, token: str, exchange: StandInExchange, samples: Sequence[Sample]) -> list[Ending]:
     endings = []
     for sample in samples:
         reply = await asyncio.to_thread(send, sample, daemon.host, daemon.smtp_port)
         trace: Any = None
         if found := _REFERENCE.search(reply):
-            trace = await asyncio.to_thread(daemon.run, "trace", found[1])
-        arrived = any(sample.message_id.encode() in mail.octets for mail in exchange.received)
-        endings.append(Ending(sample, reply, place(reply, arrived, trace), why(trace)))
+            trace = await asyncio.to_thread(daemon.ask, f"/v1/trace/{found[1]}", token)
+        arrived = next((mail.octets for mail in exchange.received if sample.message_id.encode() in mail.octets), None)
+        endings.append(Ending(sample, reply, place(sample, reply, arrived, trace), why(trace)))
     return endings
 
 
@@ -146,10 +147,10 @@ def _dialog(smtp: smtplib.SMTP, sample: Sample) -> Iterator[tuple[int, bytes]]:
         yield error.smtp_code, text if isinstance(text, bytes) else text.encode()
 
 
-def place(reply: str, arrived: bool, trace: Any) -> str:
-    """Where the message is, by what can be seen from outside first."""
-    if arrived:
-        return "upstream"
+def place(sample: Sample, reply: str, arrived: bytes | None, trace: Any) -> str:
+    """Where the message is, by what can be seen from outside first; `arrived`: what upstream has of it."""
+    if arrived is not None:
+        return "upstream" if arrived.endswith(sample.message) else "altered"  # filterd may only prepend
     if reply[:1] == "5":
         return "refused"
     if reply[:1] == "4":
@@ -170,8 +171,13 @@ def why(trace: Any) -> str:
     if not verdicts:
         return next((item["detail"] for item in _outcomes(trace) if item.get("detail")), "")
     verdict = verdicts[0]
-    parts = [f"{item['text']} {item['log_odds']:+.1f}" for item in verdict["contributions"][:_CLUES]]
+    parts = [f"{_named(item)} {item['log_odds']:+.1f}" for item in verdict["contributions"][:_CLUES]]
     return f"{verdict['row']}: score {verdict['score']:+.1f}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _named(item: dict[str, Any]) -> str:
+    check, text = str(item["check"]), str(item["text"])
+    return text if ":" in check or check in text else f"{check} {text}"
 
 
 def table(endings: Sequence[Ending]) -> list[str]:
@@ -194,12 +200,12 @@ def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _addresses(daemon: Daemon, exchange: StandInExchange) -> list[str]:
-    token = f".venv/bin/filterd token create --config {daemon.config} --name me --scope admin"
+def _addresses(daemon: Daemon, token: str, exchange: StandInExchange) -> list[str]:
     return [
         f"Front door (SMTP)   {daemon.host}:{daemon.smtp_port}, recipients: {', '.join(world.RECIPIENTS)}",
-        f"API and its page    http://{daemon.host}:{daemon.api_port}/docs",
-        f"A token for it      {token}",
+        f"API and its page    http://{daemon.host}:{daemon.api_port}/docs (any name, the token as password)",
+        f"Token for a day     {token}",
+        f"Another token       .venv/bin/filterd token create --config {daemon.config} --name me --scope admin",
         f"Forwarded mail      {exchange.maildir.resolve()}/new",
         f"Log                 {daemon.log}",
         "Ctrl-C ends it.",

@@ -36,21 +36,22 @@ TRACE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("reply", "arrived", "trace", "expected"),
     [
-        ("250 2.0.0 accepted", True, None, "upstream"),
-        ("250 2.0.0 accepted", False, TRACE, "quarantine"),
-        ("250 2.0.0 accepted", False, None, "nowhere"),
-        ("550 5.1.1 User unknown", False, None, "refused"),
-        ("451 4.3.0 later", False, None, "deferred"),
-        ("no reply: [Errno 111] Connection refused", False, None, "nowhere"),
-        ("550 5.7.1 refused, yet it arrived", True, None, "upstream"),
+        ("250 2.0.0 accepted", b"Received: x\r\n" + SAMPLES[0].message, None, "upstream"),
+        ("250 2.0.0 accepted", SAMPLES[0].message.replace(b"minutes", b"Minutes"), None, "altered"),
+        ("250 2.0.0 accepted", None, TRACE, "quarantine"),
+        ("250 2.0.0 accepted", None, None, "nowhere"),
+        ("550 5.1.1 User unknown", None, None, "refused"),
+        ("451 4.3.0 later", None, None, "deferred"),
+        ("no reply: [Errno 111] Connection refused", None, None, "nowhere"),
+        ("550 5.7.1 refused, yet it arrived", SAMPLES[0].message, None, "upstream"),
     ],
 )
-def test_where_a_message_ended(reply: str, *, arrived: bool, trace: Any, expected: str) -> None:
-    assert place(reply, arrived, trace) == expected
+def test_where_a_message_ended(reply: str, arrived: bytes | None, trace: Any, expected: str) -> None:
+    assert place(SAMPLES[0], reply, arrived, trace) == expected
 
 
 def test_why_names_the_row_and_the_heaviest_findings() -> None:
-    assert why(TRACE) == "quarantine_score: score +5.2 (looks like spam +5.0, spf softfail +0.8)"
+    assert why(TRACE) == "quarantine_score: score +5.2 (content looks like spam +5.0, spf softfail +0.8)"
     assert why({"message": TRACE["message"], "evidence": None}) == "spam"
     assert why(None) == ""
 
