@@ -78,7 +78,7 @@ class SmtpLink(SMTP):
     # ------------------------------------------------------------ called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected.  asyncio and uvloop have set TCP_NODELAY."""
+        """A client has connected; TCP_NODELAY came with the listening socket."""
         self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         if not peer:
@@ -91,6 +91,7 @@ class SmtpLink(SMTP):
             self.transport.close()
             return
         self.client_ip, self.client_port = client, peer[1]
+        self.shared.conversations.add(self)
         # Nothing cancels this task: a hand-over to upstream that has begun must end with a known answer.
         self.task = self.loop.create_task(self._handle_client())
 
@@ -310,4 +311,7 @@ class SmtpLink(SMTP):
             self._timer.cancel()
             self._timer = None
         if self.transport is not None:
-            self.transport.close()
+            if self._blocked:
+                self.transport.abort()  # a client that does not read would keep the socket for ever
+            else:
+                self.transport.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from filterd.errors import FilterdError
 from filterd.frontends.smtp.arguments import parse_mail, parse_rcpt
@@ -86,7 +87,6 @@ class SmtpDialog(SmtpLink):
 
     async def _converse(self) -> None:
         assert self.client_ip is not None
-        self.shared.conversations.add(self)
         listener = self.shared.listener
         connection = Connection(
             self.client_ip, self.client_port, listener=listener.name, trust=TrustClass(listener.trust)
@@ -246,8 +246,8 @@ class SmtpDialog(SmtpLink):
         message, fault = await self._read_message()
         # Not under any timer and not cancelled when the client leaves: upstream may already have the message.
         reply = await self._ask(self._session_now.data(message, fault))
-        if fault is not None and (reply.is_success or fault.close != reply.close):
-            reply = fault
+        if fault is not None:
+            reply = replace(fault if reply.is_success else reply, close=fault.close or reply.close)
         self._forget()
         if self.transport is None:
             log.info("client left before the answer", extra={"client": str(self.client_ip), "reply": str(reply)})
@@ -309,5 +309,5 @@ class SmtpDialog(SmtpLink):
 
 
 _COMMANDS: dict[str, _Command] = {
-    name.removeprefix("smtp_"): getattr(SmtpDialog, name) for name in dir(SmtpDialog) if name.startswith("smtp_")
+    name.removeprefix("smtp_"): getattr(SmtpDialog, name) for name in vars(SmtpDialog) if name.startswith("smtp_")
 }

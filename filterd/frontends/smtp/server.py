@@ -114,5 +114,7 @@ async def serve_listener(
     # A duplicate: closing it stops us, while the queue of the original lives on.
     own = sock.dup()
     own.setblocking(False)
+    # Accepted sockets inherit it.  asyncio sets it only on sockets that were made with IPPROTO_TCP, which ours may not be.
+    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = await loop.create_server(lambda: SmtpDialog(shared, loop), sock=own, backlog=BACKLOG)
     return ListenerHandle(server, shared)

@@ -1,0 +1,92 @@
+"""Owns an SMTP client for tests that says exactly the octets it is told to, right or wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from typing import Self
+
+TIMEOUT = 20.0  # of a test that waits in vain
+
+
+class SmtpClient:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, port: int, host: str = "127.0.0.1") -> Self:
+        """Connected; the banner is not read yet."""
+        return cls(*await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT))
+
+    @classmethod
+    async def greeted(cls, port: int, hello: str = "EHLO client.example.org") -> Self:
+        """Connected, banner read, EHLO said."""
+        client = await cls.connect(port)
+        assert (await client.reply()).startswith("220 ")
+        assert (await client.command(hello)).startswith("250")
+        return client
+
+    async def send(self, octets: bytes) -> None:
+        """These octets, in one write."""
+        self.writer.write(octets)
+        await asyncio.wait_for(self.writer.drain(), TIMEOUT)
+
+    async def line(self) -> str:
+        """The next line without CRLF; empty when the server has hung up."""
+        line = await asyncio.wait_for(self.reader.readline(), TIMEOUT)
+        assert line == b"" or line.endswith(b"\r\n"), line
+        return line.decode("ascii").removesuffix("\r\n")
+
+    async def reply(self) -> str:
+        """The next reply, its lines joined with LF."""
+        lines = [await self.line()]
+        while lines[-1][3:4] == "-":
+            lines.append(await self.line())
+        return "\n".join(lines)
+
+    async def command(self, text: str) -> str:
+        """The reply to one command."""
+        await self.send(text.encode() + b"\r\n")
+        return await self.reply()
+
+    async def begin(self, *recipients: str, mail: str = "MAIL FROM:<sender@example.org>") -> None:
+        """A transaction up to and with 354."""
+        assert (await self.command(mail)).startswith("250")
+        for recipient in recipients or ("alice@example.com",):
+            assert (await self.command(f"RCPT TO:<{recipient}>")).startswith("250")
+        assert (await self.command("DATA")).startswith("354")
+
+    async def rest(self) -> bytes:
+        """Everything until the server hangs up."""
+        try:
+            return await asyncio.wait_for(self.reader.read(), TIMEOUT)
+        except ConnectionResetError:
+            return b""
+
+    async def starttls(self, before_handshake: bytes = b"") -> None:
+        """STARTTLS, with `before_handshake` in clear text behind the command, in the same write."""
+        await self.send(b"STARTTLS\r\n" + before_handshake)
+        assert (await self.line()).startswith("220")
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        await asyncio.wait_for(self.writer.start_tls(context), TIMEOUT)
+
+    def half_close(self) -> None:
+        """Say that nothing more will come, but still listen."""
+        self.writer.write_eof()
+
+    def vanish(self) -> None:
+        """Drop the connection with a RST, as a crashing client or a firewall does."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.writer.close()
