@@ -18,6 +18,11 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+(?:@[A-Za-z0-9._-]+)?|@[A-Za-
 _PROPERTY = re.compile(r"[a-z][a-z0-9-]{0,29}\.[a-z][a-z0-9-]{0,29}")  # ptype "." property
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 _MAX_HEAD = 4096  # octets of a field that are looked at for the authserv-id
+_PLAIN = re.compile(
+    r"[ \t\r\n]*([a-z0-9._-]+)(?:[ \t\r\n]+[0-9]*[ \t\r\n]*)?"
+)  # authserv-id [version], no CFWS in doubt
+_COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)", re.DOTALL)  # innermost; two levels are taken out
+_NOT_NAME = re.compile(r"[^a-z0-9.:\[\]_-]")
 
 
 def authentication_results(authserv_id: str, evidence: Sequence[Evidence]) -> bytes:
@@ -53,38 +58,17 @@ def _value(text: str) -> str:
 def names_authserv_id(field_body: bytes, authserv_id: str) -> bool:
     """Whether an incoming field claims to be written by us (RFC 8601 5: such a field is removed).
 
-    When it cannot be read with certainty, the answer is yes: nobody but us has a reason to write our name unclearly.
+    A plain name before the first ";" is compared.  Where there are comments, quotes or more words, readers differ; then
+    our name anywhere in them is a claim, and so is what cannot be read: nobody needs that to write his own name.
     """
-    head = field_body[:_MAX_HEAD].decode("latin-1")
+    text = field_body[:_MAX_HEAD].decode("latin-1").lower()
     own = authserv_id.lower().rstrip(".")
-    name = _first_word(head)
-    if name is None or len(field_body) > _MAX_HEAD and ";" not in head:
+    head, semicolon, _ = text.partition(";")
+    plain = _PLAIN.fullmatch(head)
+    if plain and (semicolon or len(field_body) <= _MAX_HEAD):
+        return plain[1].rstrip(".") == own
+    without_comments = _COMMENT.sub("", _COMMENT.sub("", text))
+    outside, semicolon, _ = without_comments.partition(";")
+    if "(" in outside or outside.count('"') % 2 or not semicolon or not outside.strip():
         return True
-    if name.lower().rstrip(".") == own:
-        return True
-    # Readers differ about comments, quotes and blanks; before the first ";" our name has no business at all.
-    squashed = re.sub(r'[\s"\\()]+', "", head.partition(";")[0]).lower()
-    return own in squashed
-
-
-def _first_word(text: str) -> str | None:
-    """The first token or quoted string, comments and folds before it left out; None when it cannot be read."""
-    position, depth = 0, 0
-    while position < len(text):
-        char = text[position]
-        if char == "(":
-            depth += 1
-        elif char == ")" and depth:
-            depth -= 1
-        elif char == "\\" and depth:
-            position += 1
-        elif not depth and char not in " \t\r\n":
-            break
-        position += 1
-    if depth or position >= len(text):
-        return None
-    if text[position] == '"':
-        match = re.match(r'"((?:[^"\\]|\\.)*)"', text[position:], re.DOTALL)
-        return re.sub(r"\\(.)", r"\1", match[1]) if match else None
-    match = re.match(r"[!-'*+\--:<-~]+", text[position:])
-    return match[0] if match and re.fullmatch(r"[A-Za-z0-9._:\[\]-]+", match[0]) else None
+    return any(own in _NOT_NAME.sub("", reading) for reading in (head, outside))
