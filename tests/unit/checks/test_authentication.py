@@ -1,0 +1,175 @@
+"""SPF, DKIM and DMARC as checks: evidence by name, reason and property; DMARC from the evidence of the other two."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from filterd.checks.base import CheckContext
+from filterd.checks.dkim import Dkim
+from filterd.checks.dmarc import Dmarc
+from filterd.checks.spf import Spf
+from filterd.deadline import Deadline
+from filterd.mail.address import parse_mailbox
+from filterd.mail.authres import authentication_results
+from filterd.mail.envelope import Connection, Envelope, TrustClass
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.mail.message import Message
+from filterd.ports import Resolver
+from tests.support.dns import MapResolver
+from tests.support.keys import KEY_NAME, rsa_key, sign
+
+MESSAGE = b"From: Joe <joe@example.com>\r\nTo: x@example.org\r\nSubject: Hi\r\n\r\nHello\r\n"
+CLIENT = ipaddress.ip_address("192.0.2.10")
+SPF_PASS = ["v=spf1 ip4:192.0.2.10 -all"]
+
+
+def context(
+    mail_from: str = "joe@example.com", octets: bytes = MESSAGE, trust: TrustClass = TrustClass.INTERNET
+) -> CheckContext:
+    connection = Connection(CLIENT, trust=trust, helo="mx.example.com")
+    envelope = Envelope("ID", parse_mailbox(mail_from))
+    return CheckContext(connection, Deadline.after(10), envelope=envelope, message=Message(octets))
+
+
+def run_all(resolver: Resolver, ctx: CheckContext) -> list[Evidence]:
+    """The three checks as the pipeline runs them."""
+
+    async def main() -> list[Evidence]:
+        found = list(await Spf(resolver)(ctx))
+        found += await Dkim(resolver, lambda: 1_800_000_000.0)(replace(ctx, evidence=tuple(found)))
+        found += await Dmarc(resolver)(replace(ctx, evidence=tuple(found)))
+        return found
+
+    return asyncio.run(main())
+
+
+def world(policy: str = "reject", spf: Sequence[str] = SPF_PASS) -> dict[tuple[str, str], list[str]]:
+    return {
+        ("example.com", "TXT"): list(spf),
+        (KEY_NAME, "TXT"): [rsa_key()[1]],
+        ("_dmarc.example.com", "TXT"): [f"v=DMARC1; p={policy}"],
+    }
+
+
+def brief(found: list[Evidence]) -> list[tuple[str, Result, Reason]]:
+    return [(item.check, item.result, item.reason) for item in found]
+
+
+def test_everything_passes() -> None:
+    found = run_all(MapResolver(world()), context(octets=sign(MESSAGE)))
+    assert brief(found) == [
+        ("spf", Result.PASS, Reason.OK),
+        ("dkim", Result.PASS, Reason.OK),
+        ("dmarc", Result.PASS, Reason.OK),
+    ]
+    assert dict(found[0].properties) == {"smtp.mailfrom": "example.com"}
+    assert found[1].detail == "example.com"
+    assert authentication_results("mx.example.org", found) == (
+        b"Authentication-Results: mx.example.org;\r\n\tspf=pass smtp.mailfrom=example.com;\r\n"
+        b"\tdkim=pass header.d=example.com header.s=test header.a=rsa-sha256;\r\n"
+        b"\tdmarc=pass header.from=example.com policy.dmarc=reject\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("none", Reason.NOT_ALIGNED_NONE),
+        ("quarantine", Reason.NOT_ALIGNED_QUARANTINE),
+        ("reject", Reason.NOT_ALIGNED_REJECT),
+    ],
+)
+def test_a_forged_author_has_the_policy_as_reason(policy: str, reason: Reason) -> None:
+    records = world(policy)
+    records[("evil.example", "TXT")] = SPF_PASS
+    found = run_all(MapResolver(records), context("x@evil.example"))
+    assert brief(found) == [
+        ("spf", Result.PASS, Reason.OK),
+        ("dkim", Result.NONE, Reason.NOT_SIGNED),
+        ("dmarc", Result.FAIL, reason),
+    ]
+
+
+def test_either_mechanism_is_enough() -> None:
+    records = world(spf=["v=spf1 -all"])
+    assert brief(run_all(MapResolver(records), context(octets=sign(MESSAGE))))[-1][1] == Result.PASS
+    assert brief(run_all(MapResolver(world()), context()))[-1][1] == Result.PASS
+
+
+def test_a_bounce_passes_by_its_helo() -> None:
+    records = world()
+    records[("mx.example.com", "TXT")] = SPF_PASS
+    found = run_all(MapResolver(records), context(""))
+    assert dict(found[0].properties) == {"smtp.helo": "mx.example.com"}
+    assert found[-1].result == Result.PASS
+
+
+@pytest.mark.parametrize(
+    ("record", "result", "reason"),
+    [
+        ("v=spf1 -all", Result.FAIL, Reason.SPF_FAIL),
+        ("v=spf1 ~all", Result.SOFTFAIL, Reason.SPF_SOFTFAIL),
+        ("v=spf1 ?all", Result.NEUTRAL, Reason.SPF_NEUTRAL),
+        ("v=spf1 nonsense", Result.PERMERROR, Reason.BAD_RECORD),
+        ("other", Result.NONE, Reason.NO_RECORD),
+    ],
+)
+def test_reasons_of_spf(record: str, result: Result, reason: Reason) -> None:
+    assert brief(run_all(MapResolver(world(spf=[record])), context()))[0] == ("spf", result, reason)
+
+
+def test_every_signature_is_evidence_of_its_own() -> None:
+    broken = sign(MESSAGE, domain="example.net")
+    found = run_all(MapResolver(world()), context(octets=broken[: -len(MESSAGE)] + sign(MESSAGE)))
+    assert [(e.detail, e.reason) for e in found if e.check == "dkim"] == [
+        ("example.net", Reason.SIGNATURE_UNUSABLE),
+        ("example.com", Reason.OK),
+    ]
+    changed = sign(MESSAGE).replace(b"Hello", b"Howdy")
+    assert run_all(MapResolver(world()), context(octets=changed))[1].reason == Reason.SIGNATURE_INVALID
+
+
+@pytest.mark.parametrize(
+    "octets", [b"Subject: x\r\n\r\n", b"From: a@example.com, b@example.net\r\n\r\n", b"From: nobody\r\n\r\n"]
+)
+def test_without_exactly_one_author_domain_there_is_no_dmarc(octets: bytes) -> None:
+    assert run_all(MapResolver(world()), context(octets=octets))[-1].reason == Reason.NO_AUTHOR_DOMAIN
+
+
+def test_dns_failures_never_become_a_fail() -> None:
+    names = ["example.com", KEY_NAME, "_dmarc.example.com", "_dmarc.com"]
+    found = run_all(MapResolver(world(), set(names)), context(octets=sign(MESSAGE)))
+    assert brief(found) == [(c, Result.TEMPERROR, Reason.UNAVAILABLE) for c in ("spf", "dkim", "dmarc")]
+    for name in names:
+        found = run_all(MapResolver(world(), {name}), context(octets=sign(MESSAGE)))
+        assert not [item for item in found if item.result == Result.FAIL]
+    # SPF would have aligned; whether the author is authentic is not known
+    assert run_all(MapResolver(world(), {"example.com"}), context())[-1].result == Result.TEMPERROR
+
+
+def test_a_failure_of_a_foreign_domain_does_not_save_a_forgery() -> None:
+    found = run_all(MapResolver(world(), {"evil.example"}), context("x@evil.example"))
+    assert found[-1].reason == Reason.NOT_ALIGNED_REJECT
+
+
+def test_a_check_that_did_not_end_is_not_held_against_the_author() -> None:
+    lost = Evidence("dkim", Stage.DATA, Result.TEMPERROR, Reason.TIMEOUT)
+    ctx = replace(context(), evidence=(lost,))
+    (item,) = asyncio.run(run_one(Dmarc(MapResolver(world())), ctx))
+    assert item.result == Result.TEMPERROR
+
+
+async def run_one(check: Dmarc, ctx: CheckContext) -> list[Evidence]:
+    return list(await check(ctx))
+
+
+def test_clients_of_ours_are_not_asked_who_sent_it() -> None:
+    for trust in (TrustClass.INTERNAL, TrustClass.AUTHENTICATED):
+        resolver = MapResolver(world())
+        assert run_all(resolver, context(trust=trust)) == []
+        assert not resolver.asked
