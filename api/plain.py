@@ -17,8 +17,10 @@ _TAG_NAME = re.compile(r"/?[a-zA-Z][a-zA-Z0-9:]{0,20}")
 _HREF = re.compile(r"(?:href|src|action)\s{0,8}=\s{0,8}(?:\"([^\"]{0,2000})|'([^']{0,2000})|([^\s>\"']{1,2000}))", re.I)
 _MAX_TARGET = 500
 
-# Any scheme with //, and those that act without it.  Bounds keep each attempt short.
-_URL = re.compile(r"(?<![a-zA-Z0-9])([a-zA-Z][a-zA-Z0-9+.\-]{0,15})\s{0,2}:\s{0,2}//([^\s/?#<>\"]{0,255})")
+_COLON = re.compile(r"\s{0,2}:\s{0,2}//")
+_HTTP = re.compile(r"(?i)http(?=s?\[:\]//)")
+_HOST = re.compile(r"(?<=\[:\]//)[^\s/?#<>\"\[]{1,255}")
+# Schemes that act without //.
 _ACTING = re.compile(
     r"(?i)\b(javascript|vbscript|data|mailto|file|tel|sms|ms-[a-z]{1,20}|blob|about|cid|search-ms)\s{0,2}:"
 )
@@ -41,15 +43,11 @@ def visible(text: str) -> str:
 
 def defang(text: str) -> str:
     """`text` in which no program finds a link: https://a.example/x becomes hxxps[:]//a[.]example/x."""
-    text = _URL.sub(_defang_url, text)
+    text = _HTTP.sub("hxxp", _COLON.sub("[:]//", text))
+    text = _HOST.sub(lambda match: match[0].replace(".", "[.]"), text)
     text = _ACTING.sub(lambda match: f"{match[1]}[:]", text)
     text = _BARE.sub("www[.]", text)
     return _DOUBLE_SLASH.sub("[//]", text)
-
-
-def _defang_url(match: re.Match[str]) -> str:
-    scheme = re.sub("(?i)^http", "hxxp", match[1])
-    return f"{scheme}[:]//{match[2].replace('.', '[.]')}"
 
 
 def html_to_text(source: str) -> str:

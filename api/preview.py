@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict
 
 from api.plain import defang, html_to_text, visible
-from filterd.classifier.mime import Part, decode_body, walk
+from filterd.classifier.mime import MAX_ENCODED, Part, decode_body, walk
 from filterd.mail.message import HeaderField, Message, decode_words
 
 MAX_HEADERS = 200
@@ -97,7 +97,7 @@ def _text(parts: list[Part]) -> tuple[str, bool]:
             continue
         if is_html and len(parts) > 1:
             shown = "[HTML part as text]\n" + shown
-        cut = cut or len(shown) > left
+        cut = cut or len(shown) > left or len(part.body) > MAX_ENCODED
         pieces.append(shown[:left])
         left -= len(pieces[-1])
         if left <= 0:

@@ -17,7 +17,6 @@ from filterd.engine.scan import ScanInputError
 router = APIRouter(prefix="/v1/scan", tags=["scan"])
 
 SCAN_SECONDS = 60.0  # every check has its own, shorter deadline
-NOBODY = "postmaster@localhost"  # when no recipient is named
 _TYPES = frozenset({"message/rfc822", "message/global", "application/octet-stream"})
 
 
@@ -54,10 +53,10 @@ class ScanAnswer(View):
 async def scan(
     request: Request,
     services: Svc,
-    client_ip: Annotated[str, Query(max_length=64)] = "127.0.0.1",
+    client_ip: Annotated[str, Query(max_length=64)],
+    rcpt_to: Annotated[list[str], Query(min_length=1, max_length=1000)],
     helo: Annotated[str, Query(max_length=255)] = "",
     mail_from: Annotated[str, Query(max_length=320)] = "",
-    rcpt_to: Annotated[list[str] | None, Query(max_length=1000)] = None,
 ) -> ScanAnswer:
     """Judge the message in the body (any line ends) as if it came by SMTP with this envelope; nothing is kept or sent.
 
@@ -66,7 +65,7 @@ async def scan(
     media_type = request.headers.get("content-type", "message/rfc822").partition(";")[0].strip().lower()
     if media_type not in _TYPES:
         raise ApiError(415, "the body is not message/rfc822", "send Content-Type: message/rfc822", "body")
-    if rcpt_to and len(rcpt_to) > services.config.limits.recipients:
+    if len(rcpt_to) > services.config.limits.recipients:
         raise ApiError(422, f"more than {services.config.limits.recipients} recipients", "name fewer", "query.rcpt_to")
     async with services.place():
         octets = b"".join([block async for block in request.stream()])
@@ -75,9 +74,7 @@ async def scan(
         scanner = await services.scanner.get()
         try:
             async with asyncio.timeout(SCAN_SECONDS):
-                found = await scanner.scan(
-                    octets, client_ip=client_ip, helo=helo, mail_from=mail_from, rcpt_to=rcpt_to or [NOBODY]
-                )
+                found = await scanner.scan(octets, client_ip=client_ip, helo=helo, mail_from=mail_from, rcpt_to=rcpt_to)
         except ScanInputError as error:
             raise ApiError(422, error.problem, error.remedy, f"query.{error.field}") from None
         except TimeoutError:
