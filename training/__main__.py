@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def read_reports(path: Path) -> Iterator[Labelled]:
         raise CorpusError(f"{path}: larger than {MAX_REPORTS} octets")
     try:
         reports = list(_npz(path) if path.suffix == ".npz" else _json(path))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, BadZipFile) as error:
         raise CorpusError(f"{path}: not a reports file: {error}") from error
     return iter(reports)
 

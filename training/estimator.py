@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from filterd.classifier.features import BUCKETS, Indices
@@ -88,9 +89,12 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignor
     def fit(self, X: Any, y: Any) -> Self:
         """Learn from scratch."""
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if kind != "binary":
+            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         self.classes_ = np.unique(y)
         if len(self.classes_) != 2:
-            raise ValueError(f"expected two classes, got {len(self.classes_)} class(es)")
+            raise ValueError("expected two classes, got 1 class")
         self._begin(X.shape[1])
         generator = np.random.default_rng(self.random_state) if self.random_state is not None else None
         for _ in range(self.passes):
@@ -125,6 +129,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignor
 
     def predict(self, X: Any) -> Array:
         """The likelier class."""
+        check_is_fitted(self)
         return np.asarray(self.classes_[(self.decision_function(X) > 0).astype(int)])
 
     def __sklearn_tags__(self) -> Any:

@@ -6,6 +6,7 @@ Must not know features or models.  A message is read when it is needed, never al
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from training.edge import MAX_OCTETS
 
 _SPAM = frozenset({"spam", "1", "true"})
 _HAM = frozenset({"ham", "0", "false"})
+_CLOCK = re.compile(rb"[0-9]{2}:[0-9]{2}")  # every mbox line has a time (RFC 4155 appendix A); quoted prose seldom has
 MAX_MBOX_MESSAGE = 64 * 1024 * 1024
 
 
@@ -103,13 +105,13 @@ def read_folder(folder: Path, *, spam: bool) -> list[Item]:
 
 
 def read_mbox(file: Path, *, spam: bool) -> list[Item]:
-    """Every message of an mbox file under one label; a message begins at a "From " line after an empty line (RFC 4155)."""
+    """Every message of an mbox file under one label; a message begins at a "From " line with a time after an empty line."""
     starts: list[int] = []
     position = 0
     blank = True
     with file.open("rb") as lines:
         for line in lines:
-            if blank and line.startswith(b"From "):
+            if blank and line.startswith(b"From ") and _CLOCK.search(line):
                 starts.append(position)
             blank = line in {b"\n", b"\r\n"}
             position += len(line)

@@ -11,7 +11,7 @@ from filterd.classifier.manifest import Manifest
 from filterd.classifier.model import Model
 from training.evaluate import held_out_split
 from training.extract import FeatureStore, stream_features
-from training.fitting import BATCH_PASSES, BATCH_STEP, SEED, calibrate, fit
+from training.fitting import BATCH_PASSES, BATCH_STEP, ORDERS, SEED, calibrate, fit
 from training.metrics import Figures, figures
 from training.publish import publish
 from training.readers import CorpusError, Item, by_date, by_folder, digest, read_index
@@ -62,6 +62,7 @@ def make_seed(corpus: Path, out: Path, jobs: int = 2) -> tuple[Manifest, list[tu
             "folders": counts,
             "passes": PASSES,
             "step": STEP,
+            "orders": ORDERS,
             "order_seed": SEED,
             "calibration": "newest fifth of each folder, through the origin",
         },

@@ -1,0 +1,52 @@
+"""The clues of a score are readable and add up."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.classifier.explain import MAX_CLUES, per_octet, section_sums, token_clues
+from filterd.classifier.features import distinct, grams
+from filterd.classifier.stream import Stream
+
+
+def octets(data: bytes, seed: int = 0) -> tuple[Stream, np.ndarray, float]:
+    """A stream of two sections, its log-odds per octet under random parts, and the sum of the parts."""
+    middle = len(data) // 2
+    stream = Stream(data, (("header", 0, middle), ("text", middle, len(data))))
+    _, positions = distinct(grams(data))
+    parts = np.random.default_rng(seed).normal(size=len(positions))
+    return stream, per_octet(len(data), positions, parts), float(parts.sum())
+
+
+@given(st.binary(max_size=400), st.integers(0, 99))
+def test_section_sums_add_up_to_the_score(data: bytes, seed: int) -> None:
+    stream, shares, total = octets(data, seed)
+    assert math.isclose(sum(clue.log_odds for clue in section_sums(stream, shares)), total, abs_tol=1e-9)
+
+
+def test_all_token_figures_add_up_to_the_score() -> None:
+    stream, shares, total = octets(b"subject: free pills now\nfrom: bulk@spam.example")
+    clues = token_clues(stream, shares)
+    assert len(clues) <= MAX_CLUES
+    assert math.isclose(sum(clue.log_odds for clue in clues), total, abs_tol=1e-9)
+
+
+def test_strongest_first_and_readable() -> None:
+    data = b"subject: plain words VIAGRA\x00\xff and others\n\nbody"
+    stream = Stream(data, (("header", 0, len(data)),))
+    shares = np.zeros(len(data))
+    at = data.index(b"VIAGRA")
+    shares[at : at + 6] = 0.5
+    shares[0] = -0.25
+    clues = token_clues(stream, shares)
+    assert [(clue.text, clue.log_odds) for clue in clues] == [("subject: VIAGRA?\ufffd", 3.0), ("subject:", -0.25)]
+
+
+def test_empty_and_blank_streams_have_no_clues() -> None:
+    for data in (b"", b"   \n\n  "):
+        stream, shares, _ = octets(data)
+        assert token_clues(stream, shares) == ()

@@ -1,0 +1,80 @@
+"""The one feature function: what it hashes, and that it never changes unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.classifier.features import BUCKETS, FEATURE_VERSION, Indices, distinct, features, grams
+from filterd.classifier.stream import ConnectionFacts, Stream, content_stream
+from filterd.mail.message import Message
+from tests.unit.classifier.mails import HAM, SPAM
+
+FACTS = ConnectionFacts("192.0.2.7", "desk.example.net", "desk.example.net", "bert@example.net")
+# Change these only together with FEATURE_VERSION: every model that is in use was trained on them.
+GOLDEN = {
+    HAM: (1, 703, "34d3c24b26fe51297b6bfaace592f2f7772c5642713863b64660f0cbda49b750", [848830, 686843, 756204, 199194]),
+    SPAM: (
+        1,
+        668,
+        "1cb10f6825014a1dacbd09d4a22bc47e360ccca78b1427576f68b4954e417b01",
+        [359681, 289235, 936806, 1003173],
+    ),
+}
+
+
+def found(octets: bytes) -> Indices:
+    return features(content_stream(Message(octets), FACTS))
+
+
+def test_golden_hashes() -> None:
+    for octets, (version, count, digest, first) in GOLDEN.items():
+        indices = found(octets)
+        assert version == FEATURE_VERSION
+        assert indices[:4].tolist() == first
+        assert len(indices) == count
+        assert hashlib.sha256(indices.astype("<u4").tobytes()).hexdigest() == digest
+
+
+def test_hash_is_the_documented_one() -> None:
+    word = int.from_bytes(b"viagr", "little")
+    assert grams(b"viagr").tolist() == [(word * 0x9E3779B97F4A7C15 % 2**64) >> 44]
+
+
+@given(st.binary(max_size=300))
+def test_distinct_indices_below_the_number_of_buckets(data: bytes) -> None:
+    every = grams(data)
+    indices, positions = distinct(every)
+    assert len(every) == max(0, len(data) - 4)
+    assert sorted(indices.tolist()) == sorted(set(every.tolist()))
+    assert (every[positions] == indices).all()
+    assert (indices < BUCKETS).all()
+
+
+def test_no_features_without_five_octets() -> None:
+    assert features(Stream(b"abcd", (("text", 0, 4),))).tolist() == []
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    expected = found(HAM).tolist()
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(200):
+            if distinct(grams(content_stream(Message(HAM), FACTS).data))[0].tolist() != expected:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_type_is_what_the_evidence_record_stores() -> None:
+    assert found(HAM).dtype == np.uint32

@@ -1,0 +1,138 @@
+"""Which parts are found, how tolerantly they decode, and that hostile structures stay cheap."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.classifier.mime import MAX_PARTS, Part, decode_body, to_utf8, walk
+from filterd.mail.message import Message
+from tests.unit.classifier.mails import SPAM
+
+
+def part(body: bytes, encoding: str = "", charset: str = "") -> Part:
+    return Part(0, "text/plain", charset, encoding, "", "", body)
+
+
+def test_parts_of_a_multipart() -> None:
+    walked = walk(Message(SPAM))
+    assert [(p.depth, p.content_type) for p in walked.parts] == [
+        (0, "multipart/mixed"),
+        (1, "text/html"),
+        (1, "application/zip"),
+    ]
+    assert walked.parts[1].body.endswith(b"</html>")
+    assert (walked.parts[2].name, walked.parts[2].disposition) == ("prize.zip", "attachment")
+    assert walked.markers == []
+
+
+def test_attached_message_is_walked() -> None:
+    octets = b"Content-Type: message/rfc822\r\n\r\nSubject: in\r\nContent-Type: text/html\r\n\r\n<p>in</p>"
+    assert [p.content_type for p in walk(Message(octets)).parts] == ["message/rfc822", "text/html"]
+
+
+def test_a_blank_before_the_colon_does_not_end_the_header() -> None:
+    octets = b"Content-Type : text/html\r\nSubject: x\r\n\r\n<p>"
+    assert walk(Message(octets)).parts[0].content_type == "text/html"
+
+
+def test_missing_boundary_is_read_as_text_and_marked() -> None:
+    walked = walk(Message(b"Content-Type: multipart/mixed\r\n\r\nwords"))
+    assert walked.markers == ["boundary"]
+    assert walked.parts[-1].body == b"words"
+
+
+def test_unclosed_last_part_counts() -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\ntwo"
+    assert [p.body for p in walk(Message(octets)).parts[1:]] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "text"),
+    [
+        ("base64", b"aGVs\r\nbG8=", b"hello"),
+        ("base64", b"aGVs*bG8", b"hello"),  # stray character, no padding
+        ("base64", b"aGVsbG8=IHdvcmxk", b"hello world"),  # two padded blocks joined
+        ("base64", b"aGVsb", b"hel"),
+        ("quoted-printable", b"h=C3=A9=\r\nllo =ZZ", "héllo =ZZ".encode()),
+        ("x-unknown", b"as it is", b"as it is"),
+    ],
+)
+def test_tolerant_decoding(encoding: str, body: bytes, text: bytes) -> None:
+    assert decode_body(part(body, encoding)) == text
+
+
+def test_encoding_with_a_comment() -> None:
+    octets = b"Content-Transfer-Encoding: base64 (x)\r\n\r\naGVsbG8="
+    assert decode_body(walk(Message(octets)).parts[0]) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("charset", "raw", "text"),
+    [
+        ("iso-8859-1", b"caf\xe9", "café"),
+        ("koi8-r", b"\xf0\xf2\xe9", "ПРИ"),
+        (
+            "utf-8",
+            b"caf\xe9 au lait, s'il vous plait",
+            "café au lait, s'il vous plait",
+        ),  # lies: falls back to Windows-1252
+        ("rot13", b"caf\xc3\xa9", "café"),  # a codec of Python that is no charset
+        ("no-such", b"caf\xc3\xa9", "café"),
+        ("iso-2022-jp", "日本".encode("iso2022_jp"), "日本"),
+    ],
+)
+def test_charsets(charset: str, raw: bytes, text: str) -> None:
+    assert to_utf8(raw, charset).decode() == text
+
+
+@given(
+    st.binary(max_size=400),
+    st.sampled_from(["base64", "quoted-printable", "", "x"]),
+    st.sampled_from(["", "utf-7", "hz", "gbk", "idna"]),
+)
+def test_decoding_never_raises(body: bytes, encoding: str, charset: str) -> None:
+    decode_body(part(body, encoding, charset))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"--b", b"--b--", b"\r\n", b"Content-Type: multipart/mixed; boundary=b", b"message/rfc822", b"x", b"\n"]
+        )
+    )
+)
+def test_walk_never_raises_and_is_bounded(pieces: list[bytes]) -> None:
+    walked = walk(Message(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(pieces)))
+    assert 1 <= len(walked.parts) <= MAX_PARTS
+
+
+HOSTILE = {
+    "nested": lambda n: b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (i, i) for i in range(n)
+    ),
+    "same boundary": lambda n: b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" * n,
+    "empty parts": lambda n: b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * n,
+    "attached": lambda n: b"Content-Type: message/rfc822\r\n\r\n" * n,
+    "parameters": lambda n: b"Content-Type: text/plain" + b'; a="b' * n + b"\r\n\r\nx",
+    "base64": lambda n: b"Content-Transfer-Encoding: base64\r\n\r\n" + b"YQ==" * n,
+    "one line": lambda n: b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--" * n,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_growth_is_linear(name: str) -> None:
+    def seconds(count: int) -> float:
+        octets = HOSTILE[name](count)
+        best = 1e9
+        for _ in range(3):
+            begun = time.process_time()
+            for p in walk(Message(octets)).parts:
+                decode_body(p)
+            best = min(best, time.process_time() - begun)
+        return best
+
+    assert seconds(16_000) < 24 * max(seconds(2_000), 0.001)
