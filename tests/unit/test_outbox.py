@@ -1,0 +1,281 @@
+"""Released copies reach upstream once upstream takes them; nothing is dropped, a crash costs a duplicate at most."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from filterd.deadline import Deadline
+from filterd.errors import StorageError, TemporaryError
+from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.message import Octets
+from filterd.mail.reply import Reply
+from filterd.outbox import LEASE_SECONDS, OutboxRunner
+from filterd.ports import Delivery
+from filterd.storage import outbox, quarantine
+from filterd.storage.database import Database
+from filterd.storage.outbox import OutboxItem, QueueState
+from tests.support.doubles import ScriptedUpstream
+from tests.support.storage import BODY, PREPENDED, keep, make_database, message, wall_ms
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    made = make_database(tmp_path)
+    yield made
+    made.close()
+
+
+def released(db: Database, *recipients: str, mail_from: str = "sender@example.org") -> str:
+    """The id of a message whose copies have been released."""
+    record = message(*recipients, mail_from=mail_from)
+    keep(db, record)
+    quarantine.release(db, record.id, None, "admin")
+    return record.id
+
+
+def row(db: Database) -> OutboxItem:
+    """The only row."""
+    (found,) = outbox.list_outbox(db)
+    return found
+
+
+def copy_state(db: Database, id: str) -> str:
+    item = quarantine.get(db, id)
+    assert item is not None
+    return item.copies[0].state
+
+
+def run_once(runner: OutboxRunner) -> bool:
+    return asyncio.run(runner.run_once())
+
+
+class Recorder:
+    """Takes everything and remembers the envelopes."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Envelope, Sequence[Recipient], float]] = []
+
+    async def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+    ) -> Delivery:
+        self.seen.append((envelope, recipients, deadline.remaining))
+        return Delivery((Reply(250, "2.6.0", "ok"),), Reply(250, "2.6.0", "ok"))
+
+
+def test_an_empty_queue_is_no_work(db: Database) -> None:
+    assert not run_once(OutboxRunner(db, ScriptedUpstream()))
+
+
+def test_a_released_copy_is_delivered_octet_for_octet(db: Database) -> None:
+    id = released(db)
+    upstream = ScriptedUpstream()
+    runner = OutboxRunner(db, upstream)
+    assert run_once(runner)
+    assert upstream.taken == [(("anna@example.net",), PREPENDED + BODY)]
+    assert row(db).state is QueueState.DELIVERED
+    assert row(db).last_reply == "250 2.6.0 Queued mail for delivery"
+    assert copy_state(db, id) == "released"
+    assert not run_once(runner)
+
+
+@pytest.mark.parametrize(("mail_from", "reverse_path"), [("s@example.org", "s@example.org"), ("", None)])
+def test_the_envelope_is_the_original_one(db: Database, mail_from: str, reverse_path: str | None) -> None:
+    id = released(db, mail_from=mail_from)
+    upstream = Recorder()
+    run_once(OutboxRunner(db, upstream))
+    ((envelope, recipients, seconds),) = upstream.seen
+    assert envelope.id == id
+    assert (str(envelope.reverse_path) if envelope.reverse_path else None) == reverse_path
+    assert envelope.parameters == ("SIZE=100",)
+    assert [(str(r.mailbox), r.parameters) for r in recipients] == [("anna@example.net", ("NOTIFY=NEVER",))]
+    assert envelope.recipients == tuple(recipients)
+    assert seconds < LEASE_SECONDS, "a delivery must end before its lease does"
+
+
+def test_each_copy_is_delivered_by_itself(db: Database) -> None:
+    released(db, "anna@example.net", "berta@example.net")
+    upstream = ScriptedUpstream(rcpt={"berta@example.net": Reply(550, "5.1.1", "User unknown")})
+    runner = OutboxRunner(db, upstream)
+    assert run_once(runner)
+    assert run_once(runner)
+    assert {item.recipient: item.state for item in outbox.list_outbox(db)} == {
+        "anna@example.net": QueueState.DELIVERED,
+        "berta@example.net": QueueState.SUSPENDED,
+    }
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "timeout"])
+def test_upstream_is_down(db: Database, kind: str) -> None:
+    id = released(db)
+    upstream = ScriptedUpstream(error=TemporaryError("connection refused", kind))
+    now = wall_ms()
+    assert run_once(OutboxRunner(db, upstream, clock_ms=lambda: now))
+    waiting = row(db)
+    assert (waiting.state, waiting.attempts, waiting.last_error) == (QueueState.RETRY, 1, "connection refused")
+    assert waiting.next_ms == now + 60_000
+    assert copy_state(db, id) == "release requested"
+    upstream.error = None
+    assert not run_once(OutboxRunner(db, upstream, clock_ms=lambda: now + 59_999))
+    assert run_once(OutboxRunner(db, upstream, clock_ms=lambda: now + 60_000))
+    assert copy_state(db, id) == "released"
+
+
+def test_an_answer_that_never_came_is_in_doubt_and_tried_again(db: Database) -> None:
+    released(db)
+    run_once(OutboxRunner(db, ScriptedUpstream(error=TemporaryError("connection lost", "in_doubt"))))
+    assert row(db).state is QueueState.RETRY
+    assert "in doubt" in row(db).last_error
+    assert "twice" in row(db).last_error
+
+
+def test_a_temporary_refusal_is_tried_again(db: Database) -> None:
+    released(db)
+    run_once(OutboxRunner(db, ScriptedUpstream(data=Reply(452, "4.3.1", "Insufficient system resources"))))
+    assert row(db).state is QueueState.RETRY
+    assert row(db).last_error == "upstream: 452 4.3.1 Insufficient system resources"
+
+
+def test_a_permanent_refusal_waits_for_a_person(db: Database) -> None:
+    id = released(db)
+    run_once(OutboxRunner(db, ScriptedUpstream(data=Reply(550, "5.7.1", "Refused"))))
+    assert row(db).state is QueueState.SUSPENDED
+    assert copy_state(db, id) == "release requested"
+    outbox.resume(db, row(db).id)
+    run_once(OutboxRunner(db, ScriptedUpstream()))
+    assert copy_state(db, id) == "released"
+
+
+def test_a_crash_of_ours_leaves_the_copy_to_the_next_lease(db: Database) -> None:
+    id = released(db)
+    now = wall_ms()
+    with pytest.raises(RuntimeError):
+        run_once(OutboxRunner(db, ScriptedUpstream(crash=RuntimeError("bug")), clock_ms=lambda: now))
+    later = now + int(LEASE_SECONDS * 1000)
+    assert not run_once(OutboxRunner(db, ScriptedUpstream(), clock_ms=lambda: later - 1))
+    assert run_once(OutboxRunner(db, ScriptedUpstream(), clock_ms=lambda: later))
+    assert copy_state(db, id) == "released"
+
+
+def test_a_delivery_is_written_down_even_when_the_database_hesitates(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = released(db)
+    real = outbox.delivered
+    refusals = iter([True, True])
+
+    def hesitant(*args: object, **kwargs: object) -> None:
+        if next(refusals, False):
+            raise StorageError("database is locked", "busy")
+        real(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr("filterd.outbox.outbox.delivered", hesitant)
+    upstream = ScriptedUpstream()
+    assert run_once(OutboxRunner(db, upstream))
+    assert copy_state(db, id) == "released"
+    assert len(upstream.taken) == 1
+
+
+class Slow:
+    """Holds a hand-over until it is let go."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+    ) -> Delivery:
+        self.began.set()
+        await self.go.wait()
+        return Delivery((Reply(250, "2.6.0", "ok"),), Reply(250, "2.6.0", "ok"))
+
+
+def test_stopping_lets_a_hand_over_finish(db: Database) -> None:
+    id = released(db)
+
+    async def story() -> None:
+        upstream, stop = Slow(), asyncio.Event()
+        task = asyncio.create_task(OutboxRunner(db, upstream).run(stop))
+        await upstream.began.wait()
+        stop.set()
+        upstream.go.set()
+        await task
+
+    asyncio.run(story())
+    assert copy_state(db, id) == "released"
+
+
+def test_cancelling_marks_a_hand_over_as_in_doubt(db: Database) -> None:
+    released(db)
+
+    async def story() -> None:
+        upstream = Slow()
+        task = asyncio.create_task(OutboxRunner(db, upstream).run(asyncio.Event()))
+        await upstream.began.wait()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())
+    assert row(db).state is QueueState.RETRY
+    assert "in doubt" in row(db).last_error
+
+
+def test_the_runner_survives_crashes_and_goes_on(db: Database) -> None:
+    first, second = released(db), released(db)
+
+    class Fragile(ScriptedUpstream):
+        async def deliver(
+            self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+        ) -> Delivery:
+            if envelope.id == first:
+                raise RuntimeError("bug")
+            stop.set()
+            return await super().deliver(envelope, recipients, chunks, deadline)
+
+    stop = asyncio.Event()
+    asyncio.run(OutboxRunner(db, Fragile(), workers=1, poll_seconds=0.01).run(stop))
+    assert copy_state(db, second) == "released"
+    assert copy_state(db, first) == "release requested"
+
+
+_KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from filterd.outbox import OutboxRunner
+from tests.support.storage import make_database
+
+class Deadly:
+    async def deliver(self, envelope, recipients, chunks, deadline):
+        Path(sys.argv[2]).write_bytes(b"".join(bytes(chunk) for chunk in chunks))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(OutboxRunner(make_database(Path(sys.argv[1])), Deadly()).run_once())
+"""
+
+
+def test_a_process_that_is_killed_during_a_hand_over_loses_nothing(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    id = released(db)
+    sent = tmp_path / "sent"
+    ended = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), str(sent)], timeout=60, env={**os.environ})
+    assert ended.returncode == -signal.SIGKILL
+    assert sent.read_bytes() == PREPENDED + BODY
+    assert row(db).state is QueueState.ACTIVE
+    assert not run_once(OutboxRunner(db, ScriptedUpstream())), "the lease keeps others away"
+    later = wall_ms() + int(LEASE_SECONDS * 1000) + 1
+    upstream = ScriptedUpstream()
+    assert run_once(OutboxRunner(db, upstream, clock_ms=lambda: later))
+    assert upstream.taken == [(("anna@example.net",), PREPENDED + BODY)], "at least once: upstream has it twice now"
+    assert copy_state(db, id) == "released"
+    assert row(db).attempts == 2
+    db.close()
