@@ -38,12 +38,17 @@ class _Item:
     future: asyncio.Future[None]
     loop: asyncio.AbstractEventLoop
     ending: Ending | None = None
+    size: int = 0  # octets of the body; measured once, because its owner may close a mapped file at any time
     body: StoredBody | None = None
     error: FilterdError | None = None
 
     @property
     def held(self) -> HeldMessage | None:
         return self.ending.held if self.ending else None
+
+
+class _Undone(Exception):
+    """The database undid a whole transaction because of one item."""
 
 
 @dataclass(slots=True)
@@ -105,14 +110,18 @@ class SqlCustody:
 
     async def _hand_in(self, write: Callable[[Connection, _Item], None], end: Ending | None) -> None:
         loop = asyncio.get_running_loop()
-        item = _Item(write, loop.create_future(), loop, end)
+        try:
+            size = sum(map(len, end.held.chunks)) if end and end.held else 0
+        except ValueError as error:  # a mapped file that has been closed
+            raise translate(error) from error
+        item = _Item(write, loop.create_future(), loop, end, size)
         with self._lock:
             if self._closed:
                 raise StorageError("storage is shut down", "busy")
             if self._waiting >= self._max_waiting:
                 raise StorageError(f"{self._waiting} messages wait for the disk", "busy")
             self._waiting += 1
-            if item.held and sum(map(len, item.held.chunks)) > min(SMALL_BYTES, self.database.inline_bytes):
+            if item.size > min(SMALL_BYTES, self.database.inline_bytes):
                 self._preparers.submit(self._prepare_then_queue, item)
             else:
                 self._queue.put(item)
@@ -151,7 +160,7 @@ class SqlCustody:
         if first is None:
             return None
         batch = [first]
-        octets = _octets(first)
+        octets = first.size
         while len(batch) < MAX_BATCH and octets < _BATCH_BYTES:
             try:
                 item = self._queue.get_nowait()
@@ -161,7 +170,7 @@ class SqlCustody:
                 self._queue.put(None)
                 break
             batch.append(item)
-            octets += _octets(item)
+            octets += item.size
         return batch
 
     def _commit(self, batch: list[_Item]) -> None:
@@ -169,32 +178,45 @@ class SqlCustody:
             self._prepare(item)
         self._refuse_when_low(batch)
         ready = [item for item in batch if item.error is None]
-        if not ready:
+        try:
+            self._transaction(ready)
+        except _Undone:
+            for item in ready:
+                item.error = None
+                with suppress(_Undone):  # it is the one: its error is already in place
+                    self._transaction([item])
+
+    def _transaction(self, items: list[_Item]) -> None:
+        """Commit these together.  Raises _Undone when one of them took the others' rows with it."""
+        if not items:
             return
         try:
             with translated():
-                connection = self._connect(durable=any(item.held for item in ready))
-                with connection.begin():
+                connection = self._connect(durable=any(item.held for item in items))
+                with connection.begin() as transaction:
                     if not self.database.is_sqlite and not self._durable:
                         connection.execute(text("SET LOCAL synchronous_commit = off"))
-                    for item in ready:
+                    for item in items:
                         self._write(connection, item)
-                    if all(item.error for item in ready):
-                        connection.rollback()
+                    if all(item.error for item in items):
+                        transaction.rollback()
             self.counters.commits += 1
+        except _Undone:
+            self._drop_connection()
+            raise
         except FilterdError as error:
-            self._fail(ready, error)
+            self._fail(items, error)
 
     def _write(self, connection: Connection, item: _Item) -> None:
+        savepoint = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                item.write(connection, item)
-        except FilterdError as error:
-            item.error = error
+            item.write(connection, item)
+            savepoint.commit()
         except Exception as error:
-            item.error = translate(error)
-        if item.error and self.database.is_sqlite and not _in_transaction(connection):
-            raise item.error  # SQLite undid everything (disk full, I/O error), so nobody's rows are there
+            item.error = error if isinstance(error, FilterdError) else translate(error)
+            if self.database.is_sqlite and not _in_transaction(connection):
+                raise _Undone from error  # SQLite itself ended the transaction, as it may when the disk is full
+            savepoint.rollback()
 
     def _fail(self, batch: list[_Item], error: FilterdError) -> None:
         for item in batch:
@@ -275,10 +297,6 @@ def _own_copy(error: FilterdError) -> FilterdError:
         copy = StorageError(str(error))
     copy.__cause__ = error.__cause__
     return copy
-
-
-def _octets(item: _Item) -> int:
-    return sum(map(len, item.held.chunks)) if item.held else 0
 
 
 def _in_transaction(connection: Connection) -> bool:
