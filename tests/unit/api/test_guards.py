@@ -17,7 +17,9 @@ from tests.support.sideservice import Side
 
 
 def test_an_announced_body_that_is_too_large_is_refused(side: Side) -> None:
-    response = side.ask("POST", "/v1/lists", content=b" " * (JSON_BYTES + 1), headers={"Content-Type": "application/json"})
+    response = side.ask(
+        "POST", "/v1/lists", content=b" " * (JSON_BYTES + 1), headers={"Content-Type": "application/json"}
+    )
     assert response.status_code == 413
     assert str(JSON_BYTES) in response.json()["error"]["problem"]
 

@@ -76,8 +76,37 @@ def test_no_text_stays_live(text: str) -> None:
     assert not any(unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" for char in shown)
 
 
-_PIECES = ["<a href=", '"', "'", "http://", "https:", "//", "x.example", "javascript:", "&#58;", "&lt;", "<", ">", "</a>"]
-_PIECES += ["<script>", "</script", "<!--", "-->", "www.", " ", "\n", "a", "\u202e", "<img src=", "data:", ":", "/", "\\"]
+_PIECES = [
+    "<a href=",
+    '"',
+    "'",
+    "http://",
+    "https:",
+    "//",
+    "x.example",
+    "javascript:",
+    "&#58;",
+    "&lt;",
+    "<",
+    ">",
+    "</a>",
+]
+_PIECES += [
+    "<script>",
+    "</script",
+    "<!--",
+    "-->",
+    "www.",
+    " ",
+    "\n",
+    "a",
+    "\u202e",
+    "<img src=",
+    "data:",
+    ":",
+    "/",
+    "\\",
+]
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=40).map("".join))
@@ -88,7 +117,22 @@ def test_no_html_stays_live(source: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["<", "<a ", "<!--", "<script>", "<script></script", "<a href=", "<p>", "&", "&#", "http", "http:", "a" * 15 + ":", "//", "x "],
+    [
+        "<",
+        "<a ",
+        "<!--",
+        "<script>",
+        "<script></script",
+        "<a href=",
+        "<p>",
+        "&",
+        "&#",
+        "http",
+        "http:",
+        "a" * 15 + ":",
+        "//",
+        "x ",
+    ],
 )
 def test_time_grows_with_length_only(piece: str) -> None:
     def seconds(size: int) -> float:

@@ -80,7 +80,14 @@ def test_a_cut_text_is_told() -> None:
 
 
 def test_odd_messages_have_a_preview() -> None:
-    for octets in (b"", b"\r\n", b"no header at all", b"\r\n\r\nbody", b"\xff\xfe\r\n\r\n\xff", b"Subject: =?x?b?\xff?=\r\n\r\n"):
+    for octets in (
+        b"",
+        b"\r\n",
+        b"no header at all",
+        b"\r\n\r\nbody",
+        b"\xff\xfe\r\n\r\n\xff",
+        b"Subject: =?x?b?\xff?=\r\n\r\n",
+    ):
         preview(octets)
 
 
