@@ -1,0 +1,28 @@
+"""Old mail expires once a day; the end of the service is orderly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.background import expire
+from filterd.storage import ledger, quarantine
+from tests.support.sideservice import make_config
+from tests.support.storage import keep, make_database, message
+
+DAY_MS = 86_400_000
+
+
+def test_what_is_older_than_keep_days_expires(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    config = make_config(tmp_path, storage={"keep_days": 10})
+    now = 2_000_000_000_000
+    old, young = message(received_ms=now - 11 * DAY_MS), message(received_ms=now - 9 * DAY_MS)
+    keep(db, old, young)
+    assert expire(config, db, now) == (1, 1)
+    states = {item.id: item.state.value for item in quarantine.list_quarantine(db).items}
+    assert states == {old.id: "expired", young.id: "held"}
+    trace = ledger.trace(db, old.id)
+    assert trace is not None
+    assert trace.evidence is None
+    assert trace.message.outcomes, "the ledger itself never expires"
+    db.close()
