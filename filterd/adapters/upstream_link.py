@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from typing import cast
 
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
@@ -58,7 +59,7 @@ class UpstreamLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = ReplyParser()
         self._replies: deque[RawReply] = deque()
-        self._expected = 0
+        self._expected = 1  # the greeting, which may be here before anybody waits for it
         self._lost = ""
         self._waiter: asyncio.Future[None] | None = None
         self._can_write = True
@@ -67,8 +68,7 @@ class UpstreamLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected; asyncio and uvloop have set TCP_NODELAY."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         """Queue replies.  One that nobody asked for ends the link; if it refuses, it is kept to be reported."""
@@ -191,7 +191,6 @@ class UpstreamLink(asyncio.Protocol):
         self, config: UpstreamConfig, hostname: str, tls: ssl.SSLContext | None, deadline: Deadline
     ) -> None:
         """Greeting, EHLO and STARTTLS.  Raises LinkLostError, LinkRefusedError, TlsFailedError."""
-        self._expected = 1
         greeting = await self.answer(deadline)
         if 400 <= greeting.code < 500:
             raise LinkRefusedError(greeting.reply)

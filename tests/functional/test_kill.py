@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.server("postfix"), pytest.mark.corpus, pytest.mark.slo
 def test_nothing_that_got_a_250_is_lost(tmp_path: Path) -> None:
     originals = real_messages(300)
     dice = random.Random(SEED)
-    with running_postfix(tmp_path / "postfix") as postfix, running_nameserver() as dns_port:
+    with running_postfix() as postfix, running_nameserver() as dns_port:
         daemon = Daemon(tmp_path / "filterd", postfix.port, dns_port).start()
         try:
             sent = asyncio.run(_load_and_kill(daemon, originals, dice))

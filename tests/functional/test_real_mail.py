@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.server("postfix"), pytest.mark.corpus, pytest.mark.slo
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Postfix]]:
     messages = real_messages(1)  # skips by name before anything is started
     assert messages
-    with running_postfix(tmp_path_factory.mktemp("postfix")) as postfix, running_nameserver() as dns_port:
+    with running_postfix() as postfix, running_nameserver() as dns_port:
         daemon = Daemon(tmp_path_factory.mktemp("filterd"), postfix.port, dns_port).start()
         try:
             yield daemon, postfix

@@ -76,6 +76,9 @@ drain_seconds = 5
 port = {self.smtp_port}
 [upstream]
 port = {self.upstream_port}
+connect_seconds = 5
+command_seconds = 10
+data_seconds = 30
 [recipients]
 accepted_domains = ["example.org"]
 [dns]

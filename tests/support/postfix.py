@@ -5,11 +5,11 @@ Settings keep Postfix from changing what it gets, so that tests can compare octe
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,13 +115,20 @@ class Postfix:
 
 
 @contextmanager
-def running_postfix(folder: Path, extra: str = "") -> Iterator[Postfix]:
-    """Start a Postfix of our own below `folder`, stop it at the end."""
-    folder = folder.resolve()
+def running_postfix(extra: str = "") -> Iterator[Postfix]:
+    """Start a Postfix of our own, stop it at the end.
+
+    Its folder is not below pytest's: every pytest run closes that to all but its own user, and Postfix' processes that
+    run as another user would lose their queue in the middle of a test.
+    """
+    with tempfile.TemporaryDirectory(prefix="filterd-postfix-") as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield from _run(folder, extra)
+
+
+def _run(folder: Path, extra: str) -> Iterator[Postfix]:
     user = pwd.getpwnam("nobody")
-    for parent in [folder, *folder.parents]:  # Postfix' unprivileged processes must be able to get here
-        if parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o055)
     for name in ("conf", "queue", "data", "mail"):
         (folder / name).mkdir(parents=True)
     shutil.chown(folder / "mail", user.pw_uid, user.pw_gid)
