@@ -9,7 +9,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from filterd.ports import EvidenceRecord, HeldMessage, MessageRecord, Outcome
 from filterd.storage import recovery
 from filterd.storage.bodies import SMALL_BYTES, StoredBody, store
 from filterd.storage.database import Database, now_ms, translate, translated
-from filterd.storage.entries import Ending, ending, write_begun, write_ended
+from filterd.storage.entries import Ending, Rows, ending, rows_begun, rows_ended, write
 
 MAX_WAITING = 4096  # items handed in and not yet answered; limits.connections is 1000, each has one at most
 MAX_BATCH = 100  # a commit of 100 takes about 50 ms here; more would make the first of them wait too long
@@ -34,11 +34,12 @@ _PREPARERS = 2  # threads that compress and write big bodies, so that they do no
 class _Item:
     """One thing to commit, and who waits for it."""
 
-    write: Callable[[Connection, _Item], None]
+    message: MessageRecord
+    ending: Ending | None  # None: the message begins
     future: asyncio.Future[None]
     loop: asyncio.AbstractEventLoop
-    ending: Ending | None = None
     size: int = 0  # octets of the body; measured once, because its owner may close a mapped file at any time
+    rows: Rows = field(default_factory=dict)
     body: StoredBody | None = None
     error: FilterdError | None = None
 
@@ -47,8 +48,8 @@ class _Item:
         return self.ending.held if self.ending else None
 
 
-class _Undone(Exception):
-    """The database undid a whole transaction because of one item."""
+class _Refused(Exception):
+    """A row was refused; the cause says why."""
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class SqlCustody:
 
     async def begin(self, message: MessageRecord) -> None:
         """See ports.Custody.begin.  Survives the death of the process, not necessarily that of the machine."""
-        await self._hand_in(lambda connection, _item: write_begun(connection, message), None)
+        await self._hand_in(message, None)
 
     async def finish(
         self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord, held: HeldMessage | None
@@ -92,7 +93,7 @@ class SqlCustody:
 
         Cancelling the caller does not undo what was handed in: it will be written, or not, as if somebody waited.
         """
-        await self._hand_in(_write_ending, ending(message, outcomes, evidence, held))
+        await self._hand_in(message, ending(message, outcomes, evidence, held))
 
     def recover(self, worker_slot: str, boot_id: str) -> list[str]:
         """Close what earlier boots of this slot left open; call before serving.  Returns the ids.  Blocks."""
@@ -108,13 +109,13 @@ class SqlCustody:
         self._queue.put(None)
         self._thread.join()
 
-    async def _hand_in(self, write: Callable[[Connection, _Item], None], end: Ending | None) -> None:
+    async def _hand_in(self, message: MessageRecord, end: Ending | None) -> None:
         loop = asyncio.get_running_loop()
         try:
             size = sum(map(len, end.held.chunks)) if end and end.held else 0
         except ValueError as error:  # a mapped file that has been closed
             raise translate(error) from error
-        item = _Item(write, loop.create_future(), loop, end, size)
+        item = _Item(message, end, loop.create_future(), loop, size)
         with self._lock:
             if self._closed:
                 raise StorageError("storage is shut down", "busy")
@@ -134,23 +135,25 @@ class SqlCustody:
         self._queue.put(item)
 
     def _prepare(self, item: _Item) -> None:
-        """Compress the body, if any, and write its file; what goes wrong is kept in item.error."""
-        if item.ending is None or item.ending.held is None or item.body is not None or item.error is not None:
+        """Make the rows and, if there is one, the compressed body; what goes wrong is kept in item.error."""
+        if item.rows or item.error is not None:
             return
         try:
-            with translated():
-                item.body = store(self.database, item.ending.message.id, item.ending.held.chunks)
-        except FilterdError as error:
-            item.error = error
-        except Exception as error:  # such as a mapped file that its owner has closed: this message fails, alone
-            item.error = translate(error)
+            if item.ending is None:
+                item.rows = rows_begun(item.message)
+                return
+            if item.ending.held is not None:
+                item.body = store(self.database, item.message.id, item.ending.held.chunks)
+            item.rows = rows_ended(item.ending, item.body, now_ms())
+        except Exception as error:  # also a mapped file that its owner has closed: this message fails, alone
+            item.error = _named(error)
 
     def _run(self) -> None:
         while (batch := self._collect()) is not None:
             try:
                 self._commit(batch)
             except Exception as error:  # a bug must not leave anybody waiting, nor end this thread
-                self._fail(batch, translate(error))
+                self._fail(batch, _named(error))
             self._answer(batch)
         self._drop_connection()
 
@@ -177,46 +180,32 @@ class SqlCustody:
         for item in batch:
             self._prepare(item)
         self._refuse_when_low(batch)
-        ready = [item for item in batch if item.error is None]
-        try:
-            self._transaction(ready)
-        except _Undone:
-            for item in ready:
-                item.error = None
-                with suppress(_Undone):  # it is the one: its error is already in place
-                    self._transaction([item])
+        self._transaction([item for item in batch if item.error is None])
 
     def _transaction(self, items: list[_Item]) -> None:
-        """Commit these together.  Raises _Undone when one of them took the others' rows with it."""
+        """Commit these together; when one is refused, each alone.  What went wrong is in their `error` then."""
         if not items:
             return
         try:
             with translated():
                 connection = self._connect(durable=any(item.held for item in items))
-                with connection.begin() as transaction:
+                with connection.begin():
                     if not self.database.is_sqlite and not self._durable:
                         connection.execute(text("SET LOCAL synchronous_commit = off"))
-                    for item in items:
-                        self._write(connection, item)
-                    if all(item.error for item in items):
-                        transaction.rollback()
+                    try:
+                        write(connection, [item.rows for item in items])
+                    except Exception as error:
+                        raise _Refused from error
             self.counters.commits += 1
-        except _Undone:
-            self._drop_connection()
-            raise
-        except FilterdError as error:
+        except _Refused as refused:
+            self._drop_connection()  # SQLite may have ended the transaction itself (disk full, I/O error)
+            if len(items) > 1:
+                for item in items:
+                    self._transaction([item])
+            else:
+                items[0].error = _named(refused.__cause__ or refused)
+        except FilterdError as error:  # BEGIN or COMMIT failed: nobody's rows are there
             self._fail(items, error)
-
-    def _write(self, connection: Connection, item: _Item) -> None:
-        savepoint = connection.begin_nested()
-        try:
-            item.write(connection, item)
-            savepoint.commit()
-        except Exception as error:
-            item.error = error if isinstance(error, FilterdError) else translate(error)
-            if self.database.is_sqlite and not _in_transaction(connection):
-                raise _Undone from error  # SQLite itself ended the transaction, as it may when the disk is full
-            savepoint.rollback()
 
     def _fail(self, batch: list[_Item], error: FilterdError) -> None:
         for item in batch:
@@ -272,11 +261,6 @@ class SqlCustody:
                 loop.call_soon_threadsafe(_resolve, items)
 
 
-def _write_ending(connection: Connection, item: _Item) -> None:
-    assert item.ending is not None
-    write_ended(connection, item.ending, item.body, now_ms())
-
-
 def _resolve(items: list[_Item]) -> None:
     for item in items:
         if item.future.done():  # cancelled
@@ -299,6 +283,5 @@ def _own_copy(error: FilterdError) -> FilterdError:
     return copy
 
 
-def _in_transaction(connection: Connection) -> bool:
-    raw = connection.connection.driver_connection
-    return bool(getattr(raw, "in_transaction", True))
+def _named(error: BaseException) -> FilterdError:
+    return error if isinstance(error, FilterdError) else translate(error)

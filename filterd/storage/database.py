@@ -134,8 +134,10 @@ def prepare(database: Database) -> Database:
     """Make the body folder and bring the schema to the newest version; returns the same database."""
     with translated():
         database.body_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fsync_directory(database.body_dir.parent)
     _migrate(database.writer)
+    with translated():
+        fsync_directory(database.state_dir)  # the names of database and body folder
+        fsync_directory(database.body_dir.parent)
     return database
 
 

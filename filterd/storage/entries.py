@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert
@@ -37,9 +38,31 @@ def _upsert(dialect: Any) -> Any:
 
 
 _UPSERT_MESSAGE = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
+
+
+class Into(IntEnum):
+    """Where a row goes, in the order in which foreign keys want it."""
+
+    BEGUN = 0
+    ENDED = 1
+    LEDGER = 2
+    EVIDENCE = 3
+    QUARANTINE = 4
+    COPIES = 5
+    BODIES = 6
+    OUTBOX = 7
+
+
+Rows = dict[Into, list[dict[str, Any]]]
+
 _INSERT = {
-    table: insert(table)
-    for table in (messages, ledger, evidence_table, quarantine, quarantine_copies, quarantine_bodies, outbox)
+    Into.BEGUN: insert(messages),
+    Into.LEDGER: insert(ledger),
+    Into.EVIDENCE: insert(evidence_table),
+    Into.QUARANTINE: insert(quarantine),
+    Into.COPIES: insert(quarantine_copies),
+    Into.BODIES: insert(quarantine_bodies),
+    Into.OUTBOX: insert(outbox),
 }
 
 
@@ -75,85 +98,94 @@ def ending(
     return Ending(message, tuple(outcomes), evidence, held)
 
 
-def write_begun(connection: Connection, message: MessageRecord) -> None:
-    """Insert the row of a message that is not ended yet.  Fails when the id is already known."""
-    connection.execute(_INSERT[messages], _message_row(message, closed=False))
+def rows_begun(message: MessageRecord) -> Rows:
+    """The row of a message that is not ended yet."""
+    return {Into.BEGUN: [_message_row(message, closed=False)]}
 
 
-def write_ended(connection: Connection, end: Ending, body: StoredBody | None, at_ms: int) -> None:
-    """Insert or complete the message row and insert all that belongs to it.  Fails when the message has already ended."""
+def rows_ended(end: Ending, body: StoredBody | None, at_ms: int) -> Rows:
+    """The rows of a message with all its ends."""
     message = end.message
-    result = connection.execute(_UPSERT_MESSAGE[connection.dialect.name], _message_row(message, closed=True))
-    if result.rowcount != 1:
-        raise StorageError(f"{message.id}: another message already has this id")
-    connection.execute(
-        _INSERT[ledger],
-        [
+    rows: Rows = {
+        Into.ENDED: [_message_row(message, closed=True)],
+        Into.LEDGER: [_ledger_row(message.id, outcome, at_ms) for outcome in end.outcomes],
+        Into.EVIDENCE: [_evidence_row(message.id, end.evidence)],
+    }
+    if end.held is not None and body is not None:
+        rows |= _rows_held(message, end.held, body, at_ms)
+    return rows
+
+
+def write(connection: Connection, many: Sequence[Rows]) -> None:
+    """Insert the rows of many messages, table by table: one statement for each table costs a tenth of one for each row.
+
+    Raises StorageError or what the database raises when any row is refused: an id that is already known, a recipient
+    that already has its end.  The caller's transaction must then be undone.
+    """
+    for into in Into:
+        rows = [row for one in many for row in one.get(into, ())]
+        if not rows:
+            continue
+        if into is Into.ENDED:
+            if connection.execute(_UPSERT_MESSAGE[connection.dialect.name], rows).rowcount != len(rows):
+                raise StorageError(f"{', '.join(row['id'] for row in rows)}: another message already has this id")
+        else:
+            connection.execute(_INSERT[into], rows)
+
+
+def _ledger_row(message_id: str, outcome: Outcome, at_ms: int) -> dict[str, Any]:
+    recipient = clean(outcome.recipient)
+    return {
+        "message_id": message_id,
+        "recipient": recipient,
+        "recipient_key": recipient.lower(),
+        "state": outcome.state.value,
+        "at_ms": at_ms,
+        "reply": clean(outcome.reply),
+        "detail": clean(outcome.detail),
+    }
+
+
+def _rows_held(message: MessageRecord, held: HeldMessage, body: StoredBody, at_ms: int) -> Rows:
+    reason = clean(held.reason)
+    return {
+        Into.QUARANTINE: [
             {
                 "message_id": message.id,
-                "recipient": clean(outcome.recipient),
-                "recipient_key": clean(outcome.recipient).lower(),
-                "state": outcome.state.value,
-                "at_ms": at_ms,
-                "reply": clean(outcome.reply),
-                "detail": clean(outcome.detail),
+                "received_ms": message.received_ms,
+                "reason": reason,
+                "scl": held.scl,
+                "score": _finite(held.score),
+                "parameters": pack_list(held.parameters),
+                "prepended": held.prepended,
             }
-            for outcome in end.outcomes
         ],
-    )
-    connection.execute(_INSERT[evidence_table], _evidence_row(message.id, end.evidence))
-    if end.held is not None and body is not None:
-        _write_held(connection, message, end.held, body, at_ms)
-
-
-def _write_held(
-    connection: Connection, message: MessageRecord, held: HeldMessage, body: StoredBody, at_ms: int
-) -> None:
-    connection.execute(
-        _INSERT[quarantine],
-        {
-            "message_id": message.id,
-            "received_ms": message.received_ms,
-            "reason": clean(held.reason),
-            "scl": held.scl,
-            "score": held.score,
-            "parameters": pack_list(held.parameters),
-            "prepended": held.prepended,
-        },
-    )
-    connection.execute(
-        _INSERT[quarantine_copies],
-        [
+        Into.COPIES: [
             {
                 "message_id": message.id,
                 "recipient": clean(recipient),
                 "parameters": pack_list(parameters),
                 "state": "release requested" if recipient in held.retry else "held",
-                "reason": clean(held.reason),
+                "reason": reason,
                 "changed_ms": at_ms,
                 "changed_by": CUSTODY,
             }
             for recipient, parameters in held.recipients.items()
         ],
-    )
-    connection.execute(
-        _INSERT[quarantine_bodies],
-        {
-            "message_id": message.id,
-            "size": body.size,
-            "sha256": body.sha256,
-            "inline": body.inline,
-            "file": body.file,
-        },
-    )
-    if held.retry:
-        connection.execute(
-            _INSERT[outbox],
-            [
-                outbox_row(message.id, clean(recipient), held.recipients[recipient], CUSTODY, at_ms)
-                for recipient in sorted(held.retry)
-            ],
-        )
+        Into.BODIES: [
+            {
+                "message_id": message.id,
+                "size": body.size,
+                "sha256": body.sha256,
+                "inline": body.inline,
+                "file": body.file,
+            }
+        ],
+        Into.OUTBOX: [
+            outbox_row(message.id, clean(recipient), held.recipients[recipient], CUSTODY, at_ms)
+            for recipient in sorted(held.retry)
+        ],
+    }
 
 
 def outbox_row(

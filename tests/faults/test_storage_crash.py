@@ -126,7 +126,7 @@ def test_a_killed_process_has_lost_nothing_it_acknowledged(tmp_path: Path) -> No
 def test_a_crash_between_file_and_row_leaves_nothing_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = make_database(tmp_path, inline_bytes=INLINE)
     db.close()
-    monkeypatch.setattr("filterd.storage.custody.write_ended", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr("filterd.storage.custody.write", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     pid, pipe = fork(tmp_path, "0:a", 3)  # one of each kind of held message, and a forwarded one
     os.waitpid(pid, 0)
     assert os.read(pipe, 100) == b""
