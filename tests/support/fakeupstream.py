@@ -43,6 +43,12 @@ class FakeUpstream:
     encrypted: list[bool] = field(default_factory=list)
     reads: list[bytes] = field(default_factory=list)
 
+    def forget(self) -> None:
+        """Be as new."""
+        self.connections = self.open = self.most_open = 0
+        for noted in (self.received, self.commands, self.encrypted, self.reads):
+            noted.clear()
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]

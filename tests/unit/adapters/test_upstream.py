@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.config import UpstreamConfig
@@ -49,7 +50,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def run(fake: FakeUpstream, story: Callable[[SmtpUpstream], Awaitable[None]], **settings: object) -> None:
+    """The story on both event loops that the daemon runs on."""
+
     async def main() -> None:
+        fake.forget()
         async with fake:
             upstream = make(fake.port, **settings)
             try:
@@ -58,6 +62,7 @@ def run(fake: FakeUpstream, story: Callable[[SmtpUpstream], Awaitable[None]], **
                 await upstream.close()
 
     asyncio.run(main())
+    uvloop.run(main())
 
 
 def test_message_arrives_as_it_is_in_two_writes() -> None:
@@ -131,6 +136,7 @@ def test_a_refusal_at_each_step_is_reported_and_the_next_message_passes(verb: st
 
     async def story(upstream: SmtpUpstream) -> None:
         nonlocal refusing
+        refusing = True
         delivery = await send(upstream, ALICE, BOB)
         assert [reply.code for reply in delivery.replies] == [code, code]
         assert (delivery.data_reply is None) == (verb in ("MAIL", "RCPT"))
@@ -367,6 +373,7 @@ def test_a_dead_pooled_connection_is_replaced_once(death: bytes) -> None:
     fake = FakeUpstream(script)
 
     async def story(upstream: SmtpUpstream) -> None:
+        seen.clear()
         await send(upstream)
         assert (await send(upstream)).replies[0].code == 250
         assert upstream.retried == 1
@@ -408,6 +415,7 @@ def test_cancelling_leaves_no_half_used_connection_in_the_pool() -> None:
 
     async def story(upstream: SmtpUpstream) -> None:
         nonlocal hanging
+        hanging = True
         task = asyncio.create_task(send(upstream))
         await until(lambda: "DATA" in fake.commands)
         task.cancel()

@@ -21,7 +21,7 @@ def run(story: Story, make: Callable[[], FakeSession] = FakeSession, **limits: o
     """The story on both event loops that the daemon runs on."""
 
     async def main() -> None:
-        async with serving(make(), **limits) as served:  # type: ignore[arg-type]  # settings are limits
+        async with serving(make(), **limits) as served:  # settings are limits
             await asyncio.wait_for(story(served), 60)
 
     asyncio.run(main())
@@ -214,7 +214,7 @@ def test_a_client_that_never_reads_is_dropped() -> None:
                 client.writer.write(b"HELP\r\n" * 1000)
                 await client.writer.drain()
 
-        client.reader._limit = 1  # type: ignore[attr-defined]  # stop reading at once
+        client.reader._limit = 1  # stop reading at once
         flooding = asyncio.create_task(flood())
         await served.session.closed.wait()
         flooding.cancel()

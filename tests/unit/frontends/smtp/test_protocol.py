@@ -23,7 +23,7 @@ def run(story: Story, make: Callable[[], FakeSession] = FakeSession, **settings:
     """The story on both event loops that the daemon runs on."""
 
     async def main() -> None:
-        async with serving(make(), **settings) as served:  # type: ignore[arg-type]  # settings are limits and two more
+        async with serving(make(), **settings) as served:  # settings are limits and two more
             await asyncio.wait_for(story(served), 60)
 
     asyncio.run(main())
