@@ -1,7 +1,8 @@
 """Owns the training subprocess: `python -m api.retrain --config FILE --out FOLDER` makes a candidate from the reports.
 
-Prints one JSON object.  A process of its own, so that a training that goes wrong takes neither mail nor API with it.
-Must not activate anything.
+It begins where no report was learned yet and learns all reports that count, so that a withdrawn one leaves no trace
+(true unlearning) and none is learned twice.  A process of its own, so that a training that goes wrong takes neither mail
+nor API with it.  Prints one JSON object.  Must not activate anything.
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from training.retrain import retrain
+import numpy as np
 
 from filterd.app import active_model
-from filterd.config import load_config
-from filterd.errors import FilterdError
+from filterd.classifier.manifest import MANIFEST, read_manifest
+from filterd.classifier.model import Model
+from filterd.config import SEED_MODEL, load_config
+from filterd.errors import FilterdError, ModelError
 from filterd.storage import reports
-from filterd.storage.database import open_database
+from filterd.storage.database import Database, open_database
+from filterd.storage.reports import Label
+from training.estimator import REPORTED_STEP
+from training.fitting import Labelled, retrain, valid_indices
 
 NICENESS = 10  # mail goes first
+_GENERATIONS = 100  # of candidates, each made from the one before by an older program
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,18 +44,72 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         database = open_database(config)
-        found = retrain(active_model(config, database), reports.labelled(database), options.out)
-    except (FilterdError, ValueError) as error:
+        base = root_of(active_model(config, database), installed(config.state_dir / "models"))
+        print(json.dumps(train(database, base, options.out)))
+    except (FilterdError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(_plain(found), default=str))
     return 0
 
 
-def _plain(found: Any) -> dict[str, Any]:
-    if is_dataclass(found) and not isinstance(found, type):
-        return asdict(found)
-    return dict(found) if isinstance(found, dict) else {}
+def train(database: Database, base: Path, out: Path) -> dict[str, Any]:
+    """Write the candidate; what was learned and how many reports base and candidate judge as reported.
+
+    Raises ModelError when there is nothing to learn from or `base` cannot be used, StorageError, OSError.
+    """
+    if next(examples(database), None) is None:
+        raise ModelError("there is no report to learn from")
+    manifest = retrain(base, examples(database), out)
+    total = sum(manifest.training["learned"].values())
+    return {
+        "model": manifest.name,
+        "base": manifest.training["base"],
+        "learned": manifest.training["learned"],
+        "agrees": {
+            "reports": total,
+            "base": _agreeing(Model.load(base), examples(database)),
+            "candidate": _agreeing(Model.load(out), examples(database)),
+        },
+    }
+
+
+def examples(database: Database) -> Iterator[Labelled]:
+    """All reports that count, oldest first; phish is spam to the model."""
+    for report in reports.labelled(database):
+        indices = np.frombuffer(report.features, "<u4")
+        yield Labelled(indices, report.label is not Label.HAM, REPORTED_STEP)
+
+
+def installed(models: Path) -> list[Path]:
+    """Every model folder: the seed and those in `models`."""
+    found = sorted(path for path in models.iterdir() if (path / MANIFEST).is_file()) if models.is_dir() else []
+    return [SEED_MODEL, *found]
+
+
+def root_of(model: Path, folders: Iterable[Path]) -> Path:
+    """The model that `model` was retrained from, in the first place; itself when it was not.
+
+    Raises ModelError when that one is no longer installed.
+    """
+    by_name: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            by_name.setdefault(read_manifest(folder).name, folder)
+        except ModelError:
+            continue  # a broken folder beside it is not our business
+    for _ in range(_GENERATIONS):
+        base = read_manifest(model).training.get("base")
+        if not isinstance(base, str):
+            return model
+        if base not in by_name:
+            raise ModelError(f"{model}: was trained from {base}, which is no longer installed")
+        model = by_name[base]
+    raise ModelError(f"{model}: more than {_GENERATIONS} generations")
+
+
+def _agreeing(model: Model, labelled: Iterable[Labelled]) -> int:
+    """How many reports the model judges as they are labelled, at even odds."""
+    return sum((model.calibrated(model.score(valid_indices(item.indices))) > 0) == item.spam for item in labelled)
 
 
 if __name__ == "__main__":

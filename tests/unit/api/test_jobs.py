@@ -17,7 +17,8 @@ COMPLAINS = "import sys, os; os.mkdir(sys.argv[2]); print('too few reports', fil
 CRASHES = "raise RuntimeError('bug')"
 NO_JSON = "print('hello')"
 A_LIST = "print('[]')"
-HANGS = "import sys, os, time; os.mkdir(sys.argv[2]); print(os.getpid(), file=open(sys.argv[2] + '/pid', 'w'), flush=True); time.sleep(600)"
+HANGS = "import sys, os, time; os.mkdir(sys.argv[2]); time.sleep(600)"
+TELLS_AND_HANGS = "import sys, os, time; os.mkdir(sys.argv[2]); open(%r, 'w').write(str(os.getpid())); time.sleep(600)"
 
 
 def train(tmp_path: Path, code: str, deadline: float = 30.0) -> Job:
@@ -42,7 +43,12 @@ def test_a_candidate_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [(COMPLAINS, "too few reports"), (CRASHES, "RuntimeError: bug"), (NO_JSON, "Expecting value"), (A_LIST, "no JSON object")],
+    [
+        (COMPLAINS, "too few reports"),
+        (CRASHES, "RuntimeError: bug"),
+        (NO_JSON, "Expecting value"),
+        (A_LIST, "no JSON object"),
+    ],
 )
 def test_a_failed_training_says_why_and_leaves_nothing(tmp_path: Path, code: str, error: str) -> None:
     job = train(tmp_path, code)
@@ -72,15 +78,14 @@ def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
 
 def test_one_at_a_time_and_the_end_of_the_service_ends_it(tmp_path: Path) -> None:
     async def story() -> None:
-        jobs = Jobs(tmp_path, [sys.executable, "-c", HANGS])
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        jobs = Jobs(tmp_path, [sys.executable, "-c", TELLS_AND_HANGS % str(pipe)])
         job = jobs.start("anna")
         with pytest.raises(ApiError, match=job.id) as refused:
             jobs.start("berta")
         assert refused.value.status_code == 409
-        pid = tmp_path / job.model / "pid"
-        while not (pid.exists() and pid.read_text().strip()):
-            await asyncio.sleep(0.01)
-        number = int(pid.read_text())
+        number = int(await asyncio.to_thread(pipe.read_text))  # returns when the child has written
         await jobs.close()
         assert job.state is JobState.FAILED
         with pytest.raises(ProcessLookupError):

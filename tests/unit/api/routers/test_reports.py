@@ -37,7 +37,12 @@ def test_by_our_id_learns_what_the_verdict_was_made_from(side: Side) -> None:
     assert found["message_id"] == record.id
     assert learnt(side) == [(record.id, "ham", b"\x01\x00\x00\x00")]
     (row,) = side.json("GET", "/v1/reports", "read")["items"]
-    assert (row["reporter"], row["note"], row["source"], row["has_features"]) == ("anna@example.net", "my bank", "api", True)
+    assert (row["reporter"], row["note"], row["source"], row["has_features"]) == (
+        "anna@example.net",
+        "my bank",
+        "api",
+        True,
+    )
 
 
 def test_the_message_itself_in_base64_or_raw(side: Side) -> None:
