@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.errors import StorageError, StorageFullError
-from filterd.storage import bodies
 from filterd.storage.bodies import files, load, lock_left_over, store, unpack
 from filterd.storage.database import Database
 from tests.support.storage import make_database
@@ -90,7 +89,7 @@ def test_a_full_disk_leaves_no_file(small: Database, monkeypatch: pytest.MonkeyP
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bodies.os, step, full)
+    monkeypatch.setattr(os, step, full)
     with pytest.raises(StorageFullError):
         store(small, ID, [os.urandom(5000)])
     monkeypatch.undo()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, insert
 
+from filterd.ports import TerminalState
 from filterd.storage import ledger
 from filterd.storage.audit import audit
 from filterd.storage.bodies import body_name, files, store
@@ -52,7 +53,7 @@ def test_ends_that_are_there_stay(db: Database) -> None:
     with db.write() as connection:
         connection.execute(insert(ledger_table), row)
     recover(db, "0", "new")
-    assert ledger.counts(db)["forwarded"] == ledger.counts(db)["aborted"] == 1
+    assert ledger.counts(db)[TerminalState.FORWARDED] == ledger.counts(db)[TerminalState.ABORTED] == 1
 
 
 def test_half_written_files_go_and_whole_ones_are_set_aside(tmp_path: Path) -> None:
