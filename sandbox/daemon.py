@@ -13,6 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ _START_SECONDS = 60.0  # a cold start reads the model and the database on a slow
 _DRAIN_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _COMMAND_SECONDS = 60.0
+_RECORD_SECONDS = 10.0
 
 
 class DaemonError(Exception):
@@ -153,16 +156,23 @@ format = "text"
         made = self.run("token", "create", "--name", "sandbox", "--scope", "admin", "--days", "1")
         return str(made["token"])
 
-    def ask(self, path: str, token: str) -> Any:
-        """What the API answers to GET `path`.  Raises DaemonError when that is not a success."""
-        request = urllib.request.Request(
-            f"http://{self.host}:{self.api_port}{path}", headers={"Authorization": f"Bearer {token}"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=_COMMAND_SECONDS) as answer:
-                return json.load(answer)
-        except (OSError, ValueError) as error:
-            raise DaemonError(f"GET {path} failed: {error}") from None
+    def trace(self, reference: str, token: str) -> Any:
+        """What the API knows of a message; waits for it, because a refusal at RCPT is recorded when its session ends.
+
+        Raises DaemonError when it is not there in time.
+        """
+        url = f"http://{self.host}:{self.api_port}/v1/trace/{reference}"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+        deadline = time.monotonic() + _RECORD_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=_COMMAND_SECONDS) as answer:
+                    return json.load(answer)
+            except (OSError, ValueError) as error:
+                missing = isinstance(error, urllib.error.HTTPError) and error.code == 404
+                if not missing or time.monotonic() > deadline:
+                    raise DaemonError(f"GET {url} failed: {error}") from None
+            time.sleep(_POLL_SECONDS)
 
     def kill(self) -> None:
         """End it and all its parts at once, as a power failure would."""

@@ -116,7 +116,7 @@ async def _send_all(daemon: Daemon, token: str, exchange: StandInExchange, sampl
         reply = await asyncio.to_thread(send, sample, daemon.host, daemon.smtp_port)
         trace: Any = None
         if found := _REFERENCE.search(reply):
-            trace = await asyncio.to_thread(daemon.ask, f"/v1/trace/{found[1]}", token)
+            trace = await asyncio.to_thread(daemon.trace, found[1], token)
         arrived = next((mail.octets for mail in exchange.received if sample.message_id.encode() in mail.octets), None)
         endings.append(Ending(sample, reply, place(sample, reply, arrived, trace), why(trace)))
     return endings

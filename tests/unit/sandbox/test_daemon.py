@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,32 @@ def test_a_daemon_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Pa
         return await daemon.stop()
 
     assert asyncio.run(run()) != 0
+
+
+def test_a_trace_is_waited_for(tmp_path: Path) -> None:
+    """A refusal at RCPT stands in the ledger only after its session."""
+    answers = [(404, b"{}"), (404, b"{}"), (200, b'{"id": "x"}')]
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/v1/trace/06H0KD4VETRERFK6"
+            assert self.headers["Authorization"] == "Bearer secret"
+            status, body = answers.pop(0)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        daemon = Daemon(tmp_path, 1, server.server_port, 1, 1)
+        assert daemon.trace("06H0KD4VETRERFK6", "secret") == {"id": "x"}
+        answers.append((401, b"{}"))
+        with pytest.raises(DaemonError, match="401"):
+            daemon.trace("06H0KD4VETRERFK6", "secret")
+        server.shutdown()
 
 
 def test_a_failing_command_is_reported(tmp_path: Path) -> None:
