@@ -17,6 +17,7 @@ from types import FrameType
 import uvicorn
 
 from api.app import create_app
+from api.http11 import HeadDeadline
 from filterd import log as logs
 from filterd.config import ApiConfig, Config, load_config
 from filterd.errors import ConfigError, FilterdError
@@ -51,7 +52,7 @@ async def serve(config: Config, path: Path | None, sock: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(config, database, config_path=path),
-            http="h11",
+            http=HeadDeadline,
             ws="none",
             lifespan="on",
             log_config=None,

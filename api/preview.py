@@ -53,13 +53,13 @@ class Preview(BaseModel):
     attachments: list[PreviewAttachment]
     """Everything else, in order."""
     truncated: list[str]
-    """What was cut: headers, text, or what exceeded the bounds of the MIME reader (parts, depth, octets, boundary)."""
+    """What was cut: headers, text, or what exceeded the bounds of the MIME reader (parts, depth, boundary)."""
 
 
 def preview(octets: bytes) -> Preview:
     """The preview of a message.  Work and result are bounded whatever the message."""
     message = Message(octets)
-    structure = walk(message)
+    structure = walk(message, len(message))  # all of it: an attachment behind a large one must not be hidden
     truncated = sorted(set(structure.markers))
     fields = message.fields
     if len(fields) > MAX_HEADERS or any(len(field.raw) > MAX_VALUE for field in fields[:MAX_HEADERS]):

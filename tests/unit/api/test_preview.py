@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +73,34 @@ def test_bounds_are_told() -> None:
     assert len(shown.headers) == MAX_HEADERS
     assert all(len(header.value) <= MAX_VALUE for header in shown.headers)
     assert len(shown.text) <= MAX_TEXT + 100
-    assert {"headers", "octets"} <= set(shown.truncated)
+    assert {"headers", "text"} <= set(shown.truncated)
+
+
+def test_an_attachment_behind_a_large_one_is_not_hidden() -> None:
+    large = b"QUJD" * 500_000
+    parts = [
+        b'Content-Type: x/y; name="%s"\r\nContent-Transfer-Encoding: base64\r\n\r\n%s\r\n' % pair
+        for pair in ((b"a", large), (b"evil.exe", b"QUJD"))
+    ]
+    shown = preview(
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n' + b"--b\r\n".join(parts) + b"--b--\r\n"
+    )
+    assert [(item.name, item.size) for item in shown.attachments] == [("a", 1_500_000), ("evil.exe", 3)]
+
+
+def test_a_large_message_costs_little() -> None:
+    nested = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(50))
+
+    def seconds(size: int) -> float:
+        octets = nested + b"--x\r\n" * (size // 5)
+        best = 9.0
+        for _ in range(3):
+            started = time.perf_counter()
+            preview(octets)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert seconds(8_000_000) < 16 * max(seconds(1_000_000), 0.005)
 
 
 def test_a_cut_text_is_told() -> None:
