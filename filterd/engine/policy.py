@@ -109,6 +109,9 @@ def _first_row(
         return Action.REJECT, Reason.BLOCK_LISTED, "block_list", reply
     if ("lists", Reason.ALLOW_LISTED) in reasons:
         return Action.ACCEPT, Reason.ALLOW_LISTED, "allow_list", None
+    heavy = next((e for e in evidence if e.check == "dnsbl" and (e.measured or 0.0) >= config.reject_score), None)
+    if heavy is not None and not exempt:  # such a zone refuses at once, whatever else speaks for the client
+        return Action.REJECT, heavy.reason, "zone_refuses", _refusal(heavy)
     score = millis / 1000
     without_content = sum(c.millis for c in contributions if c.check not in _CONTENT_PARTS) / 1000
     may_reject = without_content >= config.reject_without_content or policy.content_may_reject

@@ -54,7 +54,8 @@ def test_nothing_that_got_a_250_is_lost(tmp_path: Path) -> None:
                 f"{ROUNDS} kills, {len(sent)} messages, {unanswered} broken connections, {duplicates} duplicates, {len(lost)} lost"
             )
             assert not lost
-            assert unanswered >= ROUNDS // 3, "the kills hit nobody: the test shows nothing"
+            assert unanswered >= ROUNDS // 2, "the kills hit nobody: the test shows nothing"
+            assert len(sent) > 20 * ROUNDS, "hardly any load: the test shows nothing"
         finally:
             status = daemon.stop()
         assert status == 0
@@ -83,12 +84,20 @@ async def _load_and_kill(daemon: Daemon, originals: tuple[tuple[str, bytes], ...
             await send_all(daemon.smtp_port, batch, CLIENTS, tries=8, pause=0.2)
 
     async def kill() -> None:
-        for _ in range(ROUNDS):
-            await asyncio.sleep(dice.uniform(0.1, 1.0))  # the random moment is the point
+        born: dict[int, float] = {}
+        kills = 0
+        while kills < ROUNDS:
+            await asyncio.sleep(dice.uniform(0.6, 2.2))  # the random moment is the point
             workers = daemon.smtp_workers()
             if not workers:
                 continue
-            victim = dice.choice(workers)
+            kills += 1
+            now = asyncio.get_running_loop().time()
+            for pid in workers:
+                born.setdefault(pid, now)
+            # Mostly the oldest: one that has just started is still reading its model and has nothing in work.
+            workers.sort(key=lambda pid: born[pid])
+            victim = workers[0] if dice.random() < 0.8 else workers[-1]
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         done.set()

@@ -90,7 +90,7 @@ def test_a_heavy_zone_refuses_at_rcpt_with_its_own_text() -> None:
         8.0,
         {"reply_text": "see bl.example"},
     )
-    verdict = decide([listed], POLICY, Stage.RCPT, ANNA)
+    verdict = decide([listed, found("spf", Reason.OK)], POLICY, Stage.RCPT, ANNA)
     assert verdict.reply is not None
     assert str(verdict.reply) == "550 5.7.1 see bl.example"
 
