@@ -6,7 +6,7 @@ Must not know verdicts, nor what is done with the answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, client_context, open_link
 from filterd.config import UpstreamConfig

@@ -15,6 +15,7 @@ from filterd.mail.reply import Reply, printable
 # RFC 5321 4.5.3.1.5 says 512 octets a line; real servers exceed it.  A hundred lines are far above any EHLO.
 MAX_LINE = 2048
 MAX_LINES = 100
+MAX_TEXT = 400  # what mail.reply takes
 _LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:[ \t]+|$)")
 
@@ -49,7 +50,7 @@ class RawReply:
                     enhanced = enhanced or f"{match[1]}.{match[2]}.{match[3]}"
                 line = line[match.end() :]
             texts.append(line)
-        return Reply(self.code, enhanced, printable(" ".join(texts)))
+        return Reply(self.code, enhanced, _fit(" ".join(texts), MAX_TEXT))
 
 
 class ReplyParser:
@@ -85,13 +86,18 @@ class ReplyParser:
             raise BadReplyLineError("the lines of one reply have different codes")
         if len(self._lines) >= MAX_LINES:
             raise BadReplyLineError("reply has too many lines")
-        self._lines.append(printable((match[3] or b"").decode("utf-8", "replace"), MAX_LINE))
+        self._lines.append(_fit((match[3] or b"").decode("utf-8", "replace"), MAX_LINE))
         if match[2] == b"-":
             self._code = match[1]
             return None
         reply = RawReply(int(match[1]), tuple(self._lines))
         self._code, self._lines = b"", []
         return reply
+
+
+def _fit(text: str, limit: int) -> str:
+    """`text` printable and at most `limit` characters; nearly every reply is so already, and this is the hot path."""
+    return text if len(text) <= limit and text.isascii() and text.isprintable() else printable(text, limit)
 
 
 def parse_ehlo(lines: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Owns the octets of one client connection: command lines and messages in, replies out, and how long each may take.
 
 RFC 5321 2.3.8, 4.5.3.1, 4.5.3.2; RFC 3207.  This is the one place where aiosmtpd's transport side is overridden, for the
-reasons measured in docs/decisions: strict line ends, DATA in one pass instead of a wait per line, a timer per phase, and a
+reasons measured in docs/decisions/0002: strict line ends, DATA in one pass instead of a wait per line, a timer per phase, and a
 conversation that neither a timer nor a client's disconnect ever cancels.  Must not know commands.
 """
 
@@ -23,6 +23,7 @@ from filterd.wire.dotstream import DotDecoder, Problem
 
 MAX_COMMAND = 2048  # RFC 5321 4.5.3.1.4 asks for 512 and more for extensions; ORCPT alone may have 500
 _MAX_PENDING = 65_536  # octets of pipelined commands kept while one is in work
+_TURN = 32  # pipelined commands that one client may have answered before the others get their turn
 _LINGER_SECONDS = 5.0  # how long a pause may be while what follows a refused message is thrown away
 _TIMED_OUT = Reply(421, "4.4.2", "Timeout, closing connection", close=True)
 _DRAINING = Reply(421, "4.3.2", "Service is restarting, try again", close=True)
@@ -67,6 +68,7 @@ class SmtpLink(SMTP):
         self._gone = False  # no more octets will come
         self._blocked = False  # the client does not read our replies
         self._reading_paused = False
+        self._streak = 0  # commands answered without having waited for the client
         self._cut = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -172,6 +174,10 @@ class SmtpLink(SMTP):
     async def _read_command(self) -> bytes:
         """The next command line without its CRLF.  Raises ConversationOver."""
         self._allow(self.shared.limits.idle_seconds)
+        self._streak += 1
+        if self._streak >= _TURN:
+            self._streak = 0
+            await asyncio.sleep(0)
         while True:
             if self._cut or (self.shared.draining and not self.in_transaction):
                 raise ConversationOver("drain", _DRAINING)
@@ -185,6 +191,7 @@ class SmtpLink(SMTP):
             if at >= 0:
                 break
             self._check()
+            self._streak = 0
             await self._wait()
         self._deadline = math.inf
         command = bytes(line)

@@ -316,6 +316,33 @@ def test_pipelined_commands_wait_in_bounded_memory() -> None:
     run(story)
 
 
+def test_a_client_that_pipelines_without_end_does_not_keep_the_others_waiting() -> None:
+    async def story(served: Served) -> None:
+        turns, longest = 0, 0
+
+        async def count() -> Reply:
+            nonlocal longest
+            longest = max(longest, len(served.session.calls) - turns)
+            return Reply(250, "", "hello")
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns = len(served.session.calls)
+                await asyncio.sleep(0)
+
+        served.session.answers["reset"] = count
+        client = await SmtpClient.greeted(served.port)
+        task = asyncio.create_task(other())
+        await client.send(b"RSET\r\n" * 5000 + b"QUIT\r\n")
+        await client.rest()
+        task.cancel()
+        assert served.session.calls.count("reset") == 5000
+        assert longest <= 100
+
+    run(story)
+
+
 def test_nagle_is_off() -> None:
     async def story(served: Served) -> None:
         client = await SmtpClient.greeted(served.port)
