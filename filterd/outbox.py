@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -20,22 +21,40 @@ from filterd.deadline import Deadline
 from filterd.errors import PermanentError, StorageError, TemporaryError
 from filterd.mail.address import parse_mailbox
 from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.headers import REPORT_FIELD
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
 from filterd.ports import Upstream
 from filterd.storage import outbox, quarantine
 from filterd.storage.database import Database, now_ms
+from filterd.storage.entries import CUSTODY
 from filterd.storage.outbox import OutboxItem
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-DELIVERY_SECONDS = 900.0  # as the mail path: Exchange may take 10 minutes after the final dot (facts: exchange.md 2.2)
+DELIVERY_SECONDS = 900.0  # as the mail path: Exchange may take 10 minutes after the final dot
 LEASE_SECONDS = 1_200.0  # longer than a delivery and the writing of its result together can take
 MARK_SECONDS = 120.0  # how long we go on trying to write down a delivery: forgetting it means a duplicate
 POLL_SECONDS = 2.0  # between looks at an empty queue; a person waits for the release
+_REPORT = REPORT_FIELD.encode() + b":"
+_SCL = re.compile(rb"\r\n\tSCL:-?[0-9]+;")
+_SFV = re.compile(rb"\r\n\tSFV:[A-Z]+;")
 _IN_DOUBT = "in doubt: upstream may already have it, the next attempt may deliver it twice"
+
+
+def as_released(prepended: bytes) -> bytes:
+    """Our fields with the report of a copy that a person released: SCL:-1 and SFV:SKQ, as Exchange Online says it.
+
+    Without this the transport rule on SFV:SPM would put into Junk what somebody has just asked for.  Only our own
+    report field is touched; what else stands there, and the message, stays octet for octet.
+    """
+    start = 0 if prepended.startswith(_REPORT) else prepended.find(b"\r\n" + _REPORT)
+    if start < 0:
+        return prepended
+    report = _SFV.sub(b"\r\n\tSFV:SKQ;", _SCL.sub(b"\r\n\tSCL:-1;", prepended[start:], count=1), count=1)
+    return prepended[:start] + report
 
 
 class OutboxRunner:
@@ -115,6 +134,8 @@ class OutboxRunner:
     def _chunks(self, item: OutboxItem) -> tuple[Octets, ...]:
         """Our header fields and the message.  Raises PermanentError when the octets are gone."""
         prepended = quarantine.prepended(self._database, item.message_id)
+        if item.created_by != CUSTODY:
+            prepended = as_released(prepended)
         return prepended, quarantine.body(self._database, item.message_id)
 
     async def _deliver(self, item: OutboxItem, chunks: tuple[Octets, ...]) -> Reply:

@@ -9,16 +9,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from filterd.deadline import Deadline
 from filterd.errors import StorageError, TemporaryError
-from filterd.mail.envelope import Envelope, Recipient
+from filterd.mail.envelope import Connection, Envelope, Recipient
+from filterd.mail.evidence import Reason
+from filterd.mail.headers import report
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
-from filterd.outbox import LEASE_SECONDS, OutboxRunner
+from filterd.mail.verdict import Action, Verdict
+from filterd.outbox import LEASE_SECONDS, OutboxRunner, as_released
 from filterd.ports import Delivery
 from filterd.storage import outbox, quarantine
 from filterd.storage.database import Database
@@ -127,6 +131,40 @@ def test_upstream_is_down(db: Database, kind: str) -> None:
     assert not run_once(OutboxRunner(db, upstream, clock_ms=lambda: now + 59_999))
     assert run_once(OutboxRunner(db, upstream, clock_ms=lambda: now + 60_000))
     assert copy_state(db, id) == "released"
+
+
+REPORT = b"Received: from x\r\nX-Filterd-Report: CIP:192.0.2.1;\r\n\tH:SCL:9;\r\n\tSCL:6;\r\n\tSFV:SPM;\r\n\tCAT:SPM;\r\n\tID:X\r\n"
+
+
+def test_exchange_does_not_junk_what_a_person_released() -> None:
+    assert as_released(REPORT) == REPORT.replace(b"\tSCL:6", b"\tSCL:-1").replace(b"SFV:SPM", b"SFV:SKQ")
+    only = REPORT.partition(b"\r\n")[2]
+    assert b"SFV:SKQ" in as_released(only)
+    assert (
+        as_released(b"Subject: X-Filterd-Report: \r\n\tSFV:SPM;\r\n")
+        == b"Subject: X-Filterd-Report: \r\n\tSFV:SPM;\r\n"
+    )
+    assert as_released(PREPENDED) == PREPENDED
+    assert as_released(b"") == b""
+
+
+def test_what_a_person_did_not_release_keeps_its_report(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.storage.PREPENDED", REPORT)
+    record = message()
+    keep(db, record, retry=["anna@example.net"])
+    upstream = ScriptedUpstream()
+    assert run_once(OutboxRunner(db, upstream))
+    released(db)
+    assert run_once(OutboxRunner(db, upstream))
+    assert [octets for _, octets in upstream.taken] == [REPORT + BODY, as_released(REPORT) + BODY]
+
+
+def test_the_report_of_the_mail_path_is_understood() -> None:
+    connection = Connection(ip_address("192.0.2.1"), helo="client.example")
+    verdict = Verdict(Action.QUARANTINE, 6, 4500, 0.98, Reason.OK, "score", None, (), (), Action.QUARANTINE)
+    field = report(connection, "X", verdict)
+    assert b"\tSFV:SPM;" in field
+    assert b"\tSCL:-1;\r\n\tSFV:SKQ;" in as_released(field)
 
 
 def test_an_answer_that_never_came_is_in_doubt_and_tried_again(db: Database) -> None:
@@ -250,6 +288,7 @@ def test_the_runner_survives_crashes_and_goes_on(db: Database) -> None:
 
 _KILLED = """
 import asyncio, os, signal, sys
+from ipaddress import ip_address
 from pathlib import Path
 from filterd.outbox import OutboxRunner
 from tests.support.storage import make_database
