@@ -12,20 +12,17 @@ import os
 import statistics
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from sandbox.exchange import StandInExchange  # noqa: E402 (found through the line above)
-from tests.support.daemon import Daemon  # noqa: E402
-from tests.support.load import Mail, send_all  # noqa: E402
-from tests.support.nameserver import running_nameserver  # noqa: E402
+from tests.support.daemon import Daemon
+from tests.support.exchange import running_exchange
+from tests.support.load import Mail, send_all
+from tests.support.nameserver import running_nameserver
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_WORDS = "the meeting about the new building is moved to Thursday because the architect needs the plans first and sends them"
+_WORDS = (
+    "the meeting about the new building is moved to Thursday because the architect needs the plans first and sends them"
+)
 
 
 def message(size: int) -> bytes:
@@ -42,30 +39,6 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
-
-
-@contextmanager
-def running_upstream(folder: Path) -> Iterator[int]:
-    """The stand-in for Exchange in a thread; the port."""
-    loop = asyncio.new_event_loop()
-    server = StandInExchange(folder)
-    ready = threading.Event()
-
-    def serve() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(server.start())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(server.stop())
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    ready.wait(10)
-    try:
-        yield server.port
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
 
 
 def measure(daemon: Daemon, size: int, clients: int, count: int) -> str:
@@ -96,10 +69,12 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, running_nameserver() as dns_port:
         folder = Path(name)
-        with running_upstream(folder / "maildir") as port:
-            daemon = Daemon(folder / "filterd", port, dns_port, workers=options.workers).start()
+        with running_exchange(folder / "maildir") as exchange:
+            daemon = Daemon(folder / "filterd", exchange.port, dns_port, workers=options.workers).start()
             try:
-                print(f"one message per connection, {options.workers} workers, {os.cpu_count()} cores, all checks on, no DNSBL zone")
+                print(
+                    f"one message per connection, {options.workers} workers, {os.cpu_count()} cores, all checks on, no DNSBL zone"
+                )
                 print("| size | clients | messages/s | CPU ms/message | p50 ms | p99 ms |")
                 print("|---|---|---|---|---|---|")
                 for size in (2_048, 10_240, 102_400):

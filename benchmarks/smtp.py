@@ -124,7 +124,9 @@ def child(pipe: Pipe, sink_port: int, with_uvloop: bool) -> None:
 def measure(options: argparse.Namespace, sink_port: int, with_uvloop: bool, many: bool) -> tuple[float, float]:
     """(CPU microseconds per message, messages per second) of one round."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=child, args=(theirs, sink_port, with_uvloop), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=child, args=(theirs, sink_port, with_uvloop), daemon=True
+    )
     process.start()
     port = ours.recv()
     command = ["smtp-source", "-s", str(options.sessions), "-m", str(options.messages), "-l", str(options.size)]

@@ -23,6 +23,8 @@ from tests.support.realmail import real_messages
 
 ROUNDS = 30  # kills
 CLIENTS = 6
+WORKERS = 3
+GROWN_S = 3.5  # a worker of this age serves, and its successor is started at once
 SEED = 20261123
 
 pytestmark = [pytest.mark.server("postfix"), pytest.mark.corpus, pytest.mark.slow]
@@ -32,7 +34,7 @@ def test_nothing_that_got_a_250_is_lost(tmp_path: Path) -> None:
     originals = real_messages(300)
     dice = random.Random(SEED)
     with running_postfix() as postfix, running_nameserver() as dns_port:
-        daemon = Daemon(tmp_path / "filterd", postfix.port, dns_port).start()
+        daemon = Daemon(tmp_path / "filterd", postfix.port, dns_port, workers=WORKERS).start()
         try:
             sent = asyncio.run(_load_and_kill(daemon, originals, dice))
             postfix.settle()
@@ -85,21 +87,17 @@ async def _load_and_kill(daemon: Daemon, originals: tuple[tuple[str, bytes], ...
 
     async def kill() -> None:
         born: dict[int, float] = {}
-        kills = 0
-        while kills < ROUNDS:
-            await asyncio.sleep(dice.uniform(0.6, 2.2))  # the random moment is the point
-            workers = daemon.smtp_workers()
-            if not workers:
-                continue
-            kills += 1
-            now = asyncio.get_running_loop().time()
-            for pid in workers:
-                born.setdefault(pid, now)
-            # Mostly the oldest: one that has just started is still reading its model and has nothing in work.
-            workers.sort(key=lambda pid: born[pid])
-            victim = workers[0] if dice.random() < 0.8 else workers[-1]
+        loop = asyncio.get_running_loop()
+        for _ in range(ROUNDS):
+            grown: list[int] = []
+            while not grown:  # one that is still reading its model has nothing in work: killing it shows nothing
+                await asyncio.sleep(0.05)
+                for pid in (alive := daemon.smtp_workers()):
+                    born.setdefault(pid, loop.time())
+                grown = [pid for pid in alive if loop.time() - born[pid] > GROWN_S]
+            await asyncio.sleep(dice.uniform(0.0, 1.0))  # the random moment is the point
             with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
+                os.kill(dice.choice(grown), signal.SIGKILL)
         done.set()
 
     await asyncio.gather(load(), kill())
