@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from filterd.adapters.upstream import SmtpUpstream
+from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.envelope import Connection, Envelope, Recipient
@@ -28,6 +30,7 @@ from filterd.storage import outbox, quarantine
 from filterd.storage.database import Database
 from filterd.storage.outbox import OutboxItem, QueueState
 from tests.support.doubles import ScriptedUpstream
+from tests.support.fakeupstream import FakeUpstream, Received
 from tests.support.storage import BODY, PREPENDED, keep, make_database, message, wall_ms
 
 
@@ -134,6 +137,27 @@ def test_upstream_is_down(db: Database, kind: str) -> None:
 
 
 REPORT = b"Received: from x\r\nX-Filterd-Report: CIP:192.0.2.1;\r\n\tH:SCL:9;\r\n\tSCL:6;\r\n\tSFV:SPM;\r\n\tCAT:SPM;\r\n\tID:X\r\n"
+
+
+def test_over_real_smtp(db: Database) -> None:
+    id = released(db, "anna@example.net", "berta@example.net")
+
+    async def story() -> list[Received]:
+        async with FakeUpstream() as server:
+            upstream = SmtpUpstream(UpstreamConfig(port=server.port, tls="off"), "filter.example.org")
+            runner = OutboxRunner(db, upstream)
+            while await runner.run_once():
+                pass
+            await upstream.close()
+            return server.received
+
+    taken = asyncio.run(story())
+    assert [(mail.data, mail.rcpts) for mail in taken] == [
+        (PREPENDED + BODY, ["TO:<anna@example.net> NOTIFY=NEVER"]),
+        (PREPENDED + BODY, ["TO:<berta@example.net> NOTIFY=NEVER"]),
+    ]
+    assert taken[0].mail.startswith("FROM:<sender@example.org>")
+    assert copy_state(db, id) == "released"
 
 
 def test_exchange_does_not_junk_what_a_person_released() -> None:

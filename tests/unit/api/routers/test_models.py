@@ -75,3 +75,29 @@ def test_without_a_configuration_file_nothing_is_trained(side: Side) -> None:
     assert side.json("POST", "/v1/models/retrain", "learn", status=409)
     assert side.json("GET", "/v1/jobs", "read")["items"] == []
     assert side.json("GET", "/v1/jobs/abc", "read", status=404)
+
+
+def test_from_a_report_to_a_new_model_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text(f"[server]\nstate_dir = '{tmp_path}'\n[storage]\nmin_free_bytes = 0\n")
+    mail = b"From: a@example.org\r\nSubject: win\r\n\r\nyou have won a prize\r\n"
+    with side_service(tmp_path, config_path=path) as side:
+        headers = {"Content-Type": "message/rfc822"}
+        assert side.ask("POST", "/v1/reports?label=spam", content=mail, headers=headers).status_code == 201
+        job = side.json("POST", "/v1/models/retrain", "learn", status=202)
+        assert job["state"] == "running"
+        side.json("POST", "/v1/models/retrain", "learn", status=409)
+        task = side.app.state.services.jobs._task
+
+        async def finished() -> None:
+            await task
+
+        side.client.portal.call(finished)  # type: ignore[union-attr]  # the running event loop
+        job = side.json("GET", f"/v1/jobs/{job['id']}", "read")
+        assert (job["state"], job["error"]) == ("done", "")
+        assert job["result"]["learned"] == {"ham": 0, "spam": 1}
+        assert active_model(side.config, side.database) == SEED_MODEL, "never activated by itself"
+        answer = side.json("POST", f"/v1/models/{job['model']}/activate", "learn")
+        assert answer["model"] == job["result"]["model"]
+        assert active_model(side.config, side.database).name == job["model"]
+        side.json("POST", "/v1/models/seed/activate", "learn")
