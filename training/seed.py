@@ -11,15 +11,13 @@ from filterd.classifier.manifest import Manifest
 from filterd.classifier.model import Model
 from training.evaluate import held_out_split
 from training.extract import FeatureStore, stream_features
-from training.fitting import BATCH_PASSES, BATCH_STEP, ORDERS, SEED, calibrate, fit
+from training.fitting import FOREIGN_PASSES, FOREIGN_STEP, ORDERS, SEED, calibrate, fit
 from training.metrics import Figures, figures
 from training.publish import publish
 from training.readers import CorpusError, Item, by_date, by_folder, digest, read_index
 
 # The only collections whose terms allow a shipped model; the others are for evaluation, never for training.
 FOLDERS = ("spamassassin", "vger", "lists", "foff")
-PASSES = BATCH_PASSES
-STEP = BATCH_STEP
 
 
 def read_collections(corpus: Path) -> dict[str, list[Item]]:
@@ -38,14 +36,14 @@ def make_seed(corpus: Path, out: Path, jobs: int = 2) -> tuple[Manifest, list[tu
     labels = [item.spam for item in items]
     store = FeatureStore.of(items, jobs, "seed")
     older, newest = held_out_split(items, list(range(len(items))))
-    trial = fit(store, labels, older, passes=PASSES, step=STEP)
+    trial = fit(store, labels, older, passes=FOREIGN_PASSES, step=FOREIGN_STEP)
     raw = {number: trial.score(store[number]) for number in newest}
     slope, offset = calibrate(list(raw.values()), [labels[number] for number in newest], through_origin=True)
     rows = []
     for name in ("all", *FOLDERS):
         chosen = [number for number in newest if name in ("all", items[number].folder)]
         rows.append((name, figures([labels[n] for n in chosen], [slope * raw[n] + offset for n in chosen])))
-    final = fit(store, labels, passes=PASSES, step=STEP)
+    final = fit(store, labels, passes=FOREIGN_PASSES, step=FOREIGN_STEP)
     counts = {
         name: {"ham": sum(not item.spam for item in folders[name]), "spam": sum(item.spam for item in folders[name])}
         for name in FOLDERS
@@ -60,8 +58,8 @@ def make_seed(corpus: Path, out: Path, jobs: int = 2) -> tuple[Manifest, list[tu
             "estimator": "BayesianLogisticRegression",
             "corpus_sha256": digest(items),
             "folders": counts,
-            "passes": PASSES,
-            "step": STEP,
+            "passes": FOREIGN_PASSES,
+            "step": FOREIGN_STEP,
             "orders": ORDERS,
             "order_seed": SEED,
             "calibration": "newest fifth of each folder, through the origin",

@@ -63,5 +63,5 @@ def _readable(stream: Stream, start: int) -> str:
 
 
 def _printable(raw: bytes) -> str:
-    text = raw[: 4 * _MAX_TEXT].decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else "?" for char in text)[:_MAX_TEXT]
+    text = raw[: 4 * _MAX_TEXT].decode("utf-8", "replace")[:_MAX_TEXT]
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)

@@ -1,6 +1,6 @@
 """Owns the one feature function that training and daemon share: distinct byte 5-grams of the stream, hashed to 2^20 buckets.
 
-Measured (facts: classifier.md sections 1 and 4): 5-grams beat words and 4/6/8-grams on this view; 2^18 buckets cost 5 %,
+Measured (benchmarks/accuracy.md): 5-grams beat words and 4/6/8-grams on this view; 2^18 buckets cost 5 %,
 2^22 gain nothing.  Must not know weights, labels or where the stream came from.
 """
 
@@ -41,7 +41,7 @@ def distinct(indices: Indices) -> tuple[Indices, npt.NDArray[np.intp]]:
     """(`indices` without repeats, the positions they were taken from), in order of position.
 
     Each index is written its own position in a table; those that read their own position back are kept.  Two to three times
-    faster than sorting (facts: classifier.md section 4).
+    faster than sorting.
     """
     table = getattr(_local, "table", None)
     if table is None:

@@ -1,7 +1,7 @@
 """Owns the reduction of HTML to visible text, link targets and tag names.  Must not know MIME or what is suspicious.
 
 Works on octets that are already lower-case, never builds a tree, and is linear: every expression below either always
-succeeds once its first characters matched, or has a small bound on each repeat (facts: naive patterns need 28 s for 160 KB).
+succeeds once its first characters matched, or has a small bound on each repeat (naive patterns were seen to need 28 s for 160 KB).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Owns the decoded stream: the one view of a message that the model learns from and scores.
 
 Five sections in this order: header, connection, structure, url, text; ASCII lower-cased; the first LIMIT octets count.
-Measured (facts: classifier.md): this view with byte 5-grams beats words, raw bytes and every fusion tried.
+Measured (benchmarks/accuracy.md): this view with byte 5-grams beats words, raw bytes and every fusion tried.
 Must not know features, weights or labels.  Never raises on any message: what cannot be read becomes a marker.
 """
 
@@ -17,7 +17,7 @@ from filterd.classifier.html import reduce_html
 from filterd.classifier.mime import Part, Walk, decode_body, walk
 from filterd.mail.message import Message
 
-# Best on mail of 2007 is 3,000, on modern mail with its longer headers 6,000 (facts: classifier.md, winning design 3).
+# Best on mail of 2007 is 3,000, on modern mail with its longer headers 6,000 (benchmarks/accuracy.md).
 LIMIT = 4_000
 _MAX_HEADER = 2_400
 _MAX_STRUCTURE = 900
@@ -104,12 +104,14 @@ def _connection(message: Message, facts: ConnectionFacts) -> list[str]:
     sender = _domain(facts.mail_from)
     if facts.client_ip:
         lines.append(f"ip {facts.client_ip}"[:50])
-        lines.append(f"rdns {facts.client_name or 'none'}"[:120])
+    # No line for a missing name: collections do not tell "has none" from "was not recorded", the model must not either.
+    if facts.client_name:
+        lines.append(f"rdns {facts.client_name}"[:120])
     if facts.helo:
-        same = facts.helo.lower() == facts.client_name.lower()
-        kin = bool(author) and facts.helo.lower().endswith(author)
         lines.append(f"helo {facts.helo}"[:120])
-        lines.append(f"helo-is-rdns {same} helo-of-author {kin}")
+        lines.append(f"helo-of-author {bool(author) and facts.helo.lower().endswith(author)}")
+    if facts.helo and facts.client_name:
+        lines.append(f"helo-is-rdns {facts.helo.lower() == facts.client_name.lower()}")
     if facts.mail_from:
         lines.append(f"mail-from {facts.mail_from}"[:120])
         lines.append(f"mail-from-of-author {sender == author}")

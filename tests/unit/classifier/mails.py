@@ -56,8 +56,34 @@ def generated(count: int, seed: int = 1) -> list[tuple[Message, bool]]:
     """`count` labelled messages, ham and spam in turn, from two small vocabularies that overlap."""
     chance = random.Random(seed)
     common = ["the", "a", "of", "to", "we", "you", "please", "today", "report", "mail", "time", "with", "for", "on"]
-    ham = ["meeting", "minutes", "patch", "kernel", "review", "build", "invoice", "schedule", "colleague", "thanks", "regards", "agenda"]
-    spam = ["winner", "prize", "claim", "free", "pills", "cheap", "urgent", "bank", "transfer", "offer", "click", "unsubscribe"]
+    ham = [
+        "meeting",
+        "minutes",
+        "patch",
+        "kernel",
+        "review",
+        "build",
+        "invoice",
+        "schedule",
+        "colleague",
+        "thanks",
+        "regards",
+        "agenda",
+    ]
+    spam = [
+        "winner",
+        "prize",
+        "claim",
+        "free",
+        "pills",
+        "cheap",
+        "urgent",
+        "bank",
+        "transfer",
+        "offer",
+        "click",
+        "unsubscribe",
+    ]
     out = []
     for number in range(count):
         is_spam = number % 2 == 1

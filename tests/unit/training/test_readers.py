@@ -52,7 +52,9 @@ def test_folder_and_maildir(tmp_path: Path) -> None:
 
 def test_mbox(tmp_path: Path) -> None:
     box = tmp_path / "box"
-    box.write_bytes(b"From a Mon 10:00:00\nSubject: 1\n\nFrom here on text\n>From b\n\nFrom b Tue 11:00:00\nSubject: 2\n\nend\n")
+    box.write_bytes(
+        b"From a Mon 10:00:00\nSubject: 1\n\nFrom here on text\n>From b\n\nFrom b Tue 11:00:00\nSubject: 2\n\nend\n"
+    )
     items = read_mbox(box, spam=True)
     assert [item.read() for item in items] == [
         b"From a Mon 10:00:00\nSubject: 1\n\nFrom here on text\n>From b\n\n",
