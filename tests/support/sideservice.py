@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +87,21 @@ def make_config(folder: Path, **tables: dict[str, Any]) -> Config:
     return parse_config(data, folder)
 
 
+@cache
+def _template() -> Path:
+    """A migrated, empty database, made once: copying it is ten times faster."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    make_database(folder).close()
+    return folder / "filterd.db"
+
+
 @contextmanager
 def side_service(folder: Path, config: Config | None = None, *, deliver: bool = False, **kwargs: Any) -> Iterator[Side]:
     """A side service on a new database in `folder`; released copies are delivered only with `deliver`."""
     config = config or make_config(folder)
+    if not (folder / "filterd.db").exists():
+        shutil.copy(_template(), folder / "filterd.db")
     database = make_database(folder)
     upstream = ScriptedUpstream()
     scanner = ScriptedScanner()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from filterd.errors import TemporaryError
 from filterd.outbox import OutboxRunner
-from filterd.ports import TerminalState
+from filterd.ports import Delivery, TerminalState
 from filterd.storage import quarantine
 from filterd.storage.custody import SqlCustody
+from tests.support.doubles import ScriptedUpstream
 from tests.support.sideservice import Side, side_service
 from tests.support.storage import BODY, PREPENDED, evidence, held, keep, message, outcomes
 from tests.unit.api.test_preview import HOSTILE, LIVE
@@ -230,16 +233,20 @@ def test_what_is_being_released_cannot_be_deleted(side: Side) -> None:
     assert "outbox" in side.json("DELETE", f"/v1/quarantine/{record.id}", status=409)["error"]["problem"]
 
 
-def test_a_running_service_delivers_by_itself(tmp_path: Path) -> None:
+def test_a_running_service_delivers_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = threading.Event()
+    real = ScriptedUpstream.deliver
+
+    async def noted(self: ScriptedUpstream, *args: Any) -> Delivery:
+        taken.set()
+        return await real(self, *args)
+
+    monkeypatch.setattr(ScriptedUpstream, "deliver", noted)
     with side_service(tmp_path, deliver=True) as side:
         record = message()
         keep(side.database, record)
         side.json("POST", f"/v1/quarantine/{record.id}/release", status=202)
-        deadline_polls = 200
-        while deadline_polls and not side.upstream.taken:
-            deadline_polls -= 1
-            side.client.portal.call(asyncio.sleep, 0.05)  # type: ignore[union-attr]  # the running event loop
-        assert side.upstream.taken
+        assert taken.wait(30)
     item = quarantine.get(side.database, record.id)
     assert item is not None
-    assert item.state == "released"
+    assert item.state == "released", "the end of the service waits for a hand-over under way"
