@@ -33,12 +33,13 @@ from filterd.errors import ConfigError, FilterdError, ModelError
 from filterd.mail.envelope import Connection
 from filterd.ports import Custody, Upstream
 from filterd.storage import lists as list_store
-from filterd.storage import settings
+from filterd.storage import recovery, settings
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, open_database
 
 log = logging.getLogger(__name__)
 
+FIRST_SLOT = "smtp-0"
 ACTIVE_MODEL = "active_model"  # the setting that holds the name of the promoted model, below state_dir/models
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
@@ -114,6 +115,10 @@ class App:
         self.database = open_database(config)
         self.custody = SqlCustody(self.database)
         recovered = self.custody.recover(slot, self.boot_id)
+        if slot == FIRST_SLOT:  # fewer workers than before: nobody else will close what the vanished ones left
+            present = {f"smtp-{number}" for number in range(config.server.workers)}
+            for vanished in recovery.open_slots(self.database) - present:
+                recovered += self.custody.recover(vanished, self.boot_id)
         if recovered:
             log.warning("closed what an earlier process left open", extra={"slot": slot, "ids": recovered[:50]})
         self.graph = self._build(config)
@@ -211,10 +216,17 @@ def build_graph(
         hostname=config.server.hostname,
         authserv_id=config.authserv_id,
         worker=worker,
+        postmaster_domain=_postmaster_domain(config),
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )
     return Graph(engine, checks, resolver, used_upstream, model_path, snapshot, by_name)
+
+
+def _postmaster_domain(config: Config) -> str:
+    """Where our own postmaster's mail goes: the hostname if we take mail for it, else the first accepted domain."""
+    domains = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
+    return "" if config.server.hostname in domains or not domains else domains[0]
 
 
 def build_scanner(config: Config, database: Database | None) -> Scanner:

@@ -63,8 +63,8 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
         await stop.wait()
         log.info("draining", extra={"slot": slot})
         running = await asyncio.gather(*(handle.drain(app.config.server.drain_seconds) for handle in handles))
-        if any(running):  # a hand-over is never cut short while there is time; the supervisor kills us after HANDOVER_GRACE_S
-            await _until_idle(handles)
+        if any(running):  # upstream has messages and has not answered: wait, or they would be in doubt
+            await asyncio.gather(*(handle.drain(HANDOVER_GRACE_S) for handle in handles))
     finally:
         for task in tasks:
             task.cancel()
@@ -73,16 +73,10 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
     log.info("stopped", extra={"slot": slot})
 
 
-async def _until_idle(handles: list[ListenerHandle]) -> None:
-    end = asyncio.get_running_loop().time() + HANDOVER_GRACE_S
-    while any(handle.connections for handle in handles) and asyncio.get_running_loop().time() < end:
-        await asyncio.sleep(0.1)
-
-
 async def _watch_parent(stop: asyncio.Event) -> None:
     """Without its supervisor a worker would hold the port against the next one: it drains."""
     parent = os.getppid()
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of a parent's death
         await asyncio.sleep(1.0)
     log.error("the supervisor is gone, draining")
     stop.set()

@@ -7,6 +7,7 @@ Must not know SMTP sessions, SQL or sockets.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -25,6 +26,15 @@ log = logging.getLogger(__name__)
 
 # Exchange may take 10 minutes after the final dot (facts: exchange.md 2.2); connecting and commands come on top.
 HANDOVER_SECONDS = 900.0
+
+RECORD_AGAIN_SECONDS = (
+    1.0,
+    5.0,
+    30.0,
+    60.0,
+    300.0,
+    600.0,
+)  # a full disk is noticed and cleared in minutes, or not soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class HandOff:
     def __init__(self, upstream: Upstream, custody: Custody) -> None:
         self._upstream = upstream
         self._custody = custody
+        self._later: set[asyncio.Task[None]] = set()
 
     async def run(self, job: Job) -> Reply:
         """The end-of-data reply; when it is a 250, upstream has every forwarded copy and the disk every held one."""
@@ -136,8 +147,9 @@ class HandOff:
         except StorageError as error:
             if box is not None:
                 return self._storage_failed(error, reference, "finish")
-            # Upstream has every copy: a deferral now would only make duplicates.  audit shows the missing row.
+            # Upstream has every copy: a deferral now would only make duplicates.  The ledger gets its rows later.
             self._storage_failed(error, reference, "finish")
+            self._again(job.message, [*job.refused, *outcomes], job.evidence)
         count(outcomes)
         return reply
 
@@ -173,6 +185,19 @@ class HandOff:
             self._storage_failed(error, message.id, "record")
             return False
         return True
+
+    def _again(self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord) -> None:
+        """Write what upstream has taken as soon as the ledger can be written again; until then audit shows the gap."""
+
+        async def retry() -> None:
+            for pause in RECORD_AGAIN_SECONDS:
+                await asyncio.sleep(pause)
+                if await self.record(message, outcomes, evidence):
+                    return
+
+        task = asyncio.create_task(retry())
+        self._later.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._later.discard)
 
     def _storage_failed(self, error: StorageError, reference: str, step: str) -> Reply:
         metrics.STORAGE_FAILURES.labels(error.kind).inc()

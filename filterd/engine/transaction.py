@@ -39,6 +39,7 @@ class Engine:
 
     Attributes:
         worker: "slot:boot id" of this process, for the ledger.
+        postmaster_domain: where mail to our own postmaster goes, when our hostname is no accepted domain; empty: nowhere.
         model_name: the content model in use, for the record.
         clock: Unix seconds.
     """
@@ -49,6 +50,7 @@ class Engine:
     hostname: str
     authserv_id: str
     worker: str
+    postmaster_domain: str = ""
     model_name: Callable[[], str] = lambda: ""
     clock: Callable[[], float] = time.time
 
@@ -124,6 +126,7 @@ class Session:
     async def rcpt(self, recipient: Recipient) -> Reply:
         """RCPT: the directory is asked and held refusals are told."""
         now = self._transaction()
+        recipient = self._our_postmaster(recipient)
         now.asked.append(str(recipient.mailbox))
         now.evidence += await self.engine.pipeline.run(Stage.RCPT, self.context(Stage.RCPT, recipient))
         verdict = self._decide(Stage.RCPT, recipient)
@@ -194,6 +197,13 @@ class Session:
         if self._now is None:
             raise FilterdError("a recipient or message without MAIL: the front end lets no such sequence pass")
         return self._now
+
+    def _our_postmaster(self, recipient: Recipient) -> Recipient:
+        """`<Postmaster>` without a domain arrives with our hostname; it must be reachable (RFC 5321 4.5.1)."""
+        mailbox, engine = recipient.mailbox, self.engine
+        if engine.postmaster_domain and mailbox.key == f"postmaster@{engine.hostname}":
+            return replace(recipient, mailbox=Mailbox(mailbox.local, engine.postmaster_domain))
+        return recipient
 
     def _settle_duplicates(self, now: Transaction) -> None:
         """The same mailbox twice is one copy; a copy that was accepted once is not refused."""

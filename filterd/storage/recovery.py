@@ -40,6 +40,13 @@ def recover(database: Database, worker_slot: str, boot_id: str) -> list[str]:
     return closed
 
 
+def open_slots(database: Database) -> set[str]:
+    """Slots that have messages without an end; those that no worker has any more need `recover` by another one."""
+    with database.read() as connection:
+        workers = connection.scalars(select(messages.c.worker).where(messages.c.closed.is_(False)).distinct()).all()
+    return {worker.partition(":")[0] for worker in workers}
+
+
 def _abort(connection: Connection, message_id: str, recipients: tuple[str, ...], at_ms: int) -> None:
     ended = set(connection.scalars(select(ledger.c.recipient).where(ledger.c.message_id == message_id)))
     missing = [recipient for recipient in dict.fromkeys(recipients) if recipient not in ended]

@@ -136,6 +136,22 @@ def test_upstream_has_it_so_a_failing_ledger_makes_no_duplicate() -> None:
     assert reply.code == 250
 
 
+def test_the_ledger_gets_its_rows_as_soon_as_it_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filterd.engine.handoff.RECORD_AGAIN_SECONDS", (0.0, 0.0, 0.0))
+    custody = ScriptedCustody(fail={"finish": StorageError("broken")})
+
+    async def scene() -> None:
+        handoff = HandOff(ScriptedUpstream(), custody)
+        assert (await handoff.run(job((ANNA,)))).code == 250
+        custody.fail.clear()
+        async with asyncio.timeout(5):
+            while not custody.ended:  # noqa: ASYNC110 - the double has no event; bounded by the timeout
+                await asyncio.sleep(0)
+
+    asyncio.run(scene())
+    assert custody.states() == {A: TerminalState.FORWARDED}
+
+
 def test_outcomes_of_recipients_refused_earlier_are_kept_apart() -> None:
     custody = ScriptedCustody()
     early = Outcome("x@example.org", TerminalState.REJECTED, "550 5.1.1 User unknown")

@@ -64,6 +64,7 @@ class Stagehand:
             "filter.example.org",
             "filter.example.org",
             "smtp-0:1",
+            postmaster_domain="example.org",
             clock=lambda: 1_800_000_000.0,
         )
         session = await engine.connect(Connection(ip_address("192.0.2.7")))
@@ -132,6 +133,12 @@ def test_a_blocked_client_is_told_at_rcpt_and_may_still_reach_postmaster() -> No
     stage = Stagehand(blocked=("192.0.2.0/24",))
     replies = stage.talk("anna", "postmaster", message=None)
     assert [r.code for r in replies] == [250, 550, 250]
+
+
+def test_our_own_postmaster_is_the_accepted_domains() -> None:
+    stage = Stagehand()
+    assert [r.code for r in stage.talk("postmaster@filter.example.org")] == [250, 250, 250]
+    assert stage.upstream.taken[0][0] == ("postmaster@example.org",)
 
 
 def test_one_good_and_one_unknown_recipient_in_one_transaction() -> None:

@@ -1,0 +1,91 @@
+"""The composition: what a start cleans up, which model is used, how list entries and models arrive while running."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from filterd.app import ACTIVE_MODEL, App, active_model
+from filterd.checks.lists import Lists
+from filterd.config import SEED_MODEL, Config, parse_config
+from filterd.errors import ConfigError
+from filterd.mail.envelope import parse_ip
+from filterd.ports import MessageRecord
+from filterd.storage import ledger, lists, settings
+from filterd.storage.custody import SqlCustody
+from filterd.storage.database import open_database
+
+
+def configuration(folder: Path, **tables: object) -> Config:
+    return parse_config({"recipients": {"accepted_domains": ["example.org"]}, **tables}, folder)
+
+
+def begun(folder: Path, worker: str) -> str:
+    """A message that a dead worker had in hand."""
+    database = open_database(configuration(folder))
+    custody = SqlCustody(database)
+    record = MessageRecord("06H0000000000001", 1, worker, "internet", "192.0.2.1", "h", "", ("anna@example.org",))
+    asyncio.run(custody.begin(record))
+    custody.close()
+    database.close()
+    return record.id
+
+
+@pytest.mark.parametrize("worker", ["smtp-0:dead", "smtp-7:dead"])
+def test_a_start_closes_what_dead_workers_left_open_even_of_slots_that_are_gone(tmp_path: Path, worker: str) -> None:
+    reference = begun(tmp_path, worker)
+    app = App(configuration(tmp_path), "smtp-0")
+    found = ledger.trace(app.database, reference)
+    assert found is not None
+    assert [outcome.state for outcome in found.message.outcomes] == ["aborted"]
+    asyncio.run(app.close())
+
+
+def test_a_live_neighbours_message_is_left_alone(tmp_path: Path) -> None:
+    reference = begun(tmp_path, "smtp-1:alive")
+    app = App(configuration(tmp_path), "smtp-0")
+    found = ledger.trace(app.database, reference)
+    assert found is not None
+    assert found.message.outcomes == ()
+    asyncio.run(app.close())
+
+
+def test_which_model_scores(tmp_path: Path) -> None:
+    database = open_database(configuration(tmp_path))
+    assert active_model(configuration(tmp_path), database) == SEED_MODEL
+    settings.set(database, ACTIVE_MODEL, "site-2")
+    assert active_model(configuration(tmp_path), database) == tmp_path / "state" / "models" / "site-2"
+    settings.set(database, ACTIVE_MODEL, "../../elsewhere")
+    assert active_model(configuration(tmp_path), database) == SEED_MODEL
+    assert active_model(configuration(tmp_path, model={"path": "m"}), database) == tmp_path / "m"
+
+
+def test_an_unknown_check_in_observe_checks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"policy\.observe_checks.*'dnsbll'"):
+        App(configuration(tmp_path, policy={"observe_checks": ["dnsbll"]}), "smtp-0")
+
+
+def test_list_entries_arrive_and_expire_while_running(tmp_path: Path) -> None:
+    app = App(configuration(tmp_path), "smtp-0")
+    check = app.graph.check_by_name["lists"]
+    assert isinstance(check, Lists)
+    address = parse_ip("192.0.2.9")
+    lists.add(app.database, "192.0.2.0/24", "block", "", "test")
+    asyncio.run(app.refresh())
+    assert check.table.look_up(address) is not None
+    lists.add(app.database, "192.0.2.0/24", "block", "", "test", expires_ms=1)
+    asyncio.run(app.refresh())
+    assert check.table.look_up(address) is None
+    asyncio.run(app.close())
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_old_one_in_use(tmp_path: Path) -> None:
+    app = App(configuration(tmp_path), "smtp-0")
+    before = app.graph.engine.model_name()
+    assert before
+    settings.set(app.database, ACTIVE_MODEL, "not-there")
+    asyncio.run(app.refresh())
+    assert app.graph.engine.model_name() == before
+    asyncio.run(app.close())
