@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.__main__ import bind
+from filterd.config import ApiConfig
 from filterd.storage import tokens
 from tests.support.storage import make_database
 
@@ -66,6 +68,11 @@ def test_start_ask_and_stop(config: Path) -> None:
         lines = [json.loads(line) for line in log.splitlines()]
         clients = [line["client"] for line in lines if line["event"] == "request"]
         assert clients == ["127.0.0.1", "127.0.0.1"], "a client must not choose its address"
+
+
+def test_answers_are_not_held_back() -> None:
+    with bind(ApiConfig(port=0)) as sock:
+        assert sock.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on: 44 ms instead of 3 ms"
 
 
 def test_an_inherited_socket(config: Path) -> None:
