@@ -34,7 +34,8 @@ _POLL_S = 0.1
 def bind(listener: ListenerConfig) -> socket.socket:
     """A listening socket that may share its port with others of ours.  Raises FilterdError that names the key."""
     family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named: asyncio sets TCP_NODELAY only on connections of such sockets.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

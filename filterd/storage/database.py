@@ -17,12 +17,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from filterd.config import Config
-from filterd.errors import FilterdError, StorageError, StorageFullError
+from filterd.errors import ConfigError, FilterdError, StorageError, StorageFullError
 from filterd.storage.migrations import upgrade
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another process's transaction
@@ -117,16 +117,28 @@ class Database:
 
 
 def open_database(config: Config) -> Database:
-    """The database of a configuration: folders made, schema up to date.  Raises StorageError."""
+    """The database of a configuration: folders made, schema up to date.
+
+    Raises StorageError, or ConfigError for a URL that cannot be used here.
+    """
     with translated():
         config.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    database = Database(
-        config.database_url,
-        config.storage.inline_bytes,
-        config.state_dir / "quarantine",
-        config.storage.min_free_bytes,
-        config.state_dir,
-    )
+    try:
+        database = Database(
+            config.database_url,
+            config.storage.inline_bytes,
+            config.state_dir / "quarantine",
+            config.storage.min_free_bytes,
+            config.state_dir,
+        )
+    except ArgumentError:
+        raise ConfigError(
+            [f"storage.url: expected a URL such as sqlite:////path, found {config.storage.url!r}"]
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            [f"storage.url: the driver {error.name} is not installed; leave storage.url empty for SQLite"]
+        ) from None
     return prepare(database)
 
 

@@ -62,6 +62,14 @@ def test_which_model_scores(tmp_path: Path) -> None:
     assert active_model(configuration(tmp_path, model={"path": "m"}), database) == tmp_path / "m"
 
 
+@pytest.mark.parametrize(
+    ("url", "said"), [("nonsense", "expected a URL"), ("mysql://x/y", "driver .* is not installed")]
+)
+def test_a_database_url_that_cannot_be_used_is_named(tmp_path: Path, url: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"storage\.url: .*{said}"):
+        open_database(configuration(tmp_path, storage={"url": url}))
+
+
 def test_an_unknown_check_in_observe_checks_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"policy\.observe_checks.*'dnsbll'"):
         App(configuration(tmp_path, policy={"observe_checks": ["dnsbll"]}), "smtp-0")
