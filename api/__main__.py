@@ -21,6 +21,7 @@ from api.http11 import HeadDeadline
 from filterd import log as logs
 from filterd.config import ApiConfig, Config, load_config
 from filterd.errors import ConfigError, FilterdError
+from filterd.parent import watch_parent
 from filterd.storage.database import open_database
 
 log = logging.getLogger(__name__)
@@ -68,9 +69,15 @@ async def serve(config: Config, path: Path | None, sock: socket.socket) -> None:
     )
     address, port = sock.getsockname()[:2]
     log.info("side service listens", extra={"address": address, "port": port})
+
+    def leave() -> None:
+        server.should_exit = True
+
+    watching = asyncio.create_task(watch_parent(leave))
     try:
         await server.serve(sockets=[sock])
     finally:
+        watching.cancel()
         database.close()
 
 

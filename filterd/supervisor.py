@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from filterd import parent
 from filterd.config import Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.worker import HANDOVER_GRACE_S
@@ -142,7 +143,12 @@ class Supervisor:
                 self._start(part, now)
 
     def _start(self, part: Part, now: float) -> None:
-        environment = {**os.environ, "FILTERD_SLOT": part.name, "FILTERD_METRICS_DIR": str(self._metrics_dir)}
+        environment = {
+            **os.environ,
+            "FILTERD_SLOT": part.name,
+            "FILTERD_METRICS_DIR": str(self._metrics_dir),
+            parent.VARIABLE: str(os.getpid()),
+        }
         fds = tuple(sock.fileno() for sock in part.sockets)
         # the command is our own interpreter with our own arguments
         part.process = subprocess.Popen(part.command, pass_fds=fds, env=environment, start_new_session=True)  # noqa: S603

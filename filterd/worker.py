@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from pathlib import Path
@@ -14,6 +13,7 @@ from filterd.config import Config, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.frontends.smtp.server import ListenerHandle, serve_listener
 from filterd.frontends.smtp.shared import Admission
+from filterd.parent import watch_parent
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
     tasks = [
         asyncio.create_task(app.refresh_forever()),
         asyncio.create_task(_reload(app, path, again)),
-        asyncio.create_task(_watch_parent(stop)),
+        asyncio.create_task(watch_parent(stop.set)),
     ]
     try:
         await stop.wait()
@@ -71,15 +71,6 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
         await asyncio.gather(*tasks, return_exceptions=True)
         await app.close()
     log.info("stopped", extra={"slot": slot})
-
-
-async def _watch_parent(stop: asyncio.Event) -> None:
-    """Without its supervisor a worker would hold the port against the next one: it drains."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of a parent's death
-        await asyncio.sleep(1.0)
-    log.error("the supervisor is gone, draining")
-    stop.set()
 
 
 async def _reload(app: App, path: Path, again: asyncio.Event) -> None:

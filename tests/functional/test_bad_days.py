@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -196,14 +197,23 @@ def test_a_port_in_use_is_named(start: type[Daemon], tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1:{daemon.smtp_port}" in done.stderr
 
 
-def test_workers_leave_when_their_supervisor_is_killed(start: type[Daemon]) -> None:
-    daemon = start()
+def test_all_parts_leave_when_their_supervisor_is_killed(start: type[Daemon]) -> None:
+    daemon = start(api=True)
     assert daemon.process is not None
-    workers = daemon.smtp_workers()
-    assert workers
+    assert daemon.smtp_workers()
+    wait_until(lambda: listens(daemon.api_port), 30, "the side service")
     os.kill(daemon.process.pid, signal.SIGKILL)
     daemon.process.wait()
-    wait_until(lambda: not greets(daemon.smtp_port), 20, "the orphaned workers to leave")
+    wait_until(lambda: not greets(daemon.smtp_port) and not listens(daemon.api_port), 20, "the orphans to leave")
     daemon.process = None
     daemon.start()
     assert send(daemon).startswith("250 ")
+    wait_until(lambda: listens(daemon.api_port), 30, "the new side service")
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
