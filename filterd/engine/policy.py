@@ -112,6 +112,9 @@ def _first_row(
     heavy = next((e for e in evidence if e.check == "dnsbl" and (e.measured or 0.0) >= config.reject_score), None)
     if heavy is not None and not exempt:  # such a zone refuses at once, whatever else speaks for the client
         return Action.REJECT, heavy.reason, "zone_refuses", _refusal(heavy)
+    if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions):
+        reply = Reply(550, "5.7.1", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
+        return Action.REJECT, Reason.NOT_ALIGNED_REJECT, "dmarc_reject_agreed", reply
     score = millis / 1000
     without_content = sum(c.millis for c in contributions if c.check not in _CONTENT_PARTS) / 1000
     may_reject = without_content >= config.reject_without_content or policy.content_may_reject
@@ -120,9 +123,6 @@ def _first_row(
         return Action.REJECT, decisive.reason, "reject_score", _refusal(decisive)
     if stage is not Stage.DATA:
         return Action.ACCEPT, Reason.OK, "wait_for_message", None
-    if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions):
-        reply = Reply(550, "5.7.1", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
-        return Action.REJECT, Reason.NOT_ALIGNED_REJECT, "dmarc_reject_agreed", reply
     for reason in (Reason.NOT_ALIGNED_REJECT, Reason.NOT_ALIGNED_QUARANTINE):
         if ("dmarc", reason) in reasons:
             return Action.QUARANTINE, reason, "dmarc_quarantine", None
