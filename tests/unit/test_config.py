@@ -61,6 +61,11 @@ def test_the_generated_sample_is_the_default_configuration(tmp_path: Path) -> No
     assert isinstance(load_config(path), Config)
 
 
+def test_the_sample_file_is_generated() -> None:
+    page = (CHECKOUT / "deploy" / "filterd.toml").read_text()
+    assert page == sample(), "run: .venv/bin/filterd print-config > deploy/filterd.toml"
+
+
 def test_the_reference_page_is_generated() -> None:
     page = (CHECKOUT / "docs" / "configuration.md").read_text()
     assert page == reference(), "run: .venv/bin/filterd print-config --format markdown > docs/configuration.md"
