@@ -217,6 +217,7 @@ def build_graph(
         authserv_id=config.authserv_id,
         worker=worker,
         postmaster_domain=_postmaster_domain(config),
+        header_bytes=config.limits.header_bytes,
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )

@@ -92,6 +92,8 @@ class LimitsConfig(Table):
     """Messages above this are kept in a temporary file while in work. Default 1048576."""
     line_bytes: int = Field(default=65_536, ge=1000)
     """Longest body line, in octets; RFC 5321 says 998, real senders exceed it. Default 65536."""
+    header_bytes: int = Field(default=262_144, ge=1024, le=1_048_576)
+    """Largest header section, in octets (Exchange's MaxHeaderSize); above it the answer is 552 5.3.4. Default 262144."""
     recipients: int = Field(default=200, ge=1, le=100_000)
     """Most recipients of one transaction (Exchange's connector default). Default 200."""
     connections: int = Field(default=1000, ge=1)

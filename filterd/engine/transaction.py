@@ -22,7 +22,7 @@ from filterd.mail.address import Mailbox
 from filterd.mail.authres import authentication_results
 from filterd.mail.envelope import Connection, Envelope, Recipient, new_id
 from filterd.mail.evidence import Evidence, Reason, Stage
-from filterd.mail.headers import prepended, received, remove_forged, report, utc
+from filterd.mail.headers import header_problem, prepended, received, remove_forged, report, utc
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
@@ -30,6 +30,7 @@ from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
 
 log = logging.getLogger(__name__)
 
+_HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size")  # Exchange's words for the same
 _NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
 
 
@@ -40,6 +41,7 @@ class Engine:
     Attributes:
         worker: "slot:boot id" of this process, for the ledger.
         postmaster_domain: where mail to our own postmaster goes, when our hostname is no accepted domain; empty: nowhere.
+        header_bytes: largest header section that is passed on.
         model_name: the content model in use, for the record.
         clock: Unix seconds.
     """
@@ -51,6 +53,7 @@ class Engine:
     authserv_id: str
     worker: str
     postmaster_domain: str = ""
+    header_bytes: int = 262_144
     model_name: Callable[[], str] = lambda: ""
     clock: Callable[[], float] = time.time
 
@@ -155,6 +158,9 @@ class Session:
         now = self._transaction()
         self._settle_duplicates(now)
         try:
+            if refusal is None and (problem := header_problem(message, self.engine.header_bytes)):
+                log.info("header section refused", extra={"id": now.envelope.id, "problem": problem})
+                refusal = _HEADER_TOO_BIG
             if refusal is not None:
                 return await self._refuse_all(now, message, refusal.with_reference(now.envelope.id))
             now.evidence += await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message))

@@ -14,7 +14,7 @@ from email.utils import format_datetime
 
 from filterd.mail.authres import names_authserv_id
 from filterd.mail.envelope import Connection, Envelope
-from filterd.mail.message import HeaderField, Message, Octets
+from filterd.mail.message import MAX_FIELDS, HeaderField, Message, Octets
 from filterd.mail.verdict import Action, Verdict
 
 REPORT_FIELD = "X-Filterd-Report"
@@ -55,14 +55,31 @@ def is_forged(header: HeaderField, authserv_id: str) -> bool:
     return key == "authentication-results" and names_authserv_id(header.body, authserv_id)
 
 
+def header_problem(message: Message, max_bytes: int) -> str:
+    """Why the header section is not fit to be passed on, empty when it is: forged fields could hide in what is not read."""
+    if message.header_end > max_bytes:
+        return f"header section of {message.header_end} octets"
+    if len(message.fields) > MAX_FIELDS:
+        return f"more than {MAX_FIELDS} header fields"
+    return ""
+
+
 def remove_forged(message: Message, authserv_id: str) -> Cleaned:
-    """The message without fields that claim to be ours, our authserv-id's or Exchange's internal ones."""
-    forged = [header for header in message.fields if is_forged(header, authserv_id)]
+    """The message without fields that claim to be ours, our authserv-id's or Exchange's internal ones.
+
+    Only for a message whose header section is within bounds (`header_problem`): what lies beyond was not split into fields.
+    """
+    kept: list[bytes] = []
+    forged: list[HeaderField] = []
+    for header in message.fields:
+        if is_forged(header, authserv_id):
+            forged.append(header)
+        else:
+            kept.append(header.raw)
     if not forged:
         return Cleaned((message.octets,), ())
-    kept = b"".join(header.raw for header in message.fields if header not in forged)
     rest = bytes(message.octets[message.header_end :])
-    return Cleaned((kept, rest), tuple(header.name or "(malformed)" for header in forged))
+    return Cleaned((b"".join(kept), rest), tuple(header.name or "(malformed)" for header in forged))
 
 
 def _word(text: str) -> str:

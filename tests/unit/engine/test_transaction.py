@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -21,6 +22,7 @@ from filterd.errors import TemporaryError
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Recipient
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.mail.headers import remove_forged
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.ports import TerminalState
@@ -234,6 +236,30 @@ def test_other_fields_stay(kept: bytes) -> None:
     stage = Stagehand()
     stage.talk("anna", message=kept + MAIL)
     assert stage.upstream.taken[0][1].endswith(kept + MAIL)
+
+
+@pytest.mark.parametrize(
+    "padding", [b"a:\r\n" * 10_001, b"A: " + b"x" * 300_000 + b"\r\n", (b"A: " + b"x" * 900 + b"\r\n") * 300]
+)
+def test_a_forged_field_cannot_hide_behind_more_header_than_is_read(padding: bytes) -> None:
+    stage = Stagehand()
+    replies = stage.talk("anna", message=padding + b"X-MS-Exchange-Organization-SCL: -1\r\n" + MAIL)
+    assert str(replies[-1]).startswith("552 5.3.4 ")
+    assert stage.upstream.taken == []
+    assert stage.custody.states() == {"anna@example.org": TerminalState.REJECTED}
+
+
+def test_removing_thousands_of_forged_fields_takes_no_longer_than_keeping_them() -> None:
+    def cost(name: bytes, times: int) -> float:
+        message = Message((name + b": 1\r\n") * times + MAIL)
+        _ = message.fields
+        started = time.perf_counter()
+        remove_forged(message, "filter.example.org")
+        return time.perf_counter() - started
+
+    forged = min(cost(b"X-Filterd-A", 9_000) for _ in range(3))
+    small = min(cost(b"X-Filterd-A", 900) for _ in range(3))
+    assert forged < 60 * max(small, 1e-4)
 
 
 def test_leading_white_space_cannot_extend_our_report_field() -> None:
