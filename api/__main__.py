@@ -19,7 +19,7 @@ import uvicorn
 from api.app import create_app
 from api.http11 import HeadDeadline
 from filterd import log as logs
-from filterd.config import ApiConfig, Config, load_config
+from filterd.config import ApiConfig, Config, load_active
 from filterd.errors import ConfigError, FilterdError
 from filterd.parent import watch_parent
 from filterd.storage.database import open_database
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
-        config = load_config(options.config)
+        config = load_active(options.config)
         logs.set_up(config.log.level, config.log.format)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         sock = bind(config.api) if options.fd is None else socket.socket(fileno=options.fd)

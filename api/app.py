@@ -12,7 +12,6 @@ from fastapi.routing import APIRoute
 
 from api import problems
 from api.auth import Authentication, FailureLimiter, Verifier
-from api.background import background
 from api.describe import describe
 from api.guards import JSON_BYTES, AccessLog, BodyLimit, SecurityFields
 from api.jobs import Jobs, retrain_command
@@ -22,6 +21,7 @@ from filterd import __version__
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.app import build_scanner
 from filterd.config import Config
+from filterd.housekeeping import background
 from filterd.ports import Upstream
 from filterd.storage.database import Database
 

@@ -20,7 +20,7 @@ import numpy as np
 from filterd.app import active_model
 from filterd.classifier.manifest import MANIFEST, read_manifest
 from filterd.classifier.model import Model
-from filterd.config import SEED_MODEL, load_config
+from filterd.config import SEED_MODEL, load_active
 from filterd.errors import FilterdError, ModelError
 from filterd.storage import reports
 from filterd.storage.database import Database, open_database
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.nice(NICENESS)
     try:
-        config = load_config(options.config)
+        config = load_active(options.config)
         database = open_database(config)
         base = root_of(active_model(config, database), installed(config.state_dir / "models"))
         print(json.dumps(train(database, base, options.out)))

@@ -6,13 +6,16 @@ Nothing imports it but the command line, the worker and the side service.  Must 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from filterd import metrics
 from filterd.adapters.directory_file import FileDirectory
@@ -29,7 +32,7 @@ from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
 from filterd.engine.scan import Scanner
 from filterd.engine.transaction import Engine, Session
-from filterd.errors import ConfigError, FilterdError, ModelError
+from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
 from filterd.mail.envelope import Connection
 from filterd.ports import Custody, Upstream
 from filterd.storage import lists as list_store
@@ -41,7 +44,23 @@ log = logging.getLogger(__name__)
 
 FIRST_SLOT = "smtp-0"
 ACTIVE_MODEL = "active_model"  # the setting that holds the name of the promoted model, below state_dir/models
+_SLOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+
+
+def lock_slot(state_dir: Path, slot: str) -> IO[bytes] | None:
+    """The lock of a slot, held as long as the file is open; None when a living process has it."""
+    if not _SLOT_NAME.fullmatch(slot):
+        raise FilterdError(f"slot: expected letters, digits and - . _, found {slot[:80]!r}")
+    folder = state_dir / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / f"{slot}.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def active_model(config: Config, database: Database | None) -> Path:
@@ -112,20 +131,37 @@ class App:
         self.config = config
         self.boot_id = secrets.token_hex(4)
         self.slot = slot
+        self._lock = lock_slot(config.state_dir, slot)
+        if self._lock is None:
+            raise FilterdError(f"slot {slot} is in use by another process of this state_dir; give --slot another name")
         self.database = open_database(config)
+        self._room_until = 0.0
         self.custody = SqlCustody(self.database)
         recovered = self.custody.recover(slot, self.boot_id)
         if slot == FIRST_SLOT:  # fewer workers than before: nobody else will close what the vanished ones left
             present = {f"smtp-{number}" for number in range(config.server.workers)}
             for vanished in recovery.open_slots(self.database) - present:
-                recovered += self.custody.recover(vanished, self.boot_id)
+                with lock_slot(config.state_dir, vanished) or nullcontext() as free:
+                    recovered += self.custody.recover(vanished, self.boot_id) if free else []
         if recovered:
             log.warning("closed what an earlier process left open", extra={"slot": slot, "ids": recovered[:50]})
         self.graph = self._build(config)
 
     def _build(self, config: Config) -> Graph:
         model_path = active_model(config, self.database)
-        return build_graph(config, self.database, self.custody, f"{self.slot}:{self.boot_id}", model_path)
+        graph = build_graph(config, self.database, self.custody, f"{self.slot}:{self.boot_id}", model_path)
+        graph.engine.has_room = self.has_room
+        return graph
+
+    def has_room(self) -> bool:
+        """Whether a message may come: looked at once a second, so that a full disk refuses DATA and not the whole message."""
+        if time.monotonic() >= self._room_until:
+            try:
+                self.database.check_space()
+            except StorageError:
+                return False
+            self._room_until = time.monotonic() + 1.0
+        return True
 
     async def session(self, connection: Connection) -> Session:
         """The front end's session factory; a reload changes what later connections get."""
@@ -182,6 +218,8 @@ class App:
         """Let go of everything; what was handed to the ledger is written first."""
         await close_upstream(self.graph.upstream)
         await asyncio.to_thread(self.custody.close)
+        if self._lock is not None:
+            self._lock.close()
 
 
 async def close_upstream(upstream: Upstream) -> None:

@@ -7,6 +7,7 @@ Must not know what the values are used for.
 from __future__ import annotations
 
 import ipaddress
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -303,6 +304,24 @@ def load_config(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
     return parse_config(data, path.resolve().parent, str(path))
+
+
+ACTIVE_CONFIG = "FILTERD_ACTIVE_CONFIG"  # names the file with what the supervisor has checked and its parts use
+
+
+def load_active(path: Path) -> Config:
+    """What the supervisor has checked last, or, for a part without one, the file at `path` itself.
+
+    So a part that is started again gets the configuration that its sockets were made for, whatever stands on disk now.
+    Raises ConfigError.
+    """
+    checked = os.environ.get(ACTIVE_CONFIG)
+    if not checked:
+        return load_config(path)
+    try:
+        return Config.model_validate_json(Path(checked).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigError([f"{checked}: the supervisor's copy of the configuration cannot be used: {error}"]) from None
 
 
 def parse_config(data: dict[str, Any], folder: Path, source: str = "configuration") -> Config:

@@ -32,6 +32,9 @@ REFUSED_RECIPIENTS = Counter("filterd_refused_recipients_total", "RCPT commands 
 FORGED_FIELDS = Counter(
     "filterd_forged_fields_total", "Header fields removed because they claimed to be ours or Exchange's"
 )
+UPSTREAM_REFUSED_COPIES = Counter(
+    "filterd_upstream_refused_copies_total", "Copies held because upstream refused them beside accepted ones"
+)
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
 STAGE_SECONDS = Histogram("filterd_stage_seconds", "Wall time of the checks of a stage", ["stage"], buckets=_LATENCY)

@@ -154,6 +154,10 @@ class Outcome:
     detail: str = ""
 
 
+# HeldMessage.reason of copies that upstream refused while it took others of the same message.
+UPSTREAM_REFUSED = "upstream_refused"
+
+
 @dataclass(frozen=True, slots=True)
 class HeldMessage:
     """A message to keep in the quarantine.

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from filterd import parent
-from filterd.config import Config, ListenerConfig, load_config
+from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.worker import HANDOVER_GRACE_S
 
@@ -92,10 +92,12 @@ class Supervisor:
         self._stop = False
         self._reload = False
         self._metrics_dir = config.state_dir / "run" / "metrics"
+        self._active = config.state_dir / "run" / "active-config.json"
 
     def run(self) -> int:
         """Start everything; returns the exit status after SIGTERM or SIGINT.  Raises FilterdError when a port is taken."""
         self._plan()
+        self._publish()
         shutil.rmtree(self._metrics_dir, ignore_errors=True)
         self._metrics_dir.mkdir(parents=True)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -105,6 +107,13 @@ class Supervisor:
             self._look_after()
             time.sleep(_POLL_S)
         return self._shut_down()
+
+    def _publish(self) -> None:
+        """Write down what the parts shall use, whole or not at all; a part that dies later is started with the same."""
+        self._active.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._active.with_suffix(".tmp")
+        temporary.write_text(self._config.model_dump_json())
+        temporary.replace(self._active)
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
@@ -124,6 +133,8 @@ class Supervisor:
         if self._config.api.enabled:
             # by name: the daemon must not import the side service
             self._parts.append(Part("api", [sys.executable, "-m", "api", "--config", str(self._path)]))
+        else:  # held copies that upstream will take later must be delivered by somebody
+            self._parts.append(Part("outbox", [*base, "--part", "outbox"]))
 
     def _look_after(self) -> None:
         now = time.monotonic()
@@ -148,6 +159,7 @@ class Supervisor:
             "FILTERD_SLOT": part.name,
             "FILTERD_METRICS_DIR": str(self._metrics_dir),
             parent.VARIABLE: str(os.getpid()),
+            ACTIVE_CONFIG: str(self._active),
         }
         fds = tuple(sock.fileno() for sock in part.sockets)
         # the command is our own interpreter with our own arguments
@@ -162,10 +174,13 @@ class Supervisor:
             return
         if (fresh.listeners, fresh.server) != (self._config.listeners, self._config.server):
             log.warning("changes of [server] and [[listeners]] need a restart; the rest is loaded now")
+            fresh = fresh.model_copy(update={"server": self._config.server, "listeners": self._config.listeners})
+        self._config = fresh
+        self._publish()
         for part in self._parts:
             if part.process is None:
                 continue
-            if part.name == "api":
+            if part.name in ("api", "outbox"):
                 part.process.terminate()  # it holds no mail in work; a new one starts with the new configuration
                 part.start_at = 0.0
             else:

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from filterd.app import App
-from filterd.config import Config, load_config
+from filterd.config import Config, load_active
 from filterd.errors import ConfigError, FilterdError
 from filterd.frontends.smtp.server import ListenerHandle, serve_listener
 from filterd.frontends.smtp.shared import Admission
@@ -56,7 +56,7 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
         log.info("listening", extra={"listener": listener.name, "address": sock.getsockname()[:2], "slot": slot})
     tasks = [
         asyncio.create_task(app.refresh_forever()),
-        asyncio.create_task(_reload(app, path, again)),
+        asyncio.create_task(_reload(app, path, again, handles)),
         asyncio.create_task(watch_parent(stop.set)),
     ]
     try:
@@ -73,12 +73,17 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
     log.info("stopped", extra={"slot": slot})
 
 
-async def _reload(app: App, path: Path, again: asyncio.Event) -> None:
+async def _reload(app: App, path: Path, again: asyncio.Event, handles: list[ListenerHandle]) -> None:
     while True:
         await again.wait()
         again.clear()
         try:
-            await app.reload(await asyncio.to_thread(load_config, path))
+            fresh = await asyncio.to_thread(load_active, path)
+            # The sockets are those of the start, and so is what listens on them.
+            fresh = fresh.model_copy(update={"server": app.config.server, "listeners": app.config.listeners})
+            for handle, listener in zip(handles, fresh.listeners, strict=True):
+                handle.reload_certificate(listener)
+            await app.reload(fresh)
         except ConfigError as error:
             log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
         except FilterdError as error:

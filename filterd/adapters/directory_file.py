@@ -5,6 +5,7 @@ Must not know who asks.  File broken or gone with an earlier good state: that st
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -58,31 +59,37 @@ class FileDirectory:
         self._known: frozenset[str] | None = None
         self._stamp: tuple[int, int] | None = None
         self._next_look = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
 
     async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientStatus:
         """Status of a mailbox; raises TemporaryError while the file has never been readable."""
-        name = domain.lower()
+        name = domain  # as Mailbox.domain_key gives it
         if name not in self._accepted:
             return RecipientStatus.FOREIGN_DOMAIN
         if name in self._relay or self._path is None or local.lower() == "postmaster":  # RFC 5321 4.5.1
             return RecipientStatus.KNOWN
-        known = self._recipients(self._path)
+        known = await self._recipients(self._path)
         return RecipientStatus.KNOWN if f"{local.lower()}@{name}" in known else RecipientStatus.UNKNOWN
 
-    def _recipients(self, path: Path) -> frozenset[str]:
+    async def _recipients(self, path: Path) -> frozenset[str]:
         if self._clock() >= self._next_look:
             self._next_look = self._clock() + _LOOK_AGAIN_S
-            try:
-                status = path.stat()
-                stamp = (status.st_mtime_ns, status.st_size)
-                if stamp != self._stamp:
-                    self._known = read_recipients(path)
-                    self._stamp = stamp
-                    log.info("recipients read", extra={"file": str(path), "count": len(self._known)})
-            except (OSError, ConfigError) as error:
-                log.error("recipient file unusable", extra={"file": str(path), "error": str(error)})
-                if self._known is None:
-                    raise TemporaryError(f"{path}: {error}", "directory") from None
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read(path))
+        if self._known is None and self._reading is not None:
+            await asyncio.shield(self._reading)  # others wait for the same reading; one that gives up does not end it
         if self._known is None:
             raise TemporaryError(f"{path} could not be read", "directory")
         return self._known
+
+    async def _read(self, path: Path) -> None:
+        """Take over a changed file, in a thread: a million addresses take seconds, in which the old ones serve."""
+        try:
+            status = await asyncio.to_thread(path.stat)
+            stamp = (status.st_mtime_ns, status.st_size)
+            if stamp != self._stamp:
+                self._known = await asyncio.to_thread(read_recipients, path)
+                self._stamp = stamp
+                log.info("recipients read", extra={"file": str(path), "count": len(self._known)})
+        except (OSError, ConfigError) as error:
+            log.error("recipient file unusable", extra={"file": str(path), "error": str(error)})

@@ -6,10 +6,10 @@ import argparse
 import socket
 from pathlib import Path
 
-from filterd import log, supervisor, worker
+from filterd import housekeeping, log, supervisor, worker
 from filterd.app import check_names
 from filterd.commands.options import add_config
-from filterd.config import Config, load_config
+from filterd.config import Config, load_active, load_config
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,7 +17,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = commands.add_parser("serve", help="run the filter: SMTP workers and the side service")
     add_config(command)
     command.add_argument(
-        "--part", choices=("all", "smtp"), default="all", help="run only one SMTP worker (default: all)"
+        "--part",
+        choices=("all", "smtp", "outbox"),
+        default="all",
+        help="run one part alone: an SMTP worker, or the delivery of the outbox where no side service runs (default: all)",
     )
     command.add_argument("--slot", default="smtp-0", help="name of this worker, for the ledger and metrics")
     command.add_argument("--fds", default="", help=argparse.SUPPRESS)  # sockets that the supervisor hands down
@@ -26,12 +29,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    config = load_config(options.config)
+    config = load_config(options.config) if options.part == "all" else load_active(options.config)
     check_names(config)
     log.set_up(config.log.level, config.log.format)
     config.state_dir.mkdir(parents=True, exist_ok=True)
     if options.part == "all":
         return supervisor.Supervisor(config, options.config).run()
+    if options.part == "outbox":
+        housekeeping.run(config)
+        return 0
     worker.run(config, Path(options.config).resolve(), options.slot, _sockets(config, options.fds))
     return 0
 

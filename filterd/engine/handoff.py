@@ -20,7 +20,16 @@ from filterd.errors import StorageError, StorageFullError, TemporaryError
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
-from filterd.ports import Custody, EvidenceRecord, HeldMessage, MessageRecord, Outcome, TerminalState, Upstream
+from filterd.ports import (
+    UPSTREAM_REFUSED,
+    Custody,
+    EvidenceRecord,
+    HeldMessage,
+    MessageRecord,
+    Outcome,
+    TerminalState,
+    Upstream,
+)
 
 log = logging.getLogger(__name__)
 
@@ -158,12 +167,22 @@ class HandOff:
     ) -> HeldMessage | None:
         if not held:
             return None
-        refused_by_upstream = any(str(r.mailbox) in replies for r in held)
+        refused = [str(r.mailbox) for r in held if str(r.mailbox) in replies]
+        if refused:  # the sender is told 250 and no bounce: somebody here must look
+            metrics.UPSTREAM_REFUSED_COPIES.inc(len(refused))
+            log.warning(
+                "upstream refused some recipients, their copies are held",
+                extra={
+                    "id": job.envelope.id,
+                    "recipients": refused,
+                    "replies": [str(replies[name]) for name in refused],
+                },
+            )
         return HeldMessage(
             prepended=job.hold_prepended,
             chunks=job.chunks,
             recipients={str(r.mailbox): r.parameters for r in held},
-            reason=job.hold_reason if job.hold or not refused_by_upstream else "upstream_refused",
+            reason=UPSTREAM_REFUSED if refused else job.hold_reason,
             scl=job.evidence.scl,
             score=job.evidence.score,
             retry=frozenset(retry),

@@ -103,7 +103,7 @@ def _first_row(
         row = FAILURE.get(item.check)
         if item.reason in _FAILED and row and row.meaning(trust) is OnFailure.DEFER:
             return Action.DEFER, item.reason, "unavailable", row.reply or FAILURE["engine"].reply
-    exempt = stage is Stage.RCPT and (recipient or "").lower().startswith("postmaster@")  # RFC 5321 4.5.1
+    exempt = (recipient or "").lower().startswith("postmaster@")  # RFC 5321 4.5.1: never refused, at worst held
     if ("lists", Reason.BLOCK_LISTED) in reasons and not exempt:
         reply = Reply(550, "5.7.1", "Your address is on this site's block list; write to postmaster if that is wrong")
         return Action.REJECT, Reason.BLOCK_LISTED, "block_list", reply
@@ -112,7 +112,7 @@ def _first_row(
     heavy = next((e for e in evidence if e.check == "dnsbl" and (e.measured or 0.0) >= config.reject_score), None)
     if heavy is not None and not exempt:  # such a zone refuses at once, whatever else speaks for the client
         return Action.REJECT, heavy.reason, "zone_refuses", _refusal(heavy)
-    if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions):
+    if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions) and not exempt:
         reply = Reply(550, "5.7.1", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
         return Action.REJECT, Reason.NOT_ALIGNED_REJECT, "dmarc_reject_agreed", reply
     score = millis / 1000

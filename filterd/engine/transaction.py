@@ -31,6 +31,7 @@ from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
 log = logging.getLogger(__name__)
 
 _HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size")  # Exchange's words for the same
+_KEPT_OF_REFUSED = 16_384  # octets of a refused header section from which author and subject are recorded
 _NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
 
 
@@ -43,6 +44,7 @@ class Engine:
         postmaster_domain: where mail to our own postmaster goes, when our hostname is no accepted domain; empty: nowhere.
         header_bytes: largest header section that is passed on.
         model_name: the content model in use, for the record.
+        has_room: whether the disk has room for another message.
         clock: Unix seconds.
     """
 
@@ -55,6 +57,7 @@ class Engine:
     postmaster_domain: str = ""
     header_bytes: int = 262_144
     model_name: Callable[[], str] = lambda: ""
+    has_room: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.time
 
     async def connect(self, connection: Connection) -> Session:
@@ -130,6 +133,8 @@ class Session:
         """RCPT: the directory is asked and held refusals are told."""
         now = self._transaction()
         recipient = self._our_postmaster(recipient)
+        if any(known.mailbox.key == recipient.mailbox.key for known in now.envelope.recipients):
+            return Reply(250, "2.1.5", "Recipient OK")  # one mailbox, one copy, however it is spelled
         now.asked.append(str(recipient.mailbox))
         now.evidence += await self.engine.pipeline.run(Stage.RCPT, self.context(Stage.RCPT, recipient))
         verdict = self._decide(Stage.RCPT, recipient)
@@ -150,17 +155,18 @@ class Session:
         return reply
 
     async def data_allowed(self) -> Reply | None:
-        """Whether the message may come: nothing stands against it before it is seen."""
-        return None
+        """Whether the message may come; without room on the disk it would only be refused after it was sent."""
+        return None if self.engine.has_room() else failure_reply("storage_full", self._transaction().envelope.id)
 
     async def data(self, message: Message, refusal: Reply | None = None) -> Reply:
         """End-of-data: check, decide for each recipient, hand over; one reply for all."""
         now = self._transaction()
-        self._settle_duplicates(now)
+        self._settle_refusals(now)
         try:
             if refusal is None and (problem := header_problem(message, self.engine.header_bytes)):
                 log.info("header section refused", extra={"id": now.envelope.id, "problem": problem})
                 refusal = _HEADER_TOO_BIG
+                message = Message(bytes(message.octets[:_KEPT_OF_REFUSED]))
             if refusal is not None:
                 return await self._refuse_all(now, message, refusal.with_reference(now.envelope.id))
             now.evidence += await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message))
@@ -211,11 +217,10 @@ class Session:
             return replace(recipient, mailbox=Mailbox(mailbox.local, engine.postmaster_domain))
         return recipient
 
-    def _settle_duplicates(self, now: Transaction) -> None:
-        """The same mailbox twice is one copy; a copy that was accepted once is not refused."""
-        unique = {str(r.mailbox): r for r in reversed(now.envelope.recipients)}
-        now.envelope = replace(now.envelope, recipients=tuple(reversed(unique.values())))
-        now.refused = [o for o in now.refused if o.recipient not in unique]
+    def _settle_refusals(self, now: Transaction) -> None:
+        """A mailbox that was refused once and accepted later is accepted."""
+        accepted = {str(r.mailbox) for r in now.envelope.recipients}
+        now.refused = [o for o in now.refused if o.recipient not in accepted]
 
     def _decide(self, stage: Stage, recipient: Recipient) -> Verdict:
         return decide(self.evidence, self.engine.policy, stage, recipient.mailbox.key, self.connection.trust)

@@ -33,12 +33,12 @@ class Mailbox:
     @property
     def key(self) -> str:
         """Lower-case address for look-ups (Exchange compares proxyAddresses without case)."""
-        return f"{self.local}@{self.domain}".lower()
+        return f"{self.local.lower()}@{self.domain_key}"
 
     @property
     def domain_key(self) -> str:
-        """Lower-case domain without a trailing dot."""
-        return self.domain.lower().rstrip(".")
+        """Domain to compare: ASCII letters in lower case.  Others stay: U+212A, a Kelvin sign, is no k in DNS."""
+        return self.domain.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
     def __str__(self) -> str:
         return f"{self.local}@{self.domain}"
@@ -78,7 +78,7 @@ def parse_mailbox(text: str) -> Mailbox | None:
         return None
     if not (is_domain(domain) or is_address_literal(domain)):
         return None
-    return Mailbox(local, domain)
+    return Mailbox(local, domain.removesuffix("."))  # tolerated, but the same mailbox as without
 
 
 def split_path(argument: str) -> tuple[str, str] | None:

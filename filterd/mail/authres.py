@@ -21,7 +21,6 @@ _MAX_HEAD = 4096  # octets of a field that are looked at for the authserv-id
 _PLAIN = re.compile(
     r"[ \t\r\n]*([a-z0-9._-]+)(?:[ \t\r\n]+[0-9]*[ \t\r\n]*)?"
 )  # authserv-id [version], no CFWS in doubt
-_COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)", re.DOTALL)  # innermost; two levels are taken out
 _NOT_NAME = re.compile(r"[^a-z0-9.:\[\]_-]")
 
 
@@ -55,6 +54,31 @@ def _value(text: str) -> str:
     return f'"{clean}"'
 
 
+def _outside_comments(text: str) -> tuple[str, bool]:
+    """What stands outside comments before the first ";" outside them, and whether there is such a ";".
+
+    One pass over the text (RFC 5322 3.2.2: comments nest, a backslash quotes).
+    """
+    out: list[str] = []
+    depth = 0
+    quoted = False
+    for char in text:
+        if quoted:
+            quoted = False
+        elif char == "\\":
+            quoted = True
+        elif char == "(":
+            depth += 1
+        elif char == ")" and depth:
+            depth -= 1
+            continue
+        elif char == ";" and not depth:
+            return "".join(out), True
+        if not depth:
+            out.append(char)
+    return "".join(out), False
+
+
 def names_authserv_id(field_body: bytes, authserv_id: str) -> bool:
     """Whether an incoming field claims to be written by us (RFC 8601 5: such a field is removed).
 
@@ -67,8 +91,7 @@ def names_authserv_id(field_body: bytes, authserv_id: str) -> bool:
     plain = _PLAIN.fullmatch(head)
     if plain and (semicolon or len(field_body) <= _MAX_HEAD):
         return plain[1].rstrip(".") == own
-    without_comments = _COMMENT.sub("", _COMMENT.sub("", text))
-    outside, semicolon, _ = without_comments.partition(";")
-    if "(" in outside or outside.count('"') % 2 or not semicolon or not outside.strip():
+    outside, ended = _outside_comments(text)
+    if not ended or outside.count('"') % 2 or not outside.strip():
         return True
     return any(own in _NOT_NAME.sub("", reading) for reading in (head, outside))

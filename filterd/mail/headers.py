@@ -14,7 +14,7 @@ from email.utils import format_datetime
 
 from filterd.mail.authres import names_authserv_id
 from filterd.mail.envelope import Connection, Envelope
-from filterd.mail.message import MAX_FIELDS, HeaderField, Message, Octets
+from filterd.mail.message import MAX_FIELDS, HeaderField, Message, Octets, Tail
 from filterd.mail.verdict import Action, Verdict
 
 REPORT_FIELD = "X-Filterd-Report"
@@ -27,7 +27,8 @@ FORBIDDEN_PREFIXES = (
     "x-ms-exchange-crosspremises-",
     "x-filterd-",
 )
-_SQUASH_LIMIT = 200  # octets of a nameless line that are looked at: more than the longest forbidden prefix
+_FTEXT = bytes(range(33, 127))  # RFC 5322 2.2, with the colon
+_NOT_FTEXT = bytes(octet for octet in range(256) if octet not in _FTEXT)
 _SAFE = re.compile(r"[^!-'*-Z^-~]")  # what may stand in a Received clause: printable, no blanks, parentheses, brackets
 
 
@@ -48,8 +49,9 @@ def is_forged(header: HeaderField, authserv_id: str) -> bool:
     """Whether a field of the message claims what only we or Exchange may say."""
     key = header.key
     if not key:  # not a field by the grammar; a lenient reader may still see one
-        squashed = bytes(octet for octet in header.raw[:_SQUASH_LIMIT].lower() if 33 <= octet <= 126)
-        return squashed.startswith(tuple(prefix.encode() for prefix in FORBIDDEN_PREFIXES))
+        squashed = header.raw.translate(None, _NOT_FTEXT).lower()
+        ours = squashed.startswith(b"authentication-results") and authserv_id.lower().encode() in squashed
+        return ours or squashed.startswith(tuple(prefix.encode() for prefix in FORBIDDEN_PREFIXES))
     if key.startswith(FORBIDDEN_PREFIXES):
         return True
     return key == "authentication-results" and names_authserv_id(header.body, authserv_id)
@@ -78,7 +80,7 @@ def remove_forged(message: Message, authserv_id: str) -> Cleaned:
             kept.append(header.raw)
     if not forged:
         return Cleaned((message.octets,), ())
-    rest = bytes(message.octets[message.header_end :])
+    rest = Tail(message.octets, message.header_end)
     return Cleaned((b"".join(kept), rest), tuple(header.name or "(malformed)" for header in forged))
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from email.header import decode_header
 from functools import cached_property
 
-Octets = bytes | mmap.mmap
-
-# Exchange's MaxHeaderSize is 256 KB (facts: exchange.md 2.2); fields beyond this bound are not looked at one by one.
+# Bounds of what is split into fields; what lies beyond is one nameless field.  Exchange refuses more than 256 KB, and
+# so do we (mail/headers.py, header_problem) before anything is passed on.
 MAX_HEADER_OCTETS = 1_048_576
 MAX_FIELDS = 10_000
+_MAX_NAME = 2048  # octets in which a field name must end; RFC 5322 2.1.1 allows 998 a line
 # RFC 5322 2.2 ftext; 4.5 allows blanks before the colon, and a lenient reader that unfolds first allows a fold there.
-_FIELD_NAME = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n[ \t])*:")
+_FIELD_NAME = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n[ \t])*+:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,35 @@ class HeaderField:
         return self.body.replace(b"\r\n", b"").replace(b"\n", b"").decode("utf-8", "replace").strip()
 
 
+WholeOctets = bytes | mmap.mmap
+
+
+class Tail:
+    """The octets of a received message from an offset on, without a copy: a mapped file stays on disk."""
+
+    def __init__(self, octets: WholeOctets, start: int) -> None:
+        self._octets = octets
+        self._start = start
+
+    def __len__(self) -> int:
+        return len(self._octets) - self._start
+
+    def __getitem__(self, part: slice) -> bytes:
+        """A copy of one part; bounds as usual, step 1, none negative."""
+        start, stop, _ = part.indices(len(self))
+        return self._octets[self._start + start : self._start + stop]
+
+    def __bytes__(self) -> bytes:
+        return self[:]
+
+
+Octets = WholeOctets | Tail
+
+
 class Message:
     """The octets after DATA, dots undone, CRLF line ends, and what can be read from the header section."""
 
-    def __init__(self, octets: Octets) -> None:
+    def __init__(self, octets: WholeOctets) -> None:
         self.octets = octets
         self.views: dict[str, bytes] = {}  # results that a check computed anyway and the record wants (features)
 
@@ -82,20 +107,21 @@ class Message:
     @cached_property
     def fields(self) -> tuple[HeaderField, ...]:
         """Every header field in order; what exceeds MAX_FIELDS or MAX_HEADER_OCTETS is one nameless field at the end."""
-        section = self.header_section
+        section = bytes(self.octets[: min(self.header_end, MAX_HEADER_OCTETS)])
         fields: list[HeaderField] = []
         position, end = 0, len(section)
         while position < end:
-            if len(fields) >= MAX_FIELDS or position >= MAX_HEADER_OCTETS:
-                fields.append(HeaderField("", section[position:], position))
+            if len(fields) >= MAX_FIELDS:
                 break
             start = position
             position = _line_end(section, position)
             while position < end and section[position] in b" \t":
                 position = _line_end(section, position)
             raw = section[start:position]
-            match = _FIELD_NAME.match(raw)
+            match = _FIELD_NAME.match(raw, 0, _MAX_NAME)
             fields.append(HeaderField(match[1].decode("ascii") if match else "", raw, start))
+        if position < self.header_end:
+            fields.append(HeaderField("", bytes(self.octets[position : self.header_end]), position))
         return tuple(fields)
 
     @cached_property

@@ -155,6 +155,7 @@ class SqlCustody:
             except Exception as error:  # a bug must not leave anybody waiting, nor end this thread
                 self._fail(batch, _named(error))
             self._answer(batch)
+            batch.clear()  # or the last message would be kept until the next one comes
         self._drop_connection()
 
     def _collect(self) -> list[_Item] | None:

@@ -12,6 +12,7 @@ from sqlalchemy import delete as sql_delete
 
 from filterd.errors import PermanentError
 from filterd.mail.address import parse_mailbox
+from filterd.ports import UPSTREAM_REFUSED
 from filterd.storage.bodies import remove_file
 from filterd.storage.browse import CopyState, QuarantineItem, get_in
 from filterd.storage.database import Database, now_ms
@@ -85,7 +86,7 @@ def delete(db: Database, id: str, actor: str) -> None:
 def expire(db: Database, before_ms: int) -> int:
     """Held copies received before that moment become expired, and octets go; returns how many messages.
 
-    Messages with a release under way wait for it.
+    Messages with a release under way wait for it; copies that upstream refused beside accepted ones are never expired.
     """
     count = 0
     pending = exists().where(outbox.c.message_id == quarantine.c.message_id, outbox.c.state.in_(PENDING))
@@ -94,7 +95,12 @@ def expire(db: Database, before_ms: int) -> int:
     held = exists().where(copies.message_id == quarantine.c.message_id, copies.state == CopyState.HELD)
     query = (
         select(quarantine.c.message_id)
-        .where(quarantine.c.received_ms < before_ms, ~pending, or_(kept, held))
+        .where(
+            quarantine.c.received_ms < before_ms,
+            quarantine.c.reason != UPSTREAM_REFUSED,  # its sender was told 250: only a person may end it
+            ~pending,
+            or_(kept, held),
+        )
         .order_by(quarantine.c.received_ms)
         .limit(_EXPIRE_BATCH)
     )

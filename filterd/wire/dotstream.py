@@ -7,10 +7,11 @@ Must not know sockets, limits of the configuration, or replies.
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+
+from filterd.mail.message import Octets
 
 END = b"\r\n.\r\n"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
@@ -126,7 +127,7 @@ def _undecided(work: bytes) -> bytes:
     return b""
 
 
-def encode(chunks: Iterable[bytes | mmap.mmap]) -> Iterator[bytes]:
+def encode(chunks: Iterable[Octets]) -> Iterator[bytes]:
     """The concatenation of `chunks` with dots doubled, and the end of data.
 
     Raises TransparencyError for a bare CR, a bare LF, a NUL, or octets that do not end with CRLF: then at least the end of

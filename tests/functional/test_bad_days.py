@@ -197,6 +197,62 @@ def test_a_port_in_use_is_named(start: type[Daemon], tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1:{daemon.smtp_port}" in done.stderr
 
 
+def kill_worker(daemon: Daemon) -> None:
+    (worker,) = daemon.smtp_workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: daemon.smtp_workers() not in ([], [worker]), 20, "the next worker")
+
+
+def test_a_worker_that_dies_over_a_broken_file_is_followed_by_one_that_serves(start: type[Daemon]) -> None:
+    daemon = start()
+    daemon.config.write_text("[[[")
+    kill_worker(daemon)
+    assert send(daemon).startswith("250 ")
+
+
+def test_a_changed_listener_waits_for_a_restart_even_when_a_worker_dies(start: type[Daemon]) -> None:
+    daemon = start("[lists]\nblock = ['127.0.0.9']\n[[dnsbl]]\nzone = 'bl.example'\n")
+    assert daemon.process is not None
+    text = daemon.config.read_text()
+    daemon.config.write_text(
+        text.replace("[[listeners]]", f"[[listeners]]\nport = {free_port()}\ntrust = 'internal'\n[[listeners]]")
+    )
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "need a restart" in daemon.log_text(), 10, "the warning")
+    kill_worker(daemon)
+    assert send(daemon, source="127.0.0.9").startswith("550 5.7.1")
+    assert send(daemon).startswith("250 ")
+    assert '"listener": "internet"' in daemon.log_text().splitlines()[-1] or "exception" not in daemon.log_text()
+
+
+def test_what_upstream_takes_later_is_delivered_without_a_side_service_too(
+    start: type[Daemon], exchange: StandInExchange
+) -> None:
+    exchange.answers["rcpt carol@example.org"] = ["451 4.7.0 Later", "250 2.1.5 Recipient OK"]
+    daemon = start()
+    with socket.create_connection(("127.0.0.1", daemon.smtp_port), 10) as sock, sock.makefile("rwb") as wire:
+        for line in (
+            b"",
+            b"EHLO c.example.com",
+            b"MAIL FROM:<a@example.com>",
+            b"RCPT TO:<bob@example.org>",
+            b"RCPT TO:<carol@example.org>",
+            b"DATA",
+            GOOD + b".",
+        ):
+            if line:
+                wire.write(line + b"\r\n")
+                wire.flush()
+            while (answer := wire.readline())[3:4] == b"-":
+                pass
+    assert answer.startswith(b"250 ")
+    assert [r for m in exchange.received for r, _ in m.recipients] == ["bob@example.org"]
+    assert "upstream refused some recipients" in daemon.log_text()
+    wait_until(lambda: len(exchange.received) == 2, 30, "carol's copy")
+    assert exchange.received[-1].recipients[0][0] == "carol@example.org"
+    assert exchange.received[-1].octets.endswith(GOOD)
+
+
 def test_all_parts_leave_when_their_supervisor_is_killed(start: type[Daemon]) -> None:
     daemon = start(api=True)
     assert daemon.process is not None

@@ -10,7 +10,7 @@ import pytest
 from filterd.app import ACTIVE_MODEL, App, active_model
 from filterd.checks.lists import Lists
 from filterd.config import SEED_MODEL, Config, parse_config
-from filterd.errors import ConfigError
+from filterd.errors import ConfigError, FilterdError
 from filterd.mail.envelope import parse_ip
 from filterd.ports import MessageRecord
 from filterd.storage import ledger, lists, settings
@@ -50,6 +50,28 @@ def test_a_live_neighbours_message_is_left_alone(tmp_path: Path) -> None:
     assert found is not None
     assert found.message.outcomes == ()
     asyncio.run(app.close())
+
+
+def test_a_slot_belongs_to_one_process(tmp_path: Path) -> None:
+    app = App(configuration(tmp_path), "smtp-0")
+    with pytest.raises(FilterdError, match="slot smtp-0 is in use"):
+        App(configuration(tmp_path), "smtp-0")
+    asyncio.run(app.close())
+    asyncio.run(App(configuration(tmp_path), "smtp-0").close())
+
+
+def test_another_living_process_is_not_recovered(tmp_path: Path) -> None:
+    other = App(configuration(tmp_path), "smtp-7")
+    record = MessageRecord(
+        "06H0000000000001", 1, f"smtp-7:{other.boot_id}", "internet", "192.0.2.1", "h", "", ("a@example.org",)
+    )
+    asyncio.run(other.custody.begin(record))
+    app = App(configuration(tmp_path), "smtp-0")
+    found = ledger.trace(app.database, record.id)
+    assert found is not None
+    assert found.message.outcomes == ()
+    for running in (app, other):
+        asyncio.run(running.close())
 
 
 def test_which_model_scores(tmp_path: Path) -> None:

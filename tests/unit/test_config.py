@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from filterd.commands.configuration import reference, sample
-from filterd.config import Config, load_config, parse_config
+from filterd.config import ACTIVE_CONFIG, Config, load_active, load_config, parse_config
 from filterd.errors import ConfigError
 from tests.support.material import CHECKOUT
 
@@ -59,6 +59,17 @@ def test_the_generated_sample_is_the_default_configuration(tmp_path: Path) -> No
     path.write_text(sample())
     assert load_config(path) == parse_config({}, tmp_path)
     assert isinstance(load_config(path), Config)
+
+
+def test_the_supervisors_copy_is_the_same_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"dnsbl": [{"zone": "bl.example"}], "recipients": {"file": "r"}, "listeners": [{"port": 25}, {"port": 26}]}
+    config = parse_config(tables, tmp_path)
+    (tmp_path / "copy.json").write_text(config.model_dump_json())
+    monkeypatch.setenv(ACTIVE_CONFIG, str(tmp_path / "copy.json"))
+    assert load_active(tmp_path / "not-there.toml") == config
+    (tmp_path / "copy.json").write_text("{")
+    with pytest.raises(ConfigError, match="supervisor's copy"):
+        load_active(tmp_path / "not-there.toml")
 
 
 def test_the_sample_file_is_generated() -> None:

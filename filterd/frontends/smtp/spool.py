@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-from filterd.mail.message import Octets
+from filterd.mail.message import WholeOctets
 
 
 class Spool:
@@ -38,7 +38,7 @@ class Spool:
             self._file.write(b"".join(self._pieces))
             self._pieces.clear()
 
-    def finish(self) -> Octets:
+    def finish(self) -> WholeOctets:
         """Everything that was written; the file lives as long as its mapping.  Raises OSError."""
         if self._file is None:
             octets = b"".join(self._pieces)

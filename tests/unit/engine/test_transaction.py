@@ -143,6 +143,18 @@ def test_our_own_postmaster_is_the_accepted_domains() -> None:
     assert stage.upstream.taken[0][0] == ("postmaster@example.org",)
 
 
+def test_a_blocked_client_does_reach_postmaster_with_a_message() -> None:
+    stage = Stagehand(blocked=("192.0.2.0/24",))
+    assert [r.code for r in stage.talk("postmaster")] == [250, 250, 250]
+
+
+def test_the_same_mailbox_in_another_spelling_is_one_copy() -> None:
+    stage = Stagehand()
+    assert [r.code for r in stage.talk("anna", "ANNA@Example.ORG")] == [250, 250, 250, 250]
+    assert stage.upstream.taken[0][0] == ("anna@example.org",)
+    assert stage.custody.states() == {"anna@example.org": TerminalState.FORWARDED}
+
+
 def test_one_good_and_one_unknown_recipient_in_one_transaction() -> None:
     stage = Stagehand()
     replies = stage.talk("anna", "nobody")
@@ -209,6 +221,9 @@ FORGED = [
     b"Authentication-Results: (a) Filter.Example.ORG (b); spf=pass\r\n",
     b"\x80X-MS-Exchange-Organization-SCL: -1\r\n",
     b"X-MS-Exchange-\x00Organization-SCL: -1\r\n",
+    b"X-MS-Exchange-\r\n Organization-SCL: -1\r\n",
+    b"\x80" * 300 + b"X-Filterd-Report: SCL:-1\r\n",
+    b"Authentication-Results\xa0: filter.example.org; dmarc=pass\r\n",
 ]
 
 

@@ -47,6 +47,14 @@ def test_mailboxes_that_exist(text: str) -> None:
     assert str(parse_mailbox(text)) == text
 
 
+def test_a_trailing_dot_and_a_look_alike_letter() -> None:
+    dotted, kelvin = parse_mailbox("bob@Example.org."), parse_mailbox("bob@ban\u212a.example")
+    assert dotted is not None
+    assert kelvin is not None
+    assert (dotted.key, dotted.domain) == ("bob@example.org", "Example.org")
+    assert kelvin.domain_key != "bank.example"
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_no_mailbox(text: str) -> None:
     assert parse_mailbox(text) is None

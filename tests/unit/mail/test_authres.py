@@ -126,3 +126,30 @@ def test_growth(unit: bytes) -> None:
     started = time.perf_counter()
     names_authserv_id(unit * (1_000_000 // len(unit)), ID)
     assert time.perf_counter() - started < 0.3
+
+
+@pytest.mark.parametrize("piece", [b"\\(", b"(", b"()", b"(a", b"\\\\"])
+def test_time_grows_no_faster_than_the_comments(piece: bytes) -> None:
+    def cost(length: int) -> float:
+        body = b" x (" + piece * (length // len(piece))
+        best = 1.0
+        for _ in range(3):
+            started = time.perf_counter()
+            names_authserv_id(body, "filter.example.net")
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert cost(4_000) < 40 * max(cost(400), 1e-5)  # ten times the length; it was over a hundred times the time
+
+
+@pytest.mark.parametrize(
+    ("field", "claimed"),
+    [
+        (b" ((a) b) filter.example.net; spf=pass", True),
+        (b" mx.other.example (see filter.example.net); spf=pass", True),
+        (b" mx.other.example (a;b); spf=pass", False),
+        (b" mx.other.example (a; spf=pass", True),
+    ],
+)
+def test_comments_before_the_semicolon(field: bytes, claimed: bool) -> None:
+    assert names_authserv_id(field, "filter.example.net") is claimed

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.mail.message import Message, decode_words
+from filterd.mail.message import MAX_FIELDS, Message, Tail, decode_words
 
 
 def test_fields_keep_order_folding_and_case() -> None:
@@ -75,3 +76,31 @@ def test_time_grows_no_faster_than_the_header_section(line: bytes) -> None:
 )
 def test_encoded_words(text: str, expected: str) -> None:
     assert decode_words(text) == expected or decode_words(text) is not None
+
+
+@given(st.binary(max_size=60), st.integers(0, 60), st.integers(0, 80), st.integers(0, 80))
+def test_a_tail_is_the_rest_of_the_octets(octets: bytes, start: int, low: int, high: int) -> None:
+    start = min(start, len(octets))
+    tail = Tail(octets, start)
+    assert len(tail) == len(octets) - start
+    assert bytes(tail) == octets[start:]
+    assert tail[low:high] == octets[start:][low:high]
+
+
+def test_what_lies_beyond_the_bounds_is_one_nameless_field() -> None:
+    message = Message(b"a:\r\n" * (MAX_FIELDS + 5) + b"\r\nbody\r\n")
+    assert len(message.fields) == MAX_FIELDS + 1
+    assert message.fields[-1].name == ""
+    assert b"".join(f.raw for f in message.fields) == message.header_section
+
+
+@pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b" "])
+def test_a_name_of_megabytes_is_read_in_no_time_and_no_space(fold: bytes) -> None:
+    message = Message(b"X" + fold * 2_000_000 + b": 1\r\n\r\n")
+    tracemalloc.start()
+    try:
+        _ = message.fields
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * len(message)

@@ -1,19 +1,24 @@
-"""Owns what runs beside the requests: the delivery of released copies and the daily expiry.  Must not know paths."""
+"""Owns what must run somewhere besides the mail path: delivery of the outbox and the daily expiry.
+
+The side service runs it; without one `serve` starts it as a part of its own (`--part outbox`).  Must not know HTTP or SMTP.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from filterd.app import close_upstream
+from filterd.adapters.upstream import SmtpUpstream
 from filterd.config import Config
 from filterd.errors import StorageError
 from filterd.outbox import OutboxRunner
+from filterd.parent import watch_parent
 from filterd.ports import Upstream
 from filterd.storage import ledger, quarantine
-from filterd.storage.database import Database, now_ms
+from filterd.storage.database import Database, now_ms, open_database
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +47,8 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
         for task in (deliveries, expiry):
             with suppress(asyncio.CancelledError):
                 await task
-        await close_upstream(upstream)
+        if isinstance(upstream, SmtpUpstream):
+            await upstream.close()
 
 
 async def _expire_daily(config: Config, database: Database) -> None:
@@ -65,3 +71,22 @@ def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int]:
     records = ledger.expire_evidence(database, before)
     log.info("expired", extra={"quarantined": messages, "evidence": records})
     return messages, records
+
+
+def run(config: Config) -> None:
+    """The part `outbox`: until SIGTERM or SIGINT.  Raises StorageError when the database cannot be opened."""
+    asyncio.run(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    watching = asyncio.create_task(watch_parent(stop.set))
+    database = await asyncio.to_thread(open_database, config)
+    async with background(config, database, SmtpUpstream(config.upstream, config.server.hostname)):
+        log.info("outbox is being delivered")
+        await stop.wait()
+    watching.cancel()
+    database.close()

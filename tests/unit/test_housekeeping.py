@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api.background import expire
+from filterd.housekeeping import expire
 from filterd.storage import ledger, quarantine
 from tests.support.sideservice import make_config
 from tests.support.storage import keep, make_database, message
