@@ -34,6 +34,7 @@ from filterd.storage.schema import (
 )
 
 GRACE_SECONDS = (
+OVERDUE_MS = 3_600_000  # the outbox tries what is due within seconds
     1800.0  # a hand-over may take upstream.data_seconds (600) after limits.data_seconds (1800 at most) of DATA
 )
 MAX_OF_A_KIND = 1000
@@ -95,7 +96,7 @@ def audit(
     with db.read() as connection:
         found += _messages_without_end(connection, now_ms - int(grace_seconds * 1000), live_workers)
         kept_since = settings.get_in(connection, EVIDENCE_KEPT_SINCE)
-        for kind, text, column, condition in _rules(int(kept_since or 0)):
+        for kind, text, column, condition in _rules(int(kept_since or 0), now_ms - OVERDUE_MS):
             query = select(column).where(condition).distinct().limit(MAX_OF_A_KIND)
             found += [Disagreement(kind, str(id), text) for id in connection.scalars(query)]
         counts = _counts(connection)
@@ -118,7 +119,7 @@ def _messages_without_end(
             yield Disagreement("message without end", row.id, f"begun by worker {row.worker} for {asked}, never ended")
 
 
-def _rules(kept_since_ms: int) -> list[tuple[str, str, ColumnElement[Any], ColumnElement[bool]]]:
+def _rules(kept_since_ms: int, overdue_ms: int) -> list[tuple[str, str, ColumnElement[Any], ColumnElement[bool]]]:
     """(kind, text, column with the id, what should not be)."""
     ends = select(func.count()).where(_l.message_id == _m.id).scalar_subquery()
     not_aborted = exists().where(_l.message_id == _m.id, _l.state != TerminalState.ABORTED)
@@ -169,6 +170,12 @@ def _rules(kept_since_ms: int) -> list[tuple[str, str, ColumnElement[Any], Colum
             "a delivery is waiting, but the octets are gone",
             _o.message_id,
             and_(_o.state.in_(PENDING), ~_some(quarantine_bodies, _o.message_id)),
+        ),
+        (
+            "delivery overdue",
+            "due for over an hour and not tried: does the side service, or `serve --part outbox`, run?",
+            _o.message_id,
+            and_(_o.state.in_((QueueState.READY, QueueState.RETRY)), _o.next_ms < overdue_ms),
         ),
         (
             "request without outbox",

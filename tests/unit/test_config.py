@@ -73,8 +73,8 @@ def test_the_supervisors_copy_is_the_same_configuration(tmp_path: Path, monkeypa
 
 
 def test_the_sample_file_is_generated() -> None:
-    page = (CHECKOUT / "deploy" / "filterd.toml").read_text()
-    assert page == sample(), "run: .venv/bin/filterd print-config > deploy/filterd.toml"
+    page = (CHECKOUT / "deploy" / "filterd.sample.toml").read_text()
+    assert page == sample(), "run: .venv/bin/filterd print-config > deploy/filterd.sample.toml"
 
 
 def test_the_reference_page_is_generated() -> None:

@@ -96,6 +96,7 @@ def test_what_agrees_is_clean(full: Database) -> None:
         (sql("DELETE FROM outbox WHERE state = 'Ready'"), "request without outbox"),
         (sql("DELETE FROM outbox WHERE state = 'Delivered'"), "released without delivery"),
         (sql("UPDATE quarantine_copies SET state = 'held'"), "delivery not recorded"),
+        (sql("UPDATE outbox SET next_ms = 1 WHERE state = 'Ready'"), "delivery overdue"),
         (sql("UPDATE quarantine_bodies SET size = size + 1"), "body damaged"),
         (sql("UPDATE quarantine_bodies SET sha256 = 'x'"), "body damaged"),
     ],
