@@ -34,9 +34,9 @@ from filterd.storage.schema import (
 )
 
 GRACE_SECONDS = (
-OVERDUE_MS = 3_600_000  # the outbox tries what is due within seconds
     1800.0  # a hand-over may take upstream.data_seconds (600) after limits.data_seconds (1800 at most) of DATA
 )
+OVERDUE_MS = 3_600_000  # the outbox tries what is due within seconds
 MAX_OF_A_KIND = 1000
 _PAGE = 200
 
