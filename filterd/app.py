@@ -217,6 +217,7 @@ class App:
     async def close(self) -> None:
         """Let go of everything; what was handed to the ledger is written first."""
         await close_upstream(self.graph.upstream)
+        await self.graph.engine.handoff.flush()
         await asyncio.to_thread(self.custody.close)
         if self._lock is not None:
             self._lock.close()

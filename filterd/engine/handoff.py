@@ -82,7 +82,7 @@ class HandOff:
     def __init__(self, upstream: Upstream, custody: Custody) -> None:
         self._upstream = upstream
         self._custody = custody
-        self._later: set[asyncio.Task[None]] = set()
+        self._later: dict[asyncio.Task[None], tuple[MessageRecord, Sequence[Outcome], EvidenceRecord]] = {}
 
     async def run(self, job: Job) -> Reply:
         """The end-of-data reply; when it is a 250, upstream has every forwarded copy and the disk every held one."""
@@ -215,8 +215,15 @@ class HandOff:
                     return
 
         task = asyncio.create_task(retry())
-        self._later.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._later.discard)
+        self._later[task] = (message, outcomes, evidence)  # the loop itself holds tasks weakly
+        task.add_done_callback(lambda done: self._later.pop(done, None))
+
+    async def flush(self) -> None:
+        """Before the process ends: one more try to write what the ledger could not take."""
+        waiting = dict(self._later)
+        for task, what in waiting.items():
+            task.cancel()
+            await self.record(*what)
 
     def _storage_failed(self, error: StorageError, reference: str, step: str) -> Reply:
         metrics.STORAGE_FAILURES.labels(error.kind).inc()

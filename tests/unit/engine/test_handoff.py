@@ -152,6 +152,19 @@ def test_the_ledger_gets_its_rows_as_soon_as_it_can_be_written(monkeypatch: pyte
     assert custody.states() == {A: TerminalState.FORWARDED}
 
 
+def test_a_process_that_ends_tries_once_more() -> None:
+    custody = ScriptedCustody(fail={"finish": StorageError("broken")})
+
+    async def scene() -> None:
+        handoff = HandOff(ScriptedUpstream(), custody)
+        await handoff.run(job((ANNA,)))
+        custody.fail.clear()
+        await handoff.flush()
+
+    asyncio.run(scene())
+    assert custody.states() == {A: TerminalState.FORWARDED}
+
+
 def test_outcomes_of_recipients_refused_earlier_are_kept_apart() -> None:
     custody = ScriptedCustody()
     early = Outcome("x@example.org", TerminalState.REJECTED, "550 5.1.1 User unknown")
