@@ -103,6 +103,8 @@ class LimitsConfig(Table):
     """Most simultaneous connections from one address to one worker. Default 50."""
     errors: int = Field(default=20, ge=1)
     """Refused commands in one connection before it is closed. Default 20."""
+    commands: int = Field(default=100, ge=1)
+    """Commands that bring no message nearer (NOOP, RSET, EHLO again and the like) before a connection is closed; counted anew after each message that is taken. Default 100."""
     transactions: int = Field(default=1000, ge=1)
     """Transactions in one connection before it is closed. Default 1000."""
     idle_seconds: Seconds = 300.0

@@ -184,9 +184,9 @@ class _Transaction:
             for recipient in recipients
         ]
         self._asked = [number for number, reply in enumerate(self._replies) if reply is None]
-        utf8 = utf8 and (needed or not all(str(recipient.mailbox).isascii() for recipient in recipients))
-        self._mail = mail_command(envelope, link.extensions, sum(map(len, chunks)), utf8)
         self._rcpts = [rcpt_command(recipients[number], link.extensions) for number in self._asked]
+        utf8 = utf8 and (needed or not all(line.isascii() for line in self._rcpts))
+        self._mail = mail_command(envelope, link.extensions, sum(map(len, chunks)), utf8)
 
     async def run(self) -> Delivery:
         """The answers.  Raises TemporaryError, or _StaleError when a fresh connection may do better."""
@@ -224,23 +224,22 @@ class _Transaction:
         commands = [self._mail, *self._rcpts]
         link.unfinished = True
         pipelining = "PIPELINING" in link.extensions
-        deadline = self._deadline.within(self._config.command_seconds)
         if pipelining:
             link.write(b"".join([*commands, b"DATA\r\n"]), len(commands) + 1)
             commands = [b""] * len(commands)
-        refused = await self._ask(commands[0], deadline)
+        refused = await self._ask(commands[0])
         if refused.is_success:
             for number, line in zip(self._asked, commands[1:], strict=True):
-                self._replies[number] = await self._ask(line, deadline)
+                self._replies[number] = await self._ask(line)
         else:
             for number, line in zip(self._asked, commands[1:], strict=True):
                 self._replies[number] = refused
                 if pipelining:
-                    await self._ask(line, deadline)
+                    await self._ask(line)
         accepted = any(reply is not None and reply.is_success for reply in self._replies)
         if not accepted and not pipelining:
             return None
-        go = await self._ask(b"" if pipelining else b"DATA\r\n", deadline, data=True)
+        go = await self._ask(b"" if pipelining else b"DATA\r\n", data=True)
         if go.code == 354:
             if accepted:
                 return await self._send_message()
@@ -251,10 +250,15 @@ class _Transaction:
             raise LinkLostError(f"upstream answers DATA with {go}")
         return go if accepted else None
 
-    async def _ask(self, line: bytes, deadline: Deadline, data: bool = False) -> Reply:
-        """The reply to `line`, or to what was sent before when `line` is empty."""
+    async def _ask(self, line: bytes, data: bool = False, seconds: float | None = None) -> Reply:
+        """The reply to `line`, or to what was sent before when `line` is empty.
+
+        Each reply has `seconds` of its own, command_seconds when not given: Exchange makes us wait 5 s for each recipient
+        that it refuses (TarpitInterval), which for many is long, but no silence.
+        """
         if line:
             self._link.write(line, 1)
+        deadline = self._deadline.within(self._config.command_seconds if seconds is None else seconds)
         reply = (await self._link.answer(deadline)).reply
         if reply.code == 421:
             raise _ClosingError(reply)
@@ -277,6 +281,6 @@ class _Transaction:
         self._sending = True
         link.write(b"".join(block), 1)  # raises before anything of this block has left, or else has the final dot in it
         self._dot_sent = True
-        reply = await self._ask(b"", self._deadline.within(self._config.data_seconds))
+        reply = await self._ask(b"", seconds=self._config.data_seconds)
         link.unfinished = False
         return reply

@@ -1,6 +1,6 @@
 """Owns how an envelope is written as SMTP commands for a server with given extensions.
 
-RFC 5321 4.1.1; RFC 1870 (SIZE), 6152 (8BITMIME), 3461 (DSN), 6531 (SMTPUTF8).
+RFC 5321 4.1.1; RFC 1870 (SIZE), 6152 (8BITMIME), 3461 (DSN), 6531 (SMTPUTF8), 6533 (ORCPT).
 Parameters are written only when the server offers their extension.  Must not know answers.
 """
 
@@ -39,9 +39,11 @@ def mail_command(envelope: Envelope, extensions: Mapping[str, str], size: int, s
 
 
 def rcpt_command(recipient: Recipient, extensions: Mapping[str, str]) -> bytes:
-    """RCPT for one recipient."""
-    words = [f"RCPT TO:<{recipient.mailbox}>", *_allowed(recipient.parameters, _RCPT_PARAMETERS, extensions)]
-    return command(" ".join(words))
+    """RCPT for one recipient.  When it is not all ASCII, MAIL must have said SMTPUTF8."""
+    words = _allowed(recipient.parameters, _RCPT_PARAMETERS, extensions)
+    if "SMTPUTF8" not in extensions:  # an ORCPT beyond ASCII (RFC 6533 section 3) only tells where a report belongs
+        words = [word for word in words if word.isascii()]
+    return command(" ".join([f"RCPT TO:<{recipient.mailbox}>", *words]))
 
 
 def _allowed(parameters: Sequence[str], table: Mapping[str, str], extensions: Mapping[str, str]) -> list[str]:

@@ -28,7 +28,7 @@ _RCPT: _Table = {
     "NOTIFY": ("DSN", re.compile(r"(?i:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2})")),
     "ORCPT": ("DSN", re.compile(rf"[A-Za-z0-9-]{{1,40}};(?:{_XTEXT}|[\u0080-\U0010ffff]){{1,500}}")),
 }
-_NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "Address has characters beyond ASCII; MAIL needs the SMTPUTF8 parameter")
+_NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "Characters beyond ASCII: MAIL needs the SMTPUTF8 parameter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def parse_rcpt(argument: str, extensions: Collection[str], smtputf8: bool, hostn
     mailbox = Mailbox(path, hostname) if path.lower() == "postmaster" else parse_mailbox(path)
     if mailbox is None:
         return Reply(501, "5.1.3", "Forward-path is not a valid address")
-    if not path.isascii() and not smtputf8:
+    if not smtputf8 and not (path.isascii() and rest.isascii()):  # the rest: ORCPT (RFC 6533 section 3)
         return _NEEDS_SMTPUTF8
     return Recipient(mailbox, tuple(rest.split()))
 

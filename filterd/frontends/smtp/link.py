@@ -204,13 +204,14 @@ class SmtpLink(SMTP):
             self._reading_paused = False
             self.transport.resume_reading()
 
-    async def _read_message(self) -> tuple[Message, Reply | None]:
+    async def _read_message(self, max_bytes: int) -> tuple[Message, Reply | None]:
         """What follows 354, up to its end or its first fatal fault, with the refusal that it needs.
 
+        `max_bytes` is the SIZE that was announced to this client, in octets.
         Raises ConversationOver when the end never comes.
         """
         limits = self.shared.limits
-        self._decoder = decoder = DotDecoder(self.shared.max_bytes, limits.line_bytes)
+        self._decoder = decoder = DotDecoder(max_bytes, limits.line_bytes)
         self._spool = spool = Spool(limits.spool_bytes, self.shared.spool_dir)
         self._spool_failed = False
         self._pause = limits.data_idle_seconds

@@ -15,7 +15,7 @@ from filterd.errors import FilterdError
 from filterd.frontends.smtp.arguments import parse_mail, parse_rcpt
 from filterd.frontends.smtp.link import ConversationOver, SmtpLink
 from filterd.frontends.smtp.session import Session
-from filterd.frontends.smtp.shared import Shared
+from filterd.frontends.smtp.shared import Offer, Shared
 from filterd.mail.envelope import Connection, TrustClass
 from filterd.mail.reply import Reply
 
@@ -24,9 +24,14 @@ log = logging.getLogger(__name__)
 _FAILED = Reply(451, "4.3.0", "Internal error, try again later")
 _FAILED_AT_CONNECT = Reply(421, "4.3.0", "Internal error, try again later", close=True)
 _TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing connection", close=True)
+_TOO_MANY_COMMANDS = Reply(421, "4.7.0", "Too many commands without a message, closing connection", close=True)
 _HELLO_FIRST = Reply(503, "5.5.1", "Send EHLO first")
 _UNKNOWN = Reply(500, "5.5.1", "Command is not known")
 _MAX_HELO = 255  # RFC 5321 4.5.3.1.2, length of a domain
+# RCPT commands of one transaction that may exceed limits.recipients: a client that sends all of them at once must get to its
+# DATA, or it would never get rid of the message.  Postfix's smtpd_recipient_overshoot_limit.
+_SURPLUS = 1000
+_NO_OFFER = Offer(0)
 
 _Command = Callable[["SmtpDialog", str], Awaitable[None]]
 
@@ -39,10 +44,12 @@ class SmtpDialog(SmtpLink):
         self._mail_session: Session | None = None
         self._refused = False  # greeted with a refusal: only QUIT is left
         self._hello = False
-        self._esmtp = False
+        self._offer = _NO_OFFER
         self._encrypted = False
         self._transactions = 0
         self._errors = 0
+        self._idle_commands = 0  # since the last message that was taken
+        self._progress = False  # whether the command in work brings a message nearer
         self._forget()
 
     def _forget(self) -> None:
@@ -50,6 +57,7 @@ class SmtpDialog(SmtpLink):
         self.in_transaction = False
         self._smtputf8 = False
         self._asked = 0
+        self._surplus = 0
         self._accepted = 0
         self._spent = False  # DATA was refused because there were no recipients; MAIL may follow without RSET
 
@@ -109,6 +117,9 @@ class SmtpDialog(SmtpLink):
             text = "\0"
         name, _, argument = text.partition(" ")
         command = _COMMANDS.get(name.upper())
+        self._progress = command is SmtpDialog.smtp_QUIT
+        if not self._progress and self._idle_commands >= self.shared.limits.commands:
+            raise ConversationOver("closed", _TOO_MANY_COMMANDS)
         if not text.rstrip().isprintable():
             await self._answer(Reply(500, "5.5.2", "Command has characters that are not allowed"))
         elif self._refused and command is not SmtpDialog.smtp_QUIT:
@@ -117,6 +128,7 @@ class SmtpDialog(SmtpLink):
             await self._answer(_UNKNOWN)
         else:
             await command(self, argument.strip())
+        self._idle_commands += not self._progress
 
     async def _send(self, reply: Reply) -> None:
         await self._write(f"{reply}\r\n".encode("ascii"))
@@ -161,12 +173,15 @@ class SmtpDialog(SmtpLink):
             return
         if self._hello:
             await self._reset()
+        else:
+            self._progress = True
         reply = await self._ask(self._session_now.helo(name, esmtp))
         if not reply.is_success:
             await self._answer(reply)
             return
-        self._hello, self._esmtp = True, esmtp
-        lines = [self.shared.hostname, *(self.shared.extensions(self._encrypted) if esmtp else ())]
+        self._hello = True
+        self._offer = self.shared.offer(self._encrypted, esmtp)
+        lines = [self.shared.hostname, *self._offer.lines]
         text = "".join(f"250-{line}\r\n" for line in lines[:-1]) + f"250 {lines[-1]}\r\n"
         await self._write(text.encode("ascii"))
 
@@ -180,8 +195,8 @@ class SmtpDialog(SmtpLink):
         else:
             await self._answer(Reply(220, "2.0.0", "Ready to start TLS"))
             description = await self._start_tls(tls)
-            self._encrypted = True
-            self._hello = self._esmtp = False
+            self._encrypted = self._progress = True
+            self._hello, self._offer = False, _NO_OFFER
             self._forget()
             try:
                 await self._session_now.secured(description)
@@ -191,15 +206,15 @@ class SmtpDialog(SmtpLink):
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """MAIL: opens a transaction."""
-        arguments = parse_mail(arg or "", self._offered())
+        arguments = parse_mail(arg or "", self._offer.keywords)
         if not self._hello:
             reply = _HELLO_FIRST
         elif self.in_transaction and not self._spent:
             reply = Reply(503, "5.5.1", "MAIL was given already; RSET first")
         elif isinstance(arguments, Reply):
             reply = arguments
-        elif arguments.size > self.shared.max_bytes:
-            reply = Reply(552, "5.3.4", f"Message is larger than the limit of {self.shared.max_bytes} octets")
+        elif arguments.size > self._offer.max_bytes:
+            reply = Reply(552, "5.3.4", f"Message is larger than the limit of {self._offer.max_bytes} octets")
         elif self._transactions >= self.shared.limits.transactions:
             reply = Reply(421, "4.7.0", "Too many messages on this connection, open a new one", close=True)
         else:
@@ -207,22 +222,25 @@ class SmtpDialog(SmtpLink):
                 await self._reset()
             reply = await self._ask(self._session_now.mail(arguments.reverse_path, arguments.parameters))
             if reply.is_success:
-                self.in_transaction = True
+                self.in_transaction = self._progress = True
                 self._smtputf8 = arguments.smtputf8
                 self._transactions += 1
         await self._answer(reply)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """RCPT: adds a recipient."""
-        recipient = parse_rcpt(arg or "", self._offered(), self._smtputf8, self.shared.hostname)
+        recipient = parse_rcpt(arg or "", self._offer.keywords, self._smtputf8, self.shared.hostname)
         if not self.in_transaction:
             reply = Reply(503, "5.5.1", "Send MAIL first") if self._hello else _HELLO_FIRST
         elif isinstance(recipient, Reply):
             reply = recipient
-        elif self._accepted >= self.shared.limits.recipients:
+        elif self._asked >= self.shared.limits.recipients:  # refused ones too: asking is what costs
+            self._surplus += 1
+            self._progress = self._surplus <= _SURPLUS
             reply = Reply(452, "4.5.3", "Too many recipients")  # RFC 5321 4.5.3.1.10: the client sends them in another
         else:
             self._asked += 1
+            self._progress = True
             reply = await self._ask(self._session_now.rcpt(recipient))
             self._accepted += reply.is_success
         await self._answer(reply)
@@ -243,12 +261,15 @@ class SmtpDialog(SmtpLink):
             await self._answer(refusal)
             return
         await self._answer(Reply(354, "", "End data with <CR><LF>.<CR><LF>"))
-        message, fault = await self._read_message()
+        message, fault = await self._read_message(self._offer.max_bytes)
         # Not under any timer and not cancelled when the client leaves: upstream may already have the message.
         reply = await self._ask(self._session_now.data(message, fault))
         if fault is not None:
             reply = replace(fault if reply.is_success else reply, close=fault.close or reply.close)
         self._forget()
+        self._progress = True
+        if reply.is_success:
+            self._idle_commands = 0
         if self.transport is None:
             log.info("client left before the answer", extra={"client": str(self.client_ip), "reply": str(reply)})
         await self._answer(reply, counts=False)
@@ -302,10 +323,6 @@ class SmtpDialog(SmtpLink):
     async def smtp_BDAT(self, arg: str) -> None:
         """BDAT was not offered; the chunk that follows must never be read as commands, so the connection ends."""
         await self._answer(Reply(502, "5.5.1", "CHUNKING is not available", close=True))
-
-    def _offered(self) -> set[str]:
-        """Keywords of the extensions whose parameters may be used."""
-        return {line.partition(" ")[0] for line in self.shared.extensions(True)} if self._esmtp else set()
 
 
 _COMMANDS: dict[str, _Command] = {

@@ -20,6 +20,12 @@ from filterd.mail.reply import Reply
 
 # Offered only while upstream has them too: what it cannot take must not be promised.
 _FROM_UPSTREAM = ("8BITMIME", "DSN", "SMTPUTF8")
+# Offered while upstream is not known: every version of Exchange has them, and without them nothing worse happens than that
+# the parameter is left out.  An internationalized address could only be refused for good.
+_BEFORE_UPSTREAM = ("8BITMIME", "DSN")
+# Octets below upstream's SIZE that are left for the header fields we put in front, for which a message that we took must not
+# be refused: half a KB measured for ordinary mail, 2 KB with the longest names, and room for several DKIM signatures.
+_OWN_FIELDS = 8192
 
 UpstreamExtensions = Callable[[], Mapping[str, str] | None]
 
@@ -39,6 +45,21 @@ class Conversation(Protocol):
     def cut(self) -> None:
         """Say goodbye even in the middle of a transaction; a hand-over in work still ends by itself."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one EHLO promised: its client is judged by it until the next one, whatever upstream says meanwhile.
+
+    Attributes:
+        max_bytes: largest message, in octets.
+        lines: extensions as they are announced, keyword first; none for HELO.
+        keywords: their keywords.
+    """
+
+    max_bytes: int
+    lines: tuple[str, ...] = ()
+    keywords: frozenset[str] = frozenset()
 
 
 class Admission:
@@ -92,16 +113,19 @@ class Shared:
     draining: bool = False
     conversations: set[Conversation] = field(default_factory=set)
 
-    @property
-    def max_bytes(self) -> int:
-        """Largest message: our limit, or upstream's if that is smaller."""
-        size = (self.upstream_extensions() or {}).get("SIZE", "")
-        ours = self.limits.message_bytes
-        return min(ours, int(size)) if size.isascii() and size.isdigit() and int(size[:20]) else ours
-
-    def extensions(self, encrypted: bool) -> tuple[str, ...]:
-        """What EHLO offers now, keyword first."""
+    def offer(self, encrypted: bool, esmtp: bool = True) -> Offer:
+        """What EHLO offers now, or without `esmtp` HELO."""
         upstream = self.upstream_extensions()
-        passed_on = [name for name in _FROM_UPSTREAM if upstream is None or name in upstream]
+        max_bytes = _max_bytes(self.limits.message_bytes, (upstream or {}).get("SIZE", ""))
+        if not esmtp:
+            return Offer(max_bytes)
+        passed_on = _BEFORE_UPSTREAM if upstream is None else [name for name in _FROM_UPSTREAM if name in upstream]
         starttls = ["STARTTLS"] if self.tls is not None and not encrypted else []
-        return ("PIPELINING", f"SIZE {self.max_bytes}", "ENHANCEDSTATUSCODES", *passed_on, *starttls)
+        lines = ("PIPELINING", f"SIZE {max_bytes}", "ENHANCEDSTATUSCODES", *passed_on, *starttls)
+        return Offer(max_bytes, lines, frozenset(line.partition(" ")[0] for line in lines))
+
+
+def _max_bytes(ours: int, theirs: str) -> int:
+    """Largest message: our limit, or what upstream's SIZE leaves if that is smaller; 0 and anything odd is no limit."""
+    size = int(theirs[:20]) if theirs.isascii() and theirs.isdigit() else 0
+    return min(ours, max(1, size - _OWN_FIELDS)) if size else ours

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from filterd.adapters.upstream import SmtpUpstream
+from filterd.adapters.upstream import SmtpUpstream, _Transaction
+from filterd.adapters.upstream_link import LinkLostError, UpstreamLink
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
@@ -18,6 +19,7 @@ from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.ports import Delivery
 from filterd.wire.dotstream import TransparencyError
+from filterd.wire.replies import RawReply, ReplyParser
 from tests.support.certificate import server_context
 from tests.support.fakeupstream import CLOSE, HANG, FakeUpstream
 
@@ -316,6 +318,77 @@ def test_internationalized_mail_needs_an_upstream_that_takes_it() -> None:
     assert able.received[0].mail.endswith("SMTPUTF8")
     assert able.received[0].rcpts[1] == "TO:<j\u00fcrgen@example.com>"
     assert len(unable.received) == 1
+
+
+def test_an_original_recipient_beyond_ascii_is_sent_as_internationalized_mail_or_left_out() -> None:
+    envelope = Envelope("ID", SENDER, ("SMTPUTF8",))
+    recipient = Recipient(ALICE.mailbox, ("NOTIFY=NEVER", "ORCPT=utf-8;j\u00fcrgen@example.com"))
+    able, unable = FakeUpstream(extensions=("PIPELINING", "DSN", "SMTPUTF8")), FakeUpstream()
+
+    async def story(upstream: SmtpUpstream) -> None:
+        assert (await send(upstream, recipient, envelope=envelope)).replies[0].code == 250
+
+    run(able, story)
+    run(unable, story)
+    assert able.received[0].mail == "FROM:<sender@example.org> SMTPUTF8"
+    assert able.received[0].rcpts == ["TO:<alice@example.com> NOTIFY=NEVER ORCPT=utf-8;j\u00fcrgen@example.com"]
+    assert unable.received[0].mail == f"FROM:<sender@example.org> SIZE={len(MESSAGE)}"
+    assert unable.received[0].rcpts == ["TO:<alice@example.com> NOTIFY=NEVER"]
+
+
+# ---------------------------------------------------------------- time
+
+
+class SlowLink(UpstreamLink):
+    """A link whose every answer takes `seconds` of a clock that only it moves."""
+
+    def __init__(self, seconds: float, refused: int) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._seconds = seconds
+        self._answers = [b"250 2.1.0 OK", *[b"550 5.1.1 no"] * refused, b"250 2.1.5 OK", b"354 go", b"250 2.6.0 taken"]
+
+    def write(self, octets: bytes, questions: int = 0) -> None:
+        """Into the void."""
+
+    async def answer(self, deadline: Deadline) -> RawReply:
+        """The next of the answers, if there is time for it."""
+        if deadline.remaining < self._seconds:
+            raise LinkLostError("no answer from upstream in time", timeout=True)
+        self.now += self._seconds
+        (reply,) = ReplyParser().feed(self._answers.pop(0) + b"\r\n")
+        return reply
+
+
+@pytest.mark.parametrize("extensions", [{}, {"PIPELINING": ""}])
+@pytest.mark.parametrize(
+    ("seconds", "overall", "in_time"),
+    [
+        (5.0, 900.0, True),  # Exchange waits so long before each refusal (TarpitInterval): 50 refusals are no silence
+        (61.0, 900.0, False),
+        (5.0, 100.0, False),
+    ],
+)
+def test_each_answer_has_its_own_time_within_the_callers(
+    seconds: float, overall: float, in_time: bool, extensions: dict[str, str]
+) -> None:
+    async def main() -> None:
+        link = SlowLink(seconds, refused=50)
+        link.extensions = extensions
+        recipients = [Recipient(Mailbox(f"unknown{number}", "example.com")) for number in range(50)]
+        deadline = Deadline.after(overall, lambda: link.now)
+        config = UpstreamConfig(command_seconds=60.0)
+        envelope = Envelope("ID", SENDER)
+        transaction = _Transaction(link, config, envelope, [*recipients, ALICE], [MESSAGE], deadline)
+        if not in_time:
+            with pytest.raises(TemporaryError, match="in time"):
+                await transaction.run()
+            return
+        delivery = await transaction.run()
+        assert [reply.code for reply in delivery.replies] == [550] * 50 + [250]
+        assert link.now == 54 * seconds
+
+    asyncio.run(main())
 
 
 # ---------------------------------------------------------------- the pool

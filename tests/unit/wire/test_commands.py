@@ -29,6 +29,13 @@ def test_rcpt_with_and_without_dsn() -> None:
     assert rcpt_command(recipient, {}) == b"RCPT TO:<b@example.com>\r\n"
 
 
+def test_an_original_recipient_beyond_ascii_goes_only_where_smtputf8_is_offered() -> None:
+    recipient = Recipient(Mailbox("b", "example.com"), ("NOTIFY=NEVER", "orcpt=utf-8;j\u00fcrgen@x"))
+    assert rcpt_command(recipient, ALL) == "RCPT TO:<b@example.com> NOTIFY=NEVER orcpt=utf-8;j\u00fcrgen@x\r\n".encode()
+    assert rcpt_command(recipient, {"DSN": ""}) == b"RCPT TO:<b@example.com> NOTIFY=NEVER\r\n"
+    assert rcpt_command(recipient, {"SMTPUTF8": ""}) == b"RCPT TO:<b@example.com>\r\n"
+
+
 @pytest.mark.parametrize("local", ["a\r\nDATA", "a\n", "a\0", "a\x7f", "a\u2028"])
 def test_an_address_with_control_characters_is_never_written(local: str) -> None:
     with pytest.raises(CommandError):

@@ -29,6 +29,15 @@ def test_rcpt() -> None:
     assert parse_rcpt("TO:<b@example.com> " + " ".join(parameters), ALL, False, "h.example") == expected
 
 
+def test_original_recipients_beyond_ascii_need_smtputf8() -> None:
+    argument = "TO:<b@example.com> ORCPT=utf-8;j\u00fcrgen@example.com"
+    expected = Recipient(Mailbox("b", "example.com"), ("ORCPT=utf-8;j\u00fcrgen@example.com",))
+    assert parse_rcpt(argument, ALL, True, "h.example") == expected
+    reply = parse_rcpt(argument, ALL, False, "h.example")
+    assert isinstance(reply, Reply)
+    assert (reply.code, reply.enhanced) == (553, "5.6.7")
+
+
 def test_a_parameter_of_an_extension_that_was_not_offered() -> None:
     reply = parse_mail("FROM:<a@example.org> SIZE=5", ())
     assert isinstance(reply, Reply)

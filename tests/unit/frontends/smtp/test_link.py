@@ -221,7 +221,7 @@ def test_a_client_that_never_reads_is_dropped() -> None:
         await asyncio.gather(flooding, return_exceptions=True)
         assert served.session.calls[-1] == "close timeout"
 
-    run(story, idle_seconds=0.3)
+    run(story, idle_seconds=0.3, commands=1_000_000)
 
 
 # ---------------------------------------------------------------- limits
@@ -260,7 +260,37 @@ def test_recipients() -> None:
         assert [reply[:9] for reply in replies] == ["250 2.1.5", "550 5.1.1", "250 2.1.5", "452 4.5.3", "452 4.5.3"]
         assert (await client.command("DATA")).startswith("354")
 
-    run(story, recipients=2)
+    run(story, recipients=3)
+
+
+def test_recipients_that_are_refused_count_too() -> None:
+    async def story(served: Served) -> None:
+        client = await SmtpClient.greeted(served.port)
+        for _ in range(2):
+            served.session.calls.clear()
+            await client.command("MAIL FROM:<a@example.org>")
+            replies = [await client.command("RCPT TO:<a@example.com>") for _ in range(5)]
+            assert [reply[:9] for reply in replies] == ["451 4.4.3"] * 3 + ["452 4.5.3"] * 2
+            assert len([call for call in served.session.calls if call.startswith("rcpt")]) == 3
+            await client.command("RSET")
+
+    run(story, make=lambda: FakeSession(answers={"rcpt": Reply(451, "4.4.3", "Directory is down")}), recipients=3)
+
+
+def test_recipients_beyond_the_limit_do_not_cost_the_others_their_message() -> None:
+    async def story(served: Served) -> None:
+        client = await SmtpClient.greeted(served.port)
+        await client.command("MAIL FROM:<a@example.org>")
+        await client.send(b"RCPT TO:<a@example.com>\r\n" * 1002 + b"DATA\r\n")
+        replies = [await client.reply() for _ in range(1003)]
+        assert [reply[:3] for reply in replies] == ["250"] * 2 + ["452"] * 1000 + ["354"]
+        await client.send(b"x\r\n.\r\n")
+        assert await client.reply() == "250 2.0.0 Taken"
+        await client.command("MAIL FROM:<a@example.org>")
+        await client.send(b"RCPT TO:<a@example.com>\r\n" * 1100)  # but there is an end to it
+        assert (await client.rest()).splitlines()[-1].startswith(b"421 4.7.0 Too many commands")
+
+    run(story, recipients=2, commands=5)
 
 
 def test_errors() -> None:
@@ -272,6 +302,51 @@ def test_errors() -> None:
         assert (await client.rest()).startswith(b"421 4.7.0 Too many errors")
 
     run(story, errors=3)
+
+
+@pytest.mark.parametrize("command", ["NOOP", "RSET", "EHLO x.example", "HELO x.example", "HELP", "VRFY alice", "FOO"])
+def test_commands_that_bring_no_message_nearer(command: str) -> None:
+    async def story(served: Served) -> None:
+        client = await SmtpClient.greeted(served.port)
+        for _ in range(5):
+            assert not (await client.command(command)).startswith("421")
+        assert (await client.command(command)).startswith("421 4.7.0 Too many commands")
+        assert await client.rest() == b""
+        last = await SmtpClient.greeted(served.port)
+        for _ in range(5):
+            await last.command(command)
+        assert (await last.command("QUIT")).startswith("221")
+
+    run(story, commands=5)
+
+
+@pytest.mark.parametrize("method", ["mail", "data_allowed"])
+def test_temporary_refusals_are_not_asked_for_without_end(method: str) -> None:
+    async def story(served: Served) -> None:
+        client = await SmtpClient.greeted(served.port)
+        command = "MAIL FROM:<a@example.org>"
+        if method == "data_allowed":
+            await client.command(command)
+            await client.command("RCPT TO:<b@example.com>")
+            command = "DATA"
+        for _ in range(5):
+            assert (await client.command(command)).startswith("451")
+        assert (await client.command(command)).startswith("421 4.7.0 Too many commands")
+
+    run(story, make=lambda: FakeSession(answers={method: Reply(451, "4.3.0", "later")}), commands=5)
+
+
+def test_a_client_that_sends_messages_may_say_rset_and_noop_between_them() -> None:
+    async def story(served: Served) -> None:
+        client = await SmtpClient.greeted(served.port)
+        for _ in range(20):
+            assert (await client.command("RSET")).startswith("250")
+            assert (await client.command("NOOP")).startswith("250")
+            await client.begin("a@example.com", "b@example.com", "c@example.com", "d@example.com")
+            await client.send(b"x\r\n.\r\n")
+            assert await client.reply() == "250 2.0.0 Taken"
+
+    run(story, commands=3)
 
 
 def test_transactions() -> None:
@@ -313,7 +388,7 @@ def test_pipelined_commands_wait_in_bounded_memory() -> None:
         assert answer.count(b"250 2.0.0 OK\r\n") == count
         assert answer.endswith(b"221 2.0.0 Bye\r\n")
 
-    run(story)
+    run(story, commands=1_000_000)
 
 
 def test_a_client_that_pipelines_without_end_does_not_keep_the_others_waiting() -> None:
@@ -340,7 +415,7 @@ def test_a_client_that_pipelines_without_end_does_not_keep_the_others_waiting() 
         assert served.session.calls.count("reset") == 5000
         assert longest <= 100
 
-    run(story)
+    run(story, commands=1_000_000)
 
 
 def test_nagle_is_off() -> None:

@@ -73,8 +73,7 @@ def test_a_message() -> None:
         S: 250-SIZE 37748736
         S: 250-ENHANCEDSTATUSCODES
         S: 250-8BITMIME
-        S: 250-DSN
-        S: 250 SMTPUTF8
+        S: 250 DSN
         C: MAIL FROM:<sender@example.org> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=x+2By
         S: 250 2.1.0
         C: rcpt to:<alice@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;alice@example.com
@@ -147,15 +146,43 @@ def test_extensions_are_only_what_upstream_takes_too() -> None:
         await client.reply()
         assert (await client.command("EHLO x.example")).split("\n")[1:] == [
             "250-PIPELINING",
-            "250-SIZE 5000",
+            "250-SIZE 91808",
             "250-ENHANCEDSTATUSCODES",
             "250 8BITMIME",
         ]
         assert (await client.command("MAIL FROM:<a@example.org> RET=FULL")).startswith("555 5.5.4")
         assert (await client.command("MAIL FROM:<a@example.org> SMTPUTF8")).startswith("555 5.5.4")
-        assert (await client.command("MAIL FROM:<a@example.org> SIZE=5001")).startswith("552 5.3.4")
+        assert (await client.command("MAIL FROM:<a@example.org> SIZE=91809")).startswith("552 5.3.4")
 
-    run(story, upstream_extensions=lambda: {"SIZE": "5000", "8BITMIME": ""})
+    run(story, upstream_extensions=lambda: {"SIZE": "100000", "8BITMIME": ""})
+
+
+def test_what_was_offered_holds_until_the_next_ehlo() -> None:
+    small, large = {"SIZE": "10000"}, {"SIZE": "100000", "8BITMIME": "", "DSN": "", "SMTPUTF8": ""}
+    upstream: dict[str, str] = large
+
+    async def story(served: Served) -> None:
+        nonlocal upstream
+        upstream = large
+        client = await SmtpClient.greeted(served.port)
+        helo = await SmtpClient.greeted(served.port, "HELO old.example")
+        upstream = small  # another message has met an upstream that can less
+        command = "MAIL FROM:<j\u00fcrgen@example.org> SIZE=91808 BODY=8BITMIME RET=HDRS SMTPUTF8"
+        assert (await client.command(command)).startswith("250")
+        assert (await client.command("RCPT TO:<b@example.com> NOTIFY=NEVER")).startswith("250")
+        await client.command("DATA")
+        await client.send(b"x" * 60_000 + b"\r\n.\r\n")
+        assert await client.reply() == "250 2.0.0 Taken"
+        await helo.begin()
+        await helo.send(b"x" * 60_000 + b"\r\n.\r\n")
+        assert await helo.reply() == "250 2.0.0 Taken"
+        assert "SMTPUTF8" not in await client.command("EHLO again.example")
+        assert (await client.command(command)).startswith("555 5.5.4")
+        assert (await client.command("MAIL FROM:<a@example.org> SIZE=1809")).startswith("552 5.3.4")
+        upstream = large  # nor may more be used than was offered
+        assert (await client.command(command)).startswith("555 5.5.4")
+
+    run(story, upstream_extensions=lambda: upstream)
 
 
 # ---------------------------------------------------------------- order and syntax
@@ -202,7 +229,6 @@ def test_no_valid_recipients_and_then_another_transaction_without_rset() -> None
         S: 250-
         S: 250-
         S: 250-
-        S: 250-
         S: 250
         C: MAIL FROM:<a@example.org>
         S: 250
@@ -215,7 +241,6 @@ def test_no_valid_recipients_and_then_another_transaction_without_rset() -> None
         C: RCPT TO:<known@example.com>
         S: 250
         C: EHLO again.example
-        S: 250-
         S: 250-
         S: 250-
         S: 250-
@@ -287,7 +312,7 @@ def test_replies_to_single_commands(command: str, reply: str) -> None:
         assert (await client.command(command)).startswith(reply)
         assert (await client.command("NOOP")).startswith("250"), "the conversation goes on"
 
-    run(story)
+    run(story, upstream_extensions=lambda: {"8BITMIME": "", "DSN": "", "SMTPUTF8": ""})
 
 
 @pytest.mark.parametrize(
@@ -303,6 +328,7 @@ def test_replies_to_single_commands(command: str, reply: str) -> None:
         ("RCPT TO:<b@example.org> ORCPT=nonsense", "501 5.5.4"),
         ("RCPT TO:<b@example.org> FOO=1", "555 5.5.4"),
         ("RCPT TO:<j\u00fcrgen@example.org>", "553 5.6.7"),
+        ("RCPT TO:<b@example.org> ORCPT=utf-8;j\u00fcrgen@example.org", "553 5.6.7"),
     ],
 )
 def test_replies_to_rcpt(command: str, reply: str) -> None:

@@ -34,20 +34,25 @@ def test_admission_counts_and_forgets() -> None:
 @pytest.mark.parametrize(
     ("upstream", "size", "offered"),
     [
-        (None, 2000, {"8BITMIME", "DSN", "SMTPUTF8"}),
-        ({}, 2000, set()),
-        ({"SIZE": "1500", "DSN": ""}, 1500, {"DSN"}),
-        ({"SIZE": "0"}, 2000, set()),
-        ({"SIZE": ""}, 2000, set()),
-        ({"SIZE": "9" * 400}, 2000, set()),
-        ({"SIZE": "\u0663"}, 2000, set()),
+        (None, 20_000, {"8BITMIME", "DSN"}),
+        ({}, 20_000, set()),
+        ({"SMTPUTF8": "", "DSN": ""}, 20_000, {"SMTPUTF8", "DSN"}),
+        # Our own fields must still fit into what upstream takes.
+        ({"SIZE": "20000", "DSN": ""}, 11_808, {"DSN"}),
+        ({"SIZE": "28191"}, 19_999, set()),
+        ({"SIZE": "28193"}, 20_000, set()),
+        ({"SIZE": "100"}, 1, set()),
+        ({"SIZE": "0"}, 20_000, set()),
+        ({"SIZE": ""}, 20_000, set()),
+        ({"SIZE": "9" * 5000}, 20_000, set()),
+        ({"SIZE": "\u0663"}, 20_000, set()),
     ],
 )
 def test_what_is_offered_is_what_both_sides_can(
     upstream: Mapping[str, str] | None, size: int, offered: set[str]
 ) -> None:
     async def main() -> None:
-        limits = LimitsConfig(message_bytes=2000)
+        limits = LimitsConfig(message_bytes=20_000)
         shared = Shared(
             ListenerConfig(),
             limits,
@@ -57,7 +62,9 @@ def test_what_is_offered_is_what_both_sides_can(
             Admission(limits),
             upstream_extensions=lambda: upstream,
         )
-        assert shared.max_bytes == size
-        assert set(shared.extensions(False)) == offered | {"PIPELINING", "ENHANCEDSTATUSCODES", f"SIZE {size}"}
+        offer = shared.offer(False)
+        assert offer.max_bytes == size
+        assert set(offer.lines) == offered | {"PIPELINING", "ENHANCEDSTATUSCODES", f"SIZE {size}"}
+        assert offer.keywords == offered | {"PIPELINING", "ENHANCEDSTATUSCODES", "SIZE"}
 
     asyncio.run(main())
