@@ -173,11 +173,18 @@ class App:
         upstream = self.graph.upstream
         return upstream.extensions if isinstance(upstream, SmtpUpstream) else None
 
+    async def warm_up(self) -> None:
+        """Learn upstream's extensions before the first client asks for ours."""
+        if isinstance(self.graph.upstream, SmtpUpstream):
+            await self.graph.upstream.warm_up()
+
     async def reload(self, config: Config) -> None:
         """Build a whole new graph, or keep the old one and raise ConfigError."""
         check_names(config)
         fresh = await asyncio.to_thread(self._build, config)
         old, self.graph, self.config = self.graph, fresh, config
+        if isinstance(fresh.upstream, SmtpUpstream) and isinstance(old.upstream, SmtpUpstream):
+            fresh.upstream.extensions = old.upstream.extensions  # until its first connection says otherwise
         await close_upstream(old.upstream)
         log.info("configuration loaded again")
 

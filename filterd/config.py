@@ -137,7 +137,7 @@ class UpstreamConfig(Table):
     connect_seconds: Seconds = 10.0
     """Longest wait for connection, greeting, EHLO and STARTTLS together. Default 10."""
     command_seconds: Seconds = 60.0
-    """Longest wait for the answers to MAIL, RCPT and DATA. Default 60."""
+    """Longest wait for each answer to MAIL, RCPT and DATA. Default 60."""
     data_seconds: Seconds = 600.0
     """Longest wait for the answer after the final dot (Exchange makes its shadow copy first). Default 600."""
 

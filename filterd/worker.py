@@ -55,6 +55,7 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
         )
         log.info("listening", extra={"listener": listener.name, "address": sock.getsockname()[:2], "slot": slot})
     tasks = [
+        asyncio.create_task(app.warm_up()),
         asyncio.create_task(app.refresh_forever()),
         asyncio.create_task(_reload(app, path, again, handles)),
         asyncio.create_task(watch_parent(stop.set)),

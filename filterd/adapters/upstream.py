@@ -75,6 +75,17 @@ class SmtpUpstream:
         finally:
             self._slots.release()
 
+    async def warm_up(self) -> None:
+        """Learn what upstream offers by one connection, which is kept for the first message; failing is no error."""
+        deadline = Deadline.after(self._config.connect_seconds)
+        try:
+            link = await open_link(self._config, self._hostname, self._tls, deadline)
+        except (LinkLostError, LinkRefusedError):
+            return  # the first message will tell
+        self.opened += 1
+        self.extensions = dict(link.extensions)
+        self._put_back(link)
+
     async def close(self) -> None:
         """Take leave on idle connections; those in use end after their message."""
         self._closed = True

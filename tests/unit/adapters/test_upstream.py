@@ -583,3 +583,27 @@ def test_both_legs_have_nagle_switched_off() -> None:
         assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     run(fake, story)
+
+
+def test_what_upstream_offers_is_learned_before_the_first_message_and_that_connection_is_used() -> None:
+    fake = FakeUpstream()
+
+    async def story(upstream: SmtpUpstream) -> None:
+        await upstream.warm_up()
+        assert upstream.extensions
+        assert (await send(upstream)).replies[0].code == 250
+        assert fake.connections == 1
+
+    run(fake, story)
+
+
+def test_nobody_there_to_learn_from_is_no_error() -> None:
+    async def story() -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            upstream = make(unused.getsockname()[1])
+            await upstream.warm_up()
+            assert upstream.extensions is None
+            await upstream.close()
+
+    asyncio.run(story())
