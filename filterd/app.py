@@ -196,6 +196,8 @@ class App:
                 await self.refresh()
             except FilterdError as error:
                 log.error("cannot look for changed lists or models", extra={"error": str(error)})
+            except Exception:  # a fault of ours in one look must not end all later ones
+                log.exception("looking for changed lists or models crashed")
 
     async def refresh(self) -> None:
         """One look: cheap when nothing changed."""

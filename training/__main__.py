@@ -171,7 +171,10 @@ def _npz(path: Path) -> Iterator[Labelled]:
 def _json(path: Path) -> Iterator[Labelled]:
     for report in json.loads(path.read_bytes()):
         step = TRUSTED_STEP if report.get("trusted", False) else REPORTED_STEP
-        yield Labelled(np.asarray(report["indices"]), bool(report["spam"]), step)
+        indices = np.asarray(report["indices"])
+        if indices.ndim != 1 or (indices.size and indices.dtype.kind != "i"):
+            raise ValueError(f"indices: expected a list of whole numbers, found {str(report['indices'])[:80]}")
+        yield Labelled(indices, bool(report["spam"]), step)
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -156,7 +156,16 @@ class Session:
 
     async def data_allowed(self) -> Reply | None:
         """Whether the message may come; without room on the disk it would only be refused after it was sent."""
-        return None if self.engine.has_room() else failure_reply("storage_full", self._transaction().envelope.id)
+        if self.engine.has_room():
+            return None
+        now = self._transaction()
+        reply = failure_reply("storage_full", now.envelope.id)
+        metrics.STORAGE_FAILURES.labels("full").inc()
+        log.error("storage failed", extra={**self._who(), "step": "data", "kind": "full", "reply": str(reply)})
+        told = {outcome.recipient for outcome in now.refused}
+        waiting = [str(r.mailbox) for r in now.envelope.recipients if str(r.mailbox) not in told]
+        now.refused += [Outcome(name, TerminalState.DEFERRED, str(reply), "storage_full") for name in waiting]
+        return reply
 
     async def data(self, message: Message, refusal: Reply | None = None) -> Reply:
         """End-of-data: check, decide for each recipient, hand over; one reply for all."""

@@ -166,4 +166,4 @@ def decode_words(text: str) -> str:
             out.append(piece.decode(charset or "utf-8", "replace"))
         except (LookupError, ValueError):
             out.append(piece.decode("latin-1"))
-    return "".join(out)
+    return "".join(out) or text  # nothing readable in it: better the raw words than none

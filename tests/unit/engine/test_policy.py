@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from filterd.config import PolicyConfig
 from filterd.engine.policy import Policy, decide
-from filterd.engine.tables import FAILURE
+from filterd.engine.tables import FAILURE, FailureRow, OnFailure
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
+from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action
 
 POLICY = Policy()
@@ -137,8 +138,14 @@ def test_several_signatures_count_once_and_a_broken_one_beside_a_good_one_not_at
     assert decide([good], POLICY).score == decide([good, good, bad], POLICY).score
 
 
-def test_a_stricter_row_for_a_trust_class_would_be_used() -> None:
-    assert FAILURE["content"].meaning(TrustClass.INTERNAL) is FAILURE["content"].default
+def test_a_stricter_row_for_a_trust_class_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = Reply(451, "4.3.0", "Later")
+    row = FailureRow(OnFailure.OPEN, later, {TrustClass.INTERNAL: OnFailure.DEFER})
+    monkeypatch.setattr("filterd.engine.policy.FAILURE", {**FAILURE, "content": row})
+    evidence = [found("content", Reason.TIMEOUT)]
+    assert decide(evidence, POLICY, Stage.DATA, ANNA, TrustClass.INTERNET).action is Action.ACCEPT
+    strict = decide(evidence, POLICY, Stage.DATA, ANNA, TrustClass.INTERNAL)
+    assert (strict.action, strict.reply) == (Action.DEFER, later)
 
 
 REASONS = st.sampled_from(list(Reason))

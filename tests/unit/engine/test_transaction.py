@@ -55,6 +55,7 @@ class Stagehand:
     upstream: ScriptedUpstream = field(default_factory=ScriptedUpstream)
     custody: ScriptedCustody = field(default_factory=ScriptedCustody)
     blocked: tuple[str, ...] = ()
+    room: bool = True
 
     async def session(self) -> Session:
         table = NetworkTable((network, "block", "test") for network in self.blocked)
@@ -68,6 +69,7 @@ class Stagehand:
             "smtp-0:1",
             postmaster_domain="example.org",
             clock=lambda: 1_800_000_000.0,
+            has_room=lambda: self.room,
         )
         session = await engine.connect(Connection(ip_address("192.0.2.7")))
         await session.helo("client.example", True)
@@ -175,6 +177,26 @@ def test_a_client_that_gives_up_before_data_leaves_an_aborted_record() -> None:
     stage = Stagehand()
     stage.talk("anna", message=None)
     assert stage.custody.states() == {"anna@example.org": TerminalState.ABORTED}
+
+
+@pytest.mark.parametrize(("again", "state"), [(False, TerminalState.DEFERRED), (True, TerminalState.FORWARDED)])
+def test_without_room_data_is_deferred_and_the_trace_says_so(again: bool, state: TerminalState) -> None:
+    stage = Stagehand(room=False)
+
+    async def scene() -> Reply | None:
+        session = await stage.session()
+        await session.mail(None, ())
+        await session.rcpt(Recipient(Mailbox("anna", "example.org")))
+        refusal = await session.data_allowed()
+        if again:
+            stage.room = True
+            assert await session.data_allowed() is None
+            await session.data(Message(MAIL), None)
+        await session.close("quit")
+        return refusal
+
+    assert str(asyncio.run(scene())).startswith("452 4.3.1 ")
+    assert stage.custody.states() == {"anna@example.org": state}
 
 
 def test_what_the_front_end_refused_is_recorded_and_said_under_our_id() -> None:

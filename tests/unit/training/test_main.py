@@ -70,9 +70,9 @@ def test_fit_from_folders(mail: Path, tmp_path: Path) -> None:
 def test_bad_reports_are_refused(mail: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     (tmp_path / "r.json").write_text(text)
     seed = str(Path(__file__).resolve().parents[3] / "models" / "seed")
-    code = main(["retrain", "--base", seed, "--reports", str(tmp_path / "r.json"), "--out", str(tmp_path / "x")])
-    assert code == 1 or text == '[{"indices": "a", "spam": true}]'
-    assert code == 0 or "r.json" in capsys.readouterr().err
+    assert main(["retrain", "--base", seed, "--reports", str(tmp_path / "r.json"), "--out", str(tmp_path / "x")]) == 1
+    assert "r.json" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
