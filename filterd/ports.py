@@ -67,6 +67,68 @@ class Directory(Protocol):
         ...
 
 
+# ---------------------------------------------------------------- who may do how much
+
+
+class Tallies(Protocol):
+    """Counts what clients do, all workers of this machine together, in bounded memory; never waits and never fails.
+
+    `kind` is a short name of ours (connections, messages …), `value` what is counted (a client network, a reverse-path).
+    What is long past or no longer open is forgotten; under a flood of values some counts may start anew.
+    """
+
+    def enter(self, kind: str, value: str) -> int:
+        """One more is open; how many are now.  The process's end closes what it left open."""
+        ...
+
+    def leave(self, kind: str, value: str) -> None:
+        """One that was entered is over."""
+        ...
+
+    def add(self, kind: str, value: str, amount: int = 1, seconds: int = 60) -> int:
+        """`amount` more have happened; how many in the last `seconds`, these too.  One kind has always the same seconds."""
+        ...
+
+    def count(self, kind: str, value: str, seconds: int = 60) -> int:
+        """How many have happened in the last `seconds`."""
+        ...
+
+
+class Greylist(Protocol):
+    """Remembers first attempts, clients that came again, and senders whose mail was taken; shared by all nodes.
+
+    Times are Unix milliseconds.  Every method raises TemporaryError when the memory is not available in time.
+    """
+
+    async def attempt(self, network: str, mail_from: str, recipient: str, at_ms: int, deadline: Deadline) -> int:
+        """When this triplet was first tried: `at_ms` if never, or not within greylist.retry_hours."""
+        ...
+
+    async def knows_client(self, network: str, at_ms: int, deadline: Deadline) -> bool:
+        """Whether this client came again after a delay, within greylist.keep_days."""
+        ...
+
+    async def knows_sender(self, domain: str, at_ms: int, deadline: Deadline) -> bool:
+        """Whether mail of this domain that passed SPF was taken, within greylist.keep_days."""
+        ...
+
+    async def remember_client(self, network: str, at_ms: int, deadline: Deadline) -> None:
+        """This client came again after the delay."""
+        ...
+
+    async def remember_sender(self, domain: str, at_ms: int, deadline: Deadline) -> None:
+        """Mail of this domain passed SPF and was taken.  Cheap when that is known already."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Knows accounts."""
+
+    async def check(self, user: str, password: str, deadline: Deadline) -> bool:
+        """Whether they belong together.  Raises TemporaryError when it cannot be known now."""
+        ...
+
+
 # ---------------------------------------------------------------- upstream
 
 

@@ -21,6 +21,7 @@ class CheckContext:
         recipient: the forward-path that is asked about; only at Stage.RCPT.
         message: only at Stage.DATA.
         evidence: what was found before, in order; at the same stage only by checks named in `after`.
+        doubtful: what was found so far weighs greylist.score or more; set at Stage.RCPT.
         deadline: the stage's deadline; what passes it comes back as a time-out.
     """
 
@@ -30,6 +31,7 @@ class CheckContext:
     envelope: Envelope | None = None
     recipient: Recipient | None = None
     message: Message | None = None
+    doubtful: bool = False
 
     def found(self, check: str) -> list[Evidence]:
         """What that check found before."""

@@ -63,11 +63,16 @@ FAILURE: Mapping[str, FailureRow] = {
     # checks
     "lists": FailureRow(OnFailure.OPEN),
     "dnsbl": FailureRow(OnFailure.OPEN),
+    "rdns": FailureRow(OnFailure.OPEN),
     "helo": FailureRow(OnFailure.OPEN),
+    "manners": FailureRow(OnFailure.OPEN),
+    "rate": FailureRow(OnFailure.OPEN),
     "spf": FailureRow(OnFailure.OPEN),
     "recipient": FailureRow(
         OnFailure.DEFER, Reply(451, "4.4.3", "Recipient directory is not available, please try again later")
     ),
+    "harvest": FailureRow(OnFailure.OPEN),
+    "greylist": FailureRow(OnFailure.OPEN),
     "dkim": FailureRow(OnFailure.OPEN),
     "dmarc": FailureRow(OnFailure.OPEN),
     "structure": FailureRow(OnFailure.OPEN),
@@ -109,7 +114,12 @@ CAPS: Mapping[Group, tuple[float, float]] = {
 GROUP_OF: Mapping[str, Group] = {
     "lists": Group.CLIENT,
     "dnsbl": Group.CLIENT,
+    "rdns": Group.CLIENT,
     "helo": Group.CLIENT,
+    "manners": Group.CLIENT,
+    "rate": Group.CLIENT,
+    "harvest": Group.CLIENT,
+    "greylist": Group.CLIENT,
     "recipient": Group.CLIENT,
     "spf": Group.AUTHENTICATION,
     "dkim": Group.AUTHENTICATION,
@@ -121,6 +131,11 @@ GROUP_OF: Mapping[str, Group] = {
 # Natural log-odds of spam.  First settings by judgement, kept small: what content has learned from the same facts must
 # not be counted twice.  Missing pairs weigh 0; findings with `measured` (zones, content) bring their own.
 WEIGHTS: Mapping[tuple[str, Reason], float] = {
+    ("rdns", Reason.NO_PTR): 0.8,
+    ("rdns", Reason.PTR_UNCONFIRMED): 0.4,
+    ("manners", Reason.EARLY_TALKER): 2.5,
+    ("manners", Reason.UNASKED_PIPELINING): 1.0,
+    ("greylist", Reason.GREYLIST_PASSED): -0.5,
     ("helo", Reason.HELO_SYNTAX): 1.0,
     ("helo", Reason.HELO_BARE_ADDRESS): 1.0,
     ("helo", Reason.HELO_FOREIGN_LITERAL): 1.0,

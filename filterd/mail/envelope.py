@@ -32,6 +32,7 @@ class TrustClass(StrEnum):
     INTERNET = "internet"
     INTERNAL = "internal"
     AUTHENTICATED = "authenticated"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Connection:
         helo: argument of HELO/EHLO, empty before it.
         esmtp: whether EHLO was used.
         tls: protocol and cipher, empty for a clear-text connection.
+        network: the client network that is counted as one client, in CIDR form; empty when nothing is counted.
+        user: who has authenticated, empty for nobody.
+        early: the client spoke before the greeting (RFC 5321 3.1).
+        unasked_pipelining: the client sent commands behind HELO or EHLO before the answer (RFC 2920 3.1).
     """
 
     client_ip: IPAddress
@@ -57,6 +62,10 @@ class Connection:
     helo: str = ""
     esmtp: bool = True
     tls: str = ""
+    network: str = ""
+    user: str = ""
+    early: bool = False
+    unasked_pipelining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

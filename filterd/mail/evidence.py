@@ -60,6 +60,18 @@ class Reason(StrEnum):
     LISTED = "listed"
     NOT_LISTED = "not_listed"
     ZONE_REFUSED = "zone_refused"
+    ZONE_SUSPENDED = "zone_suspended"
+    # reverse DNS
+    NO_PTR = "no_ptr"
+    PTR_UNCONFIRMED = "ptr_unconfirmed"
+    # taking turns
+    EARLY_TALKER = "early_talker"
+    UNASKED_PIPELINING = "unasked_pipelining"
+    # how much, how often
+    RATE_EXCEEDED = "rate_exceeded"
+    HARVESTING = "harvesting"
+    GREYLISTED = "greylisted"
+    GREYLIST_PASSED = "greylist_passed"
     # HELO
     HELO_SYNTAX = "helo_syntax"
     HELO_BARE_ADDRESS = "helo_bare_address"

@@ -28,6 +28,7 @@ class Reply:
         text: one line of printable ASCII without CR or LF.
         reference: the id under which our log has the details; printed at the end in brackets.
         close: whether the connection ends after this reply.
+        delay_seconds: how long the front end keeps it back (tarpit).
     """
 
     code: int
@@ -35,6 +36,7 @@ class Reply:
     text: str
     reference: str = ""
     close: bool = False
+    delay_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:

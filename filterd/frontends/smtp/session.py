@@ -22,9 +22,28 @@ class Session(Protocol):
 
     Attributes:
         greeting: a refusal that is said instead of the banner, or None.
+        greet_seconds: how long the banner is held back, to see who talks first.
+        reference: our id of the transaction that is open or was the last one; empty before the first.
     """
 
     greeting: Reply | None
+
+    @property
+    def greet_seconds(self) -> float: ...
+
+    @property
+    def reference(self) -> str: ...
+
+    def spoke_early(self, before_greeting: bool) -> None:
+        """The client did not wait: it spoke before the greeting, or sent commands behind HELO or EHLO before the answer.
+
+        The second is told before `helo` is called for that command.
+        """
+        ...
+
+    async def authenticated(self, user: str) -> None:
+        """AUTH succeeded: from now on the client is `user`, of the trust class authenticated."""
+        ...
 
     async def secured(self, tls: str) -> None:
         """STARTTLS succeeded: everything but the connection is forgotten (RFC 3207 4.2); `tls` is protocol and cipher."""
@@ -61,7 +80,8 @@ class Session(Protocol):
     async def close(self, reason: str) -> None:
         """The connection is over; called once, last.
 
-        `reason` is one of: quit, closed (by us, after a reply that said so), disconnect, timeout, tls, failure, drain.
+        `reason` is one of: quit, closed (by us, after a reply that said so), disconnect, timeout, tls, failure, drain,
+        xclient (another session of the same connection follows).
         """
         ...
 

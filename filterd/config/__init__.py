@@ -1,0 +1,221 @@
+"""Owns the configuration: one frozen model per TOML table.  Unknown key or bad value = an error with the key's path.
+
+The sample file and docs/configuration.md are generated from these models (filterd print-config).
+Must not know what the values are used for.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from filterd.config.base import Table
+from filterd.config.edge import (
+    AuthConfig,
+    ClientsConfig,
+    DnsblConfig,
+    GreylistConfig,
+    LimitsConfig,
+    ListenerConfig,
+    ListsConfig,
+)
+from filterd.config.mail import (
+    ApiConfig,
+    DnsConfig,
+    LogConfig,
+    ModelConfig,
+    PolicyConfig,
+    RecipientsConfig,
+    ServerConfig,
+    StorageConfig,
+    UpstreamConfig,
+)
+from filterd.errors import ConfigError
+
+__all__ = [
+    "ACTIVE_CONFIG",
+    "SEED_MODEL",
+    "ApiConfig",
+    "AuthConfig",
+    "ClientsConfig",
+    "Config",
+    "DnsConfig",
+    "DnsblConfig",
+    "GreylistConfig",
+    "LimitsConfig",
+    "ListenerConfig",
+    "ListsConfig",
+    "LogConfig",
+    "ModelConfig",
+    "PolicyConfig",
+    "RecipientsConfig",
+    "ServerConfig",
+    "StorageConfig",
+    "Table",
+    "UpstreamConfig",
+    "load_active",
+    "load_config",
+    "parse_config",
+]
+
+SEED_MODEL = Path(__file__).resolve().parents[2] / "models" / "seed"
+
+
+class Config(Table):
+    """The whole configuration file."""
+
+    server: ServerConfig = ServerConfig()
+    listeners: tuple[ListenerConfig, ...] = Field(default=(ListenerConfig(),), strict=False, min_length=1)
+    limits: LimitsConfig = LimitsConfig()
+    clients: ClientsConfig = ClientsConfig()
+    greylist: GreylistConfig = GreylistConfig()
+    auth: AuthConfig = AuthConfig()
+    upstream: UpstreamConfig = UpstreamConfig()
+    recipients: RecipientsConfig = RecipientsConfig()
+    dns: DnsConfig = DnsConfig()
+    dnsbl: tuple[DnsblConfig, ...] = Field(default=(), strict=False)
+    lists: ListsConfig = ListsConfig()
+    policy: PolicyConfig = PolicyConfig()
+    model: ModelConfig = ModelConfig()
+    storage: StorageConfig = StorageConfig()
+    api: ApiConfig = ApiConfig()
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _listeners_agree(self) -> Config:
+        names = [listener.name for listener in self.listeners]
+        for number, listener in enumerate(self.listeners):
+            where = f"listeners ({listener.name})"
+            if listener.name in names[:number]:
+                raise ValueError(f"{where}: name: expected a name of its own for each listener")
+            if listener.auth and self.auth.file is None and not self.auth.ldap_url:
+                raise ValueError(f"{where}: auth: expected auth.file or auth.ldap_url, there are no accounts")
+            for other in self.listeners[:number]:
+                if not listener.port or (other.address, other.port) != (listener.address, listener.port):
+                    continue
+                if (other.tls == "implicit") != (listener.tls == "implicit") or other.proxy_from != listener.proxy_from:
+                    text = f"expected the same proxy_from, and tls = implicit for both or none, as {other.name}"
+                    raise ValueError(f"{where}: {text} has on this address and port")
+                if set(other.sources or ("all",)) & set(listener.sources or ("all",)):
+                    raise ValueError(f"{where}: sources: expected others than those of {other.name}, on the same port")
+            self.limits_of(listener)
+        return self
+
+    def limits_of(self, listener: ListenerConfig) -> LimitsConfig:
+        """The limits of one listener: [limits] with what it has of its own.  Raises ValueError that names the key."""
+        if not listener.limits:
+            return self.limits
+        try:
+            return LimitsConfig.model_validate({**self.limits.model_dump(), **listener.limits})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key, message = first["loc"][0], first["msg"]
+            raise ValueError(
+                f"listeners ({listener.name}): limits.{key}: {message}, found {first['input']!r}"
+            ) from None
+
+    @property
+    def authserv_id(self) -> str:
+        """Identifier that we write into, and remove from others', Authentication-Results."""
+        return self.server.authserv_id or self.server.hostname
+
+    @property
+    def state_dir(self) -> Path:
+        """Absolute folder of our state."""
+        return self.server.state_dir
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return self.storage.url or f"sqlite:///{self.state_dir / 'filterd.db'}"
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file; relative paths are taken from its folder.
+
+    Raises:
+        ConfigError: names every bad key with its path, what was expected and what stands there.
+    """
+    try:
+        with path.open("rb") as file:
+            data = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
+    return parse_config(data, path.resolve().parent, str(path))
+
+
+ACTIVE_CONFIG = "FILTERD_ACTIVE_CONFIG"  # names the file with what the supervisor has checked and its parts use
+
+
+def load_active(path: Path) -> Config:
+    """What the supervisor has checked last, or, for a part without one, the file at `path` itself.
+
+    So a part that is started again gets the configuration that its sockets were made for, whatever stands on disk now.
+    Raises ConfigError.
+    """
+    checked = os.environ.get(ACTIVE_CONFIG)
+    if not checked:
+        return load_config(path)
+    try:
+        return Config.model_validate_json(Path(checked).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigError([f"{checked}: the supervisor's copy of the configuration cannot be used: {error}"]) from None
+
+
+def parse_config(data: dict[str, Any], folder: Path, source: str = "configuration") -> Config:
+    """The configuration in `data`; see load_config."""
+    try:
+        config = Config.model_validate(_prepare(data, folder))
+    except ValidationError as error:
+        raise ConfigError([f"{source}: {_explain(item)}" for item in error.errors(include_url=False)]) from None
+    if not config.server.state_dir.is_absolute():
+        server = config.server.model_copy(update={"state_dir": folder / config.server.state_dir})
+        config = config.model_copy(update={"server": server})
+    return config
+
+
+_PATH_KEYS = {
+    ("server", "state_dir"),
+    ("listeners", "tls_certificate"),
+    ("listeners", "tls_key"),
+    ("listeners", "tls_rsa_certificate"),
+    ("listeners", "tls_rsa_key"),
+    ("auth", "file"),
+    ("auth", "ldap_ca_file"),
+    ("upstream", "tls_ca_file"),
+    ("recipients", "file"),
+    ("model", "path"),
+}
+
+
+def _prepare(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Path keys as absolute Path objects and whole numbers as floats where needed (TOML has no path type)."""
+
+    def convert(table: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(convert(table, item) for item in value)
+        if isinstance(value, dict):
+            return {
+                key: folder / item if (table, key) in _PATH_KEYS and isinstance(item, str) else item
+                for key, item in value.items()
+            }
+        return value
+
+    return {key: convert(key, value) for key, value in data.items()}
+
+
+def _explain(item: Any) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+    if item["type"] == "extra_forbidden":
+        return f"{path}: unknown key; remove it or see docs/configuration.md for the keys of this table"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:] if message else "bad value"
+    found = item.get("input")
+    shown = "" if isinstance(found, dict | tuple | list) or item["type"] == "missing" else f", found {found!r}"
+    return f"{path or 'file'}: {message}{shown}"

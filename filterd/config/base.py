@@ -1,0 +1,37 @@
+"""Owns what all configuration tables share: their base, and the types of their values.  Must not know any table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from filterd.mail.address import is_domain
+from filterd.mail.network import normal_range, parse_network
+
+
+def _domain(text: str) -> str:
+    name = text.lower().rstrip(".")
+    if not is_domain(name):
+        raise ValueError("expected a domain name such as mail.example.org")
+    return name
+
+
+def _network(text: str) -> str:
+    try:
+        return str(parse_network(text))
+    except ValueError:
+        raise ValueError("expected an address or a network such as 192.0.2.0/24") from None
+
+
+Domain = Annotated[str, AfterValidator(_domain)]
+Network = Annotated[str, AfterValidator(_network)]
+Range = Annotated[str, AfterValidator(normal_range)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Table(BaseModel):
+    """Base of all tables: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
