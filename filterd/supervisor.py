@@ -68,6 +68,21 @@ def refuse_taken(listener: ListenerConfig) -> None:
             ) from None
 
 
+def reloadable(fresh: Config, old: Config) -> Config:
+    """`fresh` as far as running parts can use it: sockets, and what [server] says, stay those of the start."""
+
+    def sockets(config: Config) -> list[tuple[object, ...]]:
+        return [(g[0].address, g[0].port, g[0].proxy_from, g[0].tls == "implicit") for g in config.endpoints]
+
+    if fresh.server != old.server:
+        log.warning("changes of [server] need a restart; the rest is loaded now")
+        fresh = fresh.model_copy(update={"server": old.server})
+    if sockets(fresh) != sockets(old):
+        log.warning("address, port, proxy_from and tls = implicit of [[listeners]] need a restart; these stay as they are")
+        fresh = fresh.model_copy(update={"listeners": old.listeners})
+    return fresh
+
+
 @dataclass(slots=True)
 class Part:
     """One child process."""
@@ -122,11 +137,11 @@ class Supervisor:
         self._reload = True
 
     def _plan(self) -> None:
-        for listener in self._config.listeners:
-            refuse_taken(listener)
+        for group in self._config.endpoints:
+            refuse_taken(group[0])
         base = [sys.executable, "-m", "filterd", "serve", "--config", str(self._path)]
         for slot in range(self._config.server.workers):
-            sockets = [bind(listener) for listener in self._config.listeners]
+            sockets = [bind(group[0]) for group in self._config.endpoints]
             fds = ",".join(str(sock.fileno()) for sock in sockets)
             command = [*base, "--part", "smtp", "--slot", f"smtp-{slot}", "--fds", fds]
             self._parts.append(Part(f"smtp-{slot}", command, sockets))
@@ -172,9 +187,7 @@ class Supervisor:
         except ConfigError as error:
             log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
             return
-        if (fresh.listeners, fresh.server) != (self._config.listeners, self._config.server):
-            log.warning("changes of [server] and [[listeners]] need a restart; the rest is loaded now")
-            fresh = fresh.model_copy(update={"server": self._config.server, "listeners": self._config.listeners})
+        fresh = reloadable(fresh, self._config)
         self._config = fresh
         self._publish()
         for part in self._parts:

@@ -45,6 +45,6 @@ def run(options: argparse.Namespace) -> int:
 def _sockets(config: Config, fds: str) -> list[socket.socket]:
     if fds:
         return [socket.socket(fileno=int(fd)) for fd in fds.split(",")]
-    for listener in config.listeners:
-        supervisor.refuse_taken(listener)
-    return [supervisor.bind(listener) for listener in config.listeners]
+    for group in config.endpoints:
+        supervisor.refuse_taken(group[0])
+    return [supervisor.bind(group[0]) for group in config.endpoints]

@@ -105,6 +105,15 @@ class Config(Table):
             self.limits_of(listener)
         return self
 
+    @property
+    def endpoints(self) -> tuple[tuple[ListenerConfig, ...], ...]:
+        """The listeners by address and port, in the order of the file; each group has one socket."""
+        groups: dict[tuple[str, int, str], list[ListenerConfig]] = {}
+        for listener in self.listeners:
+            key = (listener.address, listener.port, "" if listener.port else listener.name)  # port 0: one of its own
+            groups.setdefault(key, []).append(listener)
+        return tuple(tuple(group) for group in groups.values())
+
     def limits_of(self, listener: ListenerConfig) -> LimitsConfig:
         """The limits of one listener: [limits] with what it has of its own.  Raises ValueError that names the key."""
         if not listener.limits:
