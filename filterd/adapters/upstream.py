@@ -1,4 +1,4 @@
-"""Owns the hand-over of a message to the next hop over a pool of reused SMTP connections.  RFC 5321 3.3, 4.5.3.2; RFC 2920.
+"""Owns the hand-over of a message to the next hop over a pool of reused SMTP connections.  RFC 5321 3.3, 4.5.3.2; RFC 2920, 3030.
 
 Must not know verdicts, nor what is done with the answers.
 """
@@ -6,7 +6,7 @@ Must not know verdicts, nor what is done with the answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, client_context, open_link
 from filterd.config import UpstreamConfig
@@ -16,6 +16,7 @@ from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
 from filterd.ports import Delivery
+from filterd.wire.chunks import last_chunk
 from filterd.wire.commands import mail_command, needs_smtputf8, rcpt_command
 from filterd.wire.dotstream import encode
 
@@ -24,6 +25,8 @@ _WRITE_BLOCK = 262_144  # octets per write; small enough that one large message 
 # (ConnectionTimeout), so a session is left well before.
 _MAX_ERRORS = 3
 _MAX_AGE = 180.0
+# All answers are known when RSET is sent; a server that thinks about it for longer is left instead.
+_RESET_SECONDS = 5.0
 _NO_SMTPUTF8 = Reply(550, "5.6.7", "The recipient's server does not take internationalized mail (SMTPUTF8)")
 
 
@@ -186,7 +189,8 @@ class _Transaction:
         self._reused = link.used > 0
         self._answered = False  # upstream has said anything in this transaction
         self._sending = False  # octets of the message may have left
-        self._dot_sent = False
+        self._complete = False  # all of them may have left, with what ends them
+        self._chunking = config.chunking and "CHUNKING" in link.extensions
         utf8 = "SMTPUTF8" in link.extensions
         needed = needs_smtputf8(envelope, chunks)
         # One reply per recipient; None is still to be answered.
@@ -205,6 +209,7 @@ class _Transaction:
             return self._delivery(None)
         try:
             data_reply = await self._converse()
+            await self._reset()
         except _ClosingError as error:
             self._link.abort()
             if self._reused and not self._answered:
@@ -218,7 +223,7 @@ class _Transaction:
             elif self._reused and not self._sending and not error.timeout:
                 raise _StaleError from None
             else:
-                kind = "in_doubt" if self._dot_sent else "unreachable"
+                kind = "in_doubt" if self._complete else "unreachable"
                 raise TemporaryError(str(error), kind) from None
         return self._delivery(data_reply)
 
@@ -232,11 +237,13 @@ class _Transaction:
         """The end-of-data reply, or the reply that took its place; None when no recipient was accepted."""
         link = self._link
         link.used += 1
-        commands = [self._mail, *self._rcpts]
         link.unfinished = True
+        commands = [self._mail, *self._rcpts]
         pipelining = "PIPELINING" in link.extensions
+        # With BDAT the octets follow their command at once, so it has to wait until somebody is known to want them.
+        early_data = pipelining and not self._chunking
         if pipelining:
-            link.write(b"".join([*commands, b"DATA\r\n"]), len(commands) + 1)
+            link.write(b"".join([*commands, b"DATA\r\n" if early_data else b""]), len(commands) + early_data)
             commands = [b""] * len(commands)
         refused = await self._ask(commands[0])
         if refused.is_success:
@@ -248,18 +255,31 @@ class _Transaction:
                 if pipelining:
                     await self._ask(line)
         accepted = any(reply is not None and reply.is_success for reply in self._replies)
-        if not accepted and not pipelining:
+        if not accepted and not early_data:
             return None
-        go = await self._ask(b"" if pipelining else b"DATA\r\n", data=True)
+        if self._chunking:
+            return await self._send(last_chunk(self._chunks))
+        go = await self._ask(b"" if early_data else b"DATA\r\n", data=True)
         if go.code == 354:
             if accepted:
-                return await self._send_message()
+                return await self._send(encode(self._chunks))
             # RFC 2920 3.1 would have us send an empty message for nobody; hang up rather than have it delivered.
             link.abort()
             return None
         if not (go.is_temporary or go.is_permanent):
             raise LinkLostError(f"upstream answers DATA with {go}")
         return go if accepted else None
+
+    async def _reset(self) -> None:
+        """End a transaction that no message ended, so that the connection can be used again; failing is no error."""
+        if not self._link.unfinished:
+            return
+        try:
+            reply = await self._ask(b"RSET\r\n", seconds=_RESET_SECONDS)
+        except (LinkLostError, _ClosingError):
+            self._link.abort()
+        else:
+            self._link.unfinished = not reply.is_success
 
     async def _ask(self, line: bytes, data: bool = False, seconds: float | None = None) -> Reply:
         """The reply to `line`, or to what was sent before when `line` is empty.
@@ -279,9 +299,13 @@ class _Transaction:
             raise LinkLostError(f"upstream answers a command with {reply}")
         return reply
 
-    async def _send_message(self) -> Reply:
+    async def _send(self, pieces: Iterator[bytes]) -> Reply:
+        """Send the message with its framing, and wait for the answer to all of it.
+
+        Only the last write completes the message.  Whatever is answered before it is either a refusal or a lie.
+        """
         link, block, size = self._link, list[bytes](), 0
-        for piece in encode(self._chunks):
+        for piece in pieces:
             if size >= _WRITE_BLOCK:
                 self._sending = True
                 link.write(b"".join(block))
@@ -290,8 +314,9 @@ class _Transaction:
             block.append(piece)
             size += len(piece)
         self._sending = True
-        link.write(b"".join(block), 1)  # raises before anything of this block has left, or else has the final dot in it
-        self._dot_sent = True
+        link.write(b"".join(block), 1)  # raises before anything of this block has left, or else has the end in it
+        self._complete = True
         reply = await self._ask(b"", seconds=self._config.data_seconds)
-        link.unfinished = False
+        # RFC 3030 section 2: a refused BDAT leaves the transaction in a state that only RSET makes known.
+        link.unfinished = self._chunking and not reply.is_success
         return reply

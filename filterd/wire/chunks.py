@@ -1,12 +1,15 @@
-"""Owns the reading of one message that comes as BDAT chunks.  RFC 3030 2, 3, 4.1.
+"""Owns a message in BDAT chunks: counted off when it comes, one chunk when it goes.  RFC 3030 2, 3, 4.1.
 
 The same octets are allowed as in DATA (wire/octets.py): BINARYMIME is not offered, and the message must be fit for a next
-hop without CHUNKING.  Must not know sockets, the BDAT command line, or replies.
+hop without CHUNKING.  Must not know sockets, limits of the configuration, or replies.
 """
 
 from __future__ import annotations
 
-from filterd.wire.octets import MessageDecoder, Problem
+from collections.abc import Iterator, Sequence
+
+from filterd.mail.message import Octets
+from filterd.wire.octets import MessageDecoder, Problem, TransparencyError, checked
 
 
 class ChunkDecoder(MessageDecoder):
@@ -74,3 +77,22 @@ class ChunkDecoder(MessageDecoder):
             return []
         self._ends_line = True
         return self._take(b"\r\n")
+
+
+def last_chunk(chunks: Sequence[Octets]) -> Iterator[bytes]:
+    """The concatenation of `chunks` as the one and last chunk of a message, its BDAT command in front.
+
+    Raises TransparencyError (see `checked`): then the announced size has not been given out, and the caller must break the
+    connection.
+    """
+    left = sum(map(len, chunks))
+    ready = b"BDAT %d LAST\r\n" % left
+    for block in checked(chunks):
+        left -= len(block)
+        if left < 0:  # the next hop would take what is too much for commands
+            raise TransparencyError("a message that was to be sent is longer than announced")
+        yield ready
+        ready = block  # one is kept back until it is known that what follows is good too
+    if left:
+        raise TransparencyError("a message that was to be sent is shorter than announced")
+    yield ready

@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from filterd.mail.message import Octets
-from filterd.wire.octets import MessageDecoder, Problem, problem_at
+from filterd.wire.octets import MessageDecoder, Problem, TransparencyError, checked
 
 __all__ = ["DotDecoder", "Problem", "TransparencyError", "encode"]
 
 END = b"\r\n.\r\n"
-_BLOCK = 262_144  # octets encoded at a time; what one read of asyncio brings at most
-
-
-class TransparencyError(ValueError):
-    """Octets were to be encoded that no decoder of ours would have let in: a fault of ours, never sent."""
 
 
 class DotDecoder(MessageDecoder):
@@ -73,24 +68,14 @@ def _undecided(work: bytes) -> bytes:
 def encode(chunks: Iterable[Octets]) -> Iterator[bytes]:
     """The concatenation of `chunks` with dots doubled, and the end of data.
 
-    Raises TransparencyError for a bare CR, a bare LF, a NUL, or octets that do not end with CRLF: then at least the end of
-    data has not been given out, and the caller must break the connection.
+    Raises TransparencyError (see `checked`): then at least the end of data has not been given out, and the caller must
+    break the connection.
     """
-    held, virtual = b"\r\n", 2  # as in DotDecoder: a line starts here
-    for chunk in chunks:
-        for start in range(0, len(chunk), _BLOCK):
-            work = held + (
-                chunk if len(chunk) <= _BLOCK and isinstance(chunk, bytes) else chunk[start : start + _BLOCK]
-            )
-            held = b"\r\n" if work.endswith(b"\r\n") else b"\r" if work.endswith(b"\r") else b""
-            body = work[: len(work) - len(held)]
-            problem = problem_at(body)
-            if problem is not None:
-                raise TransparencyError(f"{problem} in a message that was to be sent")
-            if not body:
-                continue
-            yield body.replace(b"\r\n.", b"\r\n..")[virtual:]
-            virtual = 0
-    if held != b"\r\n":
-        raise TransparencyError("a message that was to be sent does not end with CRLF")
-    yield (held + b".\r\n")[virtual:]
+    first = True
+    for block in checked(chunks):
+        # A CRLF at the end of a block stands at the beginning of the next one, so only the first can begin with a line.
+        if first and block.startswith(b"."):
+            yield b"."
+        first = False
+        yield block.replace(b"\r\n.", b"\r\n..")
+    yield END[2:]

@@ -6,8 +6,12 @@ Must not know how the end of a message is told (wire/dotstream.py, wire/chunks.p
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
+from filterd.mail.message import Octets
+
+_BLOCK = 262_144  # octets checked at a time; what one read of asyncio brings at most
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 
 
@@ -24,6 +28,10 @@ class Problem(StrEnum):
     def fatal(self) -> bool:
         """Whether some server would see other lines, or another end, than we do: such a message is never passed on."""
         return self in (Problem.BARE_CR, Problem.BARE_LF, Problem.NUL)
+
+
+class TransparencyError(ValueError):
+    """Octets were to be sent that no decoder of ours would have let in: a fault of ours, never sent."""
 
 
 def problem_at(octets: bytes) -> Problem | None:
@@ -90,3 +98,29 @@ class MessageDecoder:
         last = piece.rfind(b"\n", max(start, 0))
         self._line = length - (last + 1 if last >= 0 else start)
         return False
+
+
+def checked(chunks: Iterable[Octets]) -> Iterator[bytes]:
+    """The concatenation of `chunks`, to be sent, in blocks none of which ends between CR and LF.
+
+    The last block is the CRLF at the end.  Raises TransparencyError for a bare CR, a bare LF, a NUL, or octets that do not
+    end with CRLF: then at least that last block has not been given out, and the caller must break the connection.
+    """
+    held, empty = b"", True
+    for chunk in chunks:
+        for start in range(0, len(chunk), _BLOCK):
+            empty = False
+            # A slice of bytes that is all of them costs nothing, so small chunks need no special way.
+            work = held + chunk[start : start + _BLOCK]
+            held = b"\r\n" if work.endswith(b"\r\n") else b"\r" if work.endswith(b"\r") else b""
+            body = work[: len(work) - len(held)]
+            problem = problem_at(body)
+            if problem is not None:
+                raise TransparencyError(f"{problem} in a message that was to be sent")
+            if body:
+                yield body
+    if empty:
+        return
+    if held != b"\r\n":
+        raise TransparencyError("a message that was to be sent does not end with CRLF")
+    yield held

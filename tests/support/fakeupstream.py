@@ -12,7 +12,8 @@ CLOSE = b"\0close"  # hang up instead of answering
 HANG = b"\0hang"  # never answer
 
 # (verb, argument, number of the connection) -> octets to answer, CLOSE, HANG, or None for the usual answer.  The verb is
-# CONNECT, a command, or DOT for the end of data.
+# CONNECT, a command, or DOT for the end of data or of the last chunk.  What is answered to BDAT is said before its octets
+# are read, and they are thrown away then.
 Script = Callable[[str, str, int], bytes | None]
 
 
@@ -91,6 +92,20 @@ class FakeUpstream:
             got, _, buffer = buffer.partition(end)
             return got
 
+        async def exactly(count: int) -> bytes:
+            nonlocal buffer
+            parts, missing = [buffer], count - len(buffer)
+            while missing > 0:
+                data = await reader.read(65_536)
+                if not data:
+                    raise ConnectionError
+                self.reads.append(data)
+                parts.append(data)
+                missing -= len(data)
+            got = b"".join(parts)
+            buffer = got[count:]
+            return got[:count]
+
         async def answer(verb: str, argument: str, usual: bytes) -> bool:
             chosen = self.script(verb, argument, connection)
             octets = usual if chosen is None else chosen
@@ -102,7 +117,7 @@ class FakeUpstream:
             await writer.drain()
             return octets[:1] in (b"2", b"3")
 
-        mail, rcpts = "", list[str]()
+        mail, rcpts, chunks = "", list[str](), b""
         await answer("CONNECT", "", b"220-fake upstream\r\n220 ready\r\n")
         while True:
             text = (await line()).decode()
@@ -112,8 +127,8 @@ class FakeUpstream:
             if verb == "EHLO":
                 words = [*self.extensions, *(["STARTTLS"] if self.tls and not (self.encrypted or [False])[-1] else [])]
                 lines = ["fake.example.org Hello", *words]
-                usual = "".join(f"250{'-' if n + 1 < len(lines) else ' '}{w}\r\n" for n, w in enumerate(lines))
-                await answer(verb, argument, usual.encode())
+                hello = "".join(f"250{'-' if n + 1 < len(lines) else ' '}{w}\r\n" for n, w in enumerate(lines))
+                await answer(verb, argument, hello.encode())
             elif verb == "STARTTLS" and self.tls:
                 if await answer(verb, argument, b"220 2.0.0 go\r\n" + self.inject_after_starttls):
                     buffer = b""
@@ -121,7 +136,7 @@ class FakeUpstream:
                     self.encrypted.append(True)
             elif verb == "MAIL":
                 if await answer(verb, argument, b"250 2.1.0 Sender OK\r\n"):
-                    mail, rcpts = argument, []
+                    mail, rcpts, chunks = argument, [], b""
             elif verb == "RCPT":
                 if not mail:
                     await answer(verb, argument, b"503 5.5.1 MAIL first\r\n")
@@ -137,6 +152,24 @@ class FakeUpstream:
                     self.received.append(Received(mail, rcpts, data, connection))
                     mail, rcpts = "", []
                     await answer("DOT", "", b"250 2.6.0 <1@fake> [InternalId=1] Queued mail for delivery\r\n")
+            elif verb == "BDAT":
+                size, _, last = argument.partition(" ")
+                if self.script(verb, argument, connection) is not None:
+                    await answer(verb, argument, b"")
+                    await exactly(int(size))
+                    continue
+                chunks += await exactly(int(size))
+                if not rcpts:
+                    await answer("DOT", "", b"503 5.5.2 Need rcpt command\r\n")
+                elif last.upper() != "LAST":
+                    await answer("DOT", "", f"250 2.6.0 CHUNK received OK, {size} octets\r\n".encode())
+                else:
+                    self.received.append(Received(mail, rcpts, chunks, connection))
+                    mail, rcpts = "", []
+                    await answer("DOT", "", b"250 2.6.0 <1@fake> [InternalId=1] Queued mail for delivery\r\n")
+            elif verb == "RSET":
+                if await answer(verb, argument, b"250 2.0.0 Resetting\r\n"):
+                    mail, rcpts = "", []
             elif verb == "QUIT":
                 await answer(verb, argument, b"221 2.0.0 bye\r\n")
                 return

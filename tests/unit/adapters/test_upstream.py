@@ -25,6 +25,9 @@ from tests.support.fakeupstream import CLOSE, HANG, FakeUpstream
 
 MESSAGE = b"Subject: x\r\n\r\n.leading dot\r\nbody\r\n"
 SENDER = Mailbox("sender", "example.org")
+PLAIN = FakeUpstream().extensions
+EACH_WAY = [(), ("CHUNKING",), ("PIPELINING",), ("PIPELINING", "CHUNKING")]
+FRAMINGS = pytest.mark.parametrize("offered", [PLAIN, (*PLAIN, "CHUNKING")], ids=["data", "bdat"])
 ALICE, BOB = Recipient(Mailbox("alice", "example.com")), Recipient(Mailbox("bob", "example.com"))
 
 
@@ -67,8 +70,9 @@ def run(fake: FakeUpstream, story: Callable[[SmtpUpstream], Awaitable[None]], **
     uvloop.run(main())
 
 
-def test_message_arrives_as_it_is_in_two_writes() -> None:
-    fake = FakeUpstream()
+@FRAMINGS
+def test_message_arrives_as_it_is_in_two_writes(offered: tuple[str, ...]) -> None:
+    fake = FakeUpstream(extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         delivery = await send(upstream, ALICE, BOB)
@@ -81,13 +85,28 @@ def test_message_arrives_as_it_is_in_two_writes() -> None:
         assert received.mail == f"FROM:<sender@example.org> SIZE={len(MESSAGE)}"
         assert received.rcpts == ["TO:<alice@example.com>", "TO:<bob@example.com>"]
         # EHLO, then all commands at once, then all of the message at once.
-        assert [read.count(b"\r\n") for read in fake.reads] == [1, 4, 5]
+        lines = [1, 3, 5] if "CHUNKING" in offered else [1, 4, 5]
+        assert [read.count(b"\r\n") for read in fake.reads] == lines
+        end = f"BDAT {len(MESSAGE)} LAST" if "CHUNKING" in offered else "DATA"
+        assert [line.partition(":")[0] for line in fake.commands[1:]] == ["MAIL FROM", "RCPT TO", "RCPT TO", end]
 
     run(fake, story)
 
 
-def test_without_pipelining_each_command_waits_for_its_answer() -> None:
-    fake = FakeUpstream(extensions=("SIZE",))
+def test_bdat_is_for_an_upstream_that_offers_it_and_only_when_it_is_wanted() -> None:
+    fake = FakeUpstream(extensions=(*PLAIN, "CHUNKING"))
+
+    async def story(upstream: SmtpUpstream) -> None:
+        assert (await send(upstream)).replies[0].code == 250
+        assert fake.received[0].data == MESSAGE
+        assert "DATA" in fake.commands
+
+    run(fake, story, chunking=False)
+
+
+@pytest.mark.parametrize("offered", [("SIZE",), ("SIZE", "CHUNKING")], ids=["data", "bdat"])
+def test_without_pipelining_each_command_waits_for_its_answer(offered: tuple[str, ...]) -> None:
+    fake = FakeUpstream(extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         assert (await send(upstream, ALICE, BOB)).replies[1].code == 250
@@ -107,14 +126,14 @@ def test_helo_when_ehlo_is_not_known() -> None:
     run(fake, story)
 
 
-@pytest.mark.parametrize("pipelining", [True, False])
-def test_refused_recipients_do_not_stop_the_others(pipelining: bool) -> None:
+@pytest.mark.parametrize("offered", EACH_WAY, ids=str)
+def test_refused_recipients_do_not_stop_the_others(offered: tuple[str, ...]) -> None:
     def script(verb: str, argument: str, connection: int) -> bytes | None:
         if verb == "RCPT" and "alice" in argument:
             return b"550-5.1.1 RESOLVER.ADR\r\n550 5.1.1 not found\r\n"
         return None
 
-    fake = FakeUpstream(script, extensions=("PIPELINING",) if pipelining else ())
+    fake = FakeUpstream(script, extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         delivery = await send(upstream, ALICE, BOB)
@@ -125,16 +144,20 @@ def test_refused_recipients_do_not_stop_the_others(pipelining: bool) -> None:
     run(fake, story)
 
 
-@pytest.mark.parametrize("pipelining", [True, False])
-@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "DOT"])
+@pytest.mark.parametrize("offered", EACH_WAY, ids=str)
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "BDAT", "DOT"])
 @pytest.mark.parametrize("code", [452, 554])
-def test_a_refusal_at_each_step_is_reported_and_the_next_message_passes(verb: str, code: int, pipelining: bool) -> None:
+def test_a_refusal_at_each_step_is_reported_and_the_next_message_passes(
+    verb: str, code: int, offered: tuple[str, ...]
+) -> None:
     refusing = True
 
     def script(at: str, argument: str, connection: int) -> bytes | None:
         return f"{code} {code // 100}.3.1 no\r\n".encode() if at == verb and refusing else None
 
-    fake = FakeUpstream(script, extensions=("PIPELINING",) if pipelining else ())
+    if verb == ("DATA" if "CHUNKING" in offered else "BDAT"):
+        return  # never said
+    fake = FakeUpstream(script, extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         nonlocal refusing
@@ -145,6 +168,29 @@ def test_a_refusal_at_each_step_is_reported_and_the_next_message_passes(verb: st
         refusing = False
         assert (await send(upstream)).replies[0].code == 250
         assert len(fake.received) == (2 if verb == "DOT" else 1)
+        # The connection is used again, except where three refusals in a row bring it near what Exchange allows.
+        if "PIPELINING" not in offered or verb not in ("MAIL", "RCPT"):
+            assert fake.connections == 1
+        assert ("RSET" in fake.commands) == (verb != "DOT" or "CHUNKING" in offered)
+
+    run(fake, story)
+
+
+@pytest.mark.parametrize("answer", [CLOSE, HANG, b"421 4.3.2 closing\r\n", b"250 2.0.0 OK\r\n250 2.0.0 OK\r\n"])
+def test_a_connection_that_cannot_be_reset_is_left_and_the_answers_hold(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(verb: str, argument: str, connection: int) -> bytes | None:
+        return {"RCPT": b"550 5.1.1 no\r\n", "RSET": answer}.get(verb) if connection == 1 else None
+
+    fake = FakeUpstream(script, extensions=(*PLAIN, "CHUNKING"))
+    monkeypatch.setattr("filterd.adapters.upstream._RESET_SECONDS", 0.05)
+
+    async def story(upstream: SmtpUpstream) -> None:
+        assert (await send(upstream)).replies[0].code == 550
+        assert (await send(upstream)).replies[0].code == 250
+        assert fake.connections == 2
+        assert upstream.retried == 0
 
     run(fake, story)
 
@@ -164,15 +210,19 @@ def test_no_empty_message_when_upstream_wants_data_for_nobody() -> None:
     run(fake, story)
 
 
+@FRAMINGS
 @pytest.mark.parametrize("answer", [CLOSE, HANG, b"gibberish\r\n"])
-@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "DOT"])
-def test_death_and_silence_at_each_step(verb: str, answer: bytes) -> None:
-    fake = FakeUpstream(lambda at, argument, n: answer if at == verb else None)
+@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "begin", "DOT"])
+def test_death_and_silence_at_each_step(verb: str, answer: bytes, offered: tuple[str, ...]) -> None:
+    begin = "BDAT" if "CHUNKING" in offered else "DATA"
+    where = begin if verb == "begin" else verb
+    fake = FakeUpstream(lambda at, argument, n: answer if at == where else None, extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         with pytest.raises(TemporaryError) as error:
             await send(upstream)
-        assert error.value.kind == ("in_doubt" if verb == "DOT" else "unreachable")
+        # The octets follow BDAT at once: all of them may have been taken.
+        assert error.value.kind == ("in_doubt" if where in ("BDAT", "DOT") else "unreachable")
 
     run(fake, story, connect_seconds=0.2, command_seconds=0.2, data_seconds=0.2)
 
@@ -201,9 +251,14 @@ def test_nobody_listens() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "DOT"])
-def test_421_at_each_step_is_the_reply_and_ends_the_connection(verb: str) -> None:
-    fake = FakeUpstream(lambda at, argument, n: b"421 4.3.2 closing\r\n" if at == verb and n == 1 else None)
+@FRAMINGS
+@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "begin", "DOT"])
+def test_421_at_each_step_is_the_reply_and_ends_the_connection(verb: str, offered: tuple[str, ...]) -> None:
+    begin = "BDAT" if "CHUNKING" in offered else "DATA"
+    where = begin if verb == "begin" else verb
+    fake = FakeUpstream(
+        lambda at, argument, n: b"421 4.3.2 closing\r\n" if at == where and n == 1 else None, extensions=offered
+    )
 
     async def story(upstream: SmtpUpstream) -> None:
         delivery = await send(upstream, ALICE, BOB)
@@ -228,8 +283,9 @@ def test_a_final_refusal_of_our_connection_is_no_refusal_of_the_message() -> Non
 # ---------------------------------------------------------------- large messages
 
 
-def test_a_large_message_arrives_whole() -> None:
-    fake = FakeUpstream()
+@FRAMINGS
+def test_a_large_message_arrives_whole(offered: tuple[str, ...]) -> None:
+    fake = FakeUpstream(extensions=offered)
     message = b"Subject: big\r\n\r\n" + b".line that begins with a dot\r\n" * 100_000
 
     async def story(upstream: SmtpUpstream) -> None:
@@ -241,38 +297,68 @@ def test_a_large_message_arrives_whole() -> None:
     run(fake, story)
 
 
-def test_a_refusal_in_the_middle_of_the_message_is_reported() -> None:
-    fake = FakeUpstream(lambda verb, argument, n: b"354 go\r\n552 5.3.4 too big\r\n" if verb == "DATA" else None)
+# More than the buffers of two sockets take, so that all of it cannot have been written when the first answer comes.
+HUGE = b"x" * 70 + b"\r\n" + (b"y" * 998 + b"\r\n") * 32_000
+
+
+def spoils(answer: bytes) -> Callable[[str, str, int], bytes | None]:
+    """A script that says `answer`, or vanishes, in the middle of a message."""
+    go = answer if answer == CLOSE else b"354 go\r\n" + answer
+    return lambda verb, argument, n: {"DATA": go, "BDAT": answer}.get(verb)
+
+
+@FRAMINGS
+@pytest.mark.parametrize("code", [452, 552, 421])
+def test_a_refusal_in_the_middle_of_the_message_is_reported(code: int, offered: tuple[str, ...]) -> None:
+    fake = FakeUpstream(spoils(f"{code} {code // 100}.3.4 too big\r\n".encode()), extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
-        delivery = await send(upstream, message=b"x" * 70 + b"\r\n" + b"y\r\n" * 400_000)
-        assert delivery.replies[0].code == 552
+        delivery = await send(upstream, message=HUGE)
+        assert delivery.replies[0].code == code
         assert fake.received == []
 
     run(fake, story)
 
 
-def test_a_success_before_the_final_dot_is_never_believed() -> None:
-    fake = FakeUpstream(lambda verb, argument, n: b"354 go\r\n250 2.0.0 thanks\r\n" if verb == "DATA" else None)
+@FRAMINGS
+@pytest.mark.parametrize("answer", [b"250 2.0.0 thanks\r\n", CLOSE, b"gibberish\r\n"])
+def test_a_success_before_the_end_is_never_believed_and_a_message_cut_short_is_not_in_doubt(
+    answer: bytes, offered: tuple[str, ...]
+) -> None:
+    fake = FakeUpstream(spoils(answer), extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         with pytest.raises(TemporaryError) as error:
-            await send(upstream)
+            await send(upstream, message=HUGE)
         assert error.value.kind == "unreachable"
         assert fake.received == []
 
     run(fake, story)
 
 
+@FRAMINGS
 @pytest.mark.parametrize("message", [b"bare\nline\r\n", b"nul\0\r\n", b"no end", b"a\r\n.\n\r\n"])
-def test_ambiguous_octets_never_leave(message: bytes) -> None:
-    fake = FakeUpstream()
+def test_ambiguous_octets_never_leave(message: bytes, offered: tuple[str, ...]) -> None:
+    fake = FakeUpstream(extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         with pytest.raises(TransparencyError):
             await send(upstream, message=message)
+        with pytest.raises(TransparencyError):
+            await send(upstream, message=b"x" * 998 + b"\r\n" + b"y" * 400_000 + message)
         await send(upstream)
         assert [received.data for received in fake.received] == [MESSAGE]
+
+    run(fake, story)
+
+
+def test_an_empty_message_is_an_empty_chunk() -> None:
+    fake = FakeUpstream(extensions=(*PLAIN, "CHUNKING"))
+
+    async def story(upstream: SmtpUpstream) -> None:
+        assert (await send(upstream, message=b"")).replies[0].code == 250
+        assert fake.commands[-1] == "BDAT 0 LAST"
+        assert fake.received[0].data == b""
 
     run(fake, story)
 
@@ -433,8 +519,9 @@ def test_waiting_for_a_free_connection_ends_with_the_deadline() -> None:
     run(fake, story, connections=1)
 
 
+@FRAMINGS
 @pytest.mark.parametrize("death", [CLOSE, b"421 4.4.1 idle too long\r\n"])
-def test_a_dead_pooled_connection_is_replaced_once(death: bytes) -> None:
+def test_a_dead_pooled_connection_is_replaced_once(death: bytes, offered: tuple[str, ...]) -> None:
     seen: dict[int, int] = {}
 
     def script(verb: str, argument: str, connection: int) -> bytes | None:
@@ -443,7 +530,7 @@ def test_a_dead_pooled_connection_is_replaced_once(death: bytes) -> None:
             return death if seen[connection] > 1 else None
         return None
 
-    fake = FakeUpstream(script)
+    fake = FakeUpstream(script, extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         seen.clear()
@@ -455,8 +542,11 @@ def test_a_dead_pooled_connection_is_replaced_once(death: bytes) -> None:
     run(fake, story)
 
 
-def test_a_message_is_not_sent_again_once_its_end_was_written() -> None:
-    fake = FakeUpstream(lambda verb, argument, n: CLOSE if verb == "DOT" and len(fake.received) > 1 else None)
+@FRAMINGS
+def test_a_message_is_not_sent_again_once_its_end_was_written(offered: tuple[str, ...]) -> None:
+    fake = FakeUpstream(
+        lambda verb, argument, n: CLOSE if verb == "DOT" and len(fake.received) > 1 else None, extensions=offered
+    )
 
     async def story(upstream: SmtpUpstream) -> None:
         await send(upstream)
@@ -482,15 +572,16 @@ def test_an_idle_connection_is_left_in_time() -> None:
     run(fake, story, idle_seconds=0.05)
 
 
-def test_cancelling_leaves_no_half_used_connection_in_the_pool() -> None:
-    hanging = True
-    fake = FakeUpstream(lambda verb, argument, n: HANG if verb == "DATA" and hanging else None)
+@FRAMINGS
+def test_cancelling_leaves_no_half_used_connection_in_the_pool(offered: tuple[str, ...]) -> None:
+    hanging, begin = True, "BDAT" if "CHUNKING" in offered else "DATA"
+    fake = FakeUpstream(lambda verb, argument, n: HANG if verb == begin and hanging else None, extensions=offered)
 
     async def story(upstream: SmtpUpstream) -> None:
         nonlocal hanging
         hanging = True
         task = asyncio.create_task(send(upstream))
-        await until(lambda: "DATA" in fake.commands)
+        await until(lambda: any(begin in command for command in fake.commands))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

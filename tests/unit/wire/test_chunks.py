@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filterd.wire.chunks import ChunkDecoder
+from filterd.wire.chunks import ChunkDecoder, last_chunk
 from filterd.wire.dotstream import DotDecoder, encode
-from filterd.wire.octets import Problem
+from filterd.wire.octets import Problem, TransparencyError
 
 BIG = 10**9
 AFTER = b"QUIT\r\n"
@@ -149,6 +149,43 @@ def test_chunks_and_data_come_to_the_same_message(data: bytes, step: int, max_by
     assert (chunked.problem, chunked.size) == (dotted.problem, dotted.size)
     if chunked.problem is None:
         assert by_chunks == by_dots == message
+
+
+@given(soup, cuts)
+def test_what_is_sent_as_one_chunk_is_the_message_or_nothing_that_could_be_taken_for_one(
+    data: bytes, at: list[int]
+) -> None:
+    bare = set(data.replace(b"\r\n", b"")) & set(b"\r\n\0")
+    clean = not bare and (not data or data.endswith(b"\r\n"))
+    sent = b""
+    try:
+        for block in last_chunk(cut(data, at)):
+            sent += block
+    except TransparencyError:
+        assert not clean
+        assert len(sent.partition(b"\r\n")[2]) < len(data)
+    else:
+        assert clean
+        assert sent == b"BDAT %d LAST\r\n" % len(data) + data
+
+
+class Lying(bytes):
+    """Octets that say another length than they have."""
+
+    said = 0
+
+    def __len__(self) -> int:
+        return self.said
+
+
+@pytest.mark.parametrize(("said", "told"), [(3, "longer"), (9, "shorter")])
+def test_an_announced_size_that_is_wrong_never_leaves_as_a_whole_chunk(said: int, told: str) -> None:
+    message = Lying(b"abcd\r\n")
+    message.said = said
+    sent: list[bytes] = []
+    with pytest.raises(TransparencyError, match=told):
+        sent.extend(last_chunk([message]))
+    assert len(b"".join(sent).partition(b"\r\n")[2]) < said
 
 
 @pytest.mark.parametrize("unit", [b"x", b"\r\n", b"\r", b"\n", b"\0", b"ab\r\n"])
