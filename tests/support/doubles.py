@@ -1,4 +1,4 @@
-"""Owns scripted doubles of ports for the engine's tests: an upstream and a ledger that say what they are told to."""
+"""Owns scripted doubles of ports: an upstream, a ledger, a directory and accounts that say what they are told to."""
 
 from __future__ import annotations
 
@@ -94,3 +94,20 @@ class ScriptedDirectory:
         if domain != "example.org":
             return RecipientStatus.FOREIGN_DOMAIN
         return RecipientStatus.UNKNOWN if local in self.unknown else RecipientStatus.KNOWN
+
+
+@dataclass
+class MemoryAccounts:
+    """Knows `accounts` (user in lower case -> password); raises when `down`; remembers who asked."""
+
+    accounts: dict[str, str] = field(default_factory=dict)
+    down: TemporaryError | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def check(self, user: str, password: str, deadline: Deadline) -> bool:
+        if deadline.expired:
+            raise TemporaryError("no time left", "timeout")
+        if self.down:
+            raise self.down
+        self.asked.append(user)
+        return bool(password) and self.accounts.get(user.lower()) == password
