@@ -1,7 +1,7 @@
 """Owns a stand-in for Exchange: an SMTP server that answers as its Front End does.
 
 Mail is kept in a Maildir.  For trying filterd out and as the double of upstream in tests, which can change any answer.
-RFC 5321, RFC 1870, RFC 3207.  Must not know filterd.  Not a mail server: it takes every recipient and every message that it is not told to refuse.
+RFC 5321, RFC 1870, RFC 3030, RFC 3207.  Must not know filterd.  Not a mail server: it takes every recipient and every message that it is not told to refuse.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ import socket
 import ssl
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from sandbox.maildir import deliver, make_maildir
+from sandbox.session import SIZE, Session
 
-SIZE = 37_748_736  # MaxMessageSize of Exchange's default Front End receive connector (36 MB)
-KEYWORDS = (f"SIZE {SIZE}", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", "8BITMIME")  # documented, and honoured here
+# Documented, and honoured here.
+KEYWORDS = (f"SIZE {SIZE}", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", "8BITMIME", "CHUNKING")
 HANG_UP = ""  # as an answer: close the connection without one
-_MAX_LINE = 4096  # RFC 5321 4.5.3.1.4 says 512; extensions add to it
 _MAX_RECIPIENTS = 5000
-_IDLE = 600.0  # seconds; a front end's ConnectionInactivityTimeout is 5 minutes, tests may stop in a debugger
 _PATH = re.compile(r"(?i)\s*(?:FROM|TO):\s*<([^<>]*)>\s*(.*)")
-_STUFFED = re.compile(rb"(^|\r\n)\.")  # RFC 5321 4.5.2: a line's first dot is not data
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,57 +53,14 @@ class Received:
         return self.path.read_bytes()
 
 
-@dataclass(slots=True)
-class _Session:
-    number: int
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    buffer: bytearray = field(default_factory=bytearray)
-    greeted: bool = False
-    mail: tuple[str, str] | None = None
-    recipients: list[tuple[str, str]] = field(default_factory=list)
-
-    async def _fill(self) -> None:
-        async with asyncio.timeout(_IDLE):
-            block = await self.reader.read(65536)
-        if not block:
-            raise ConnectionError("client left")
-        self.buffer += block
-
-    async def line(self) -> str:
-        """The next command without its CRLF."""
-        while (end := self.buffer.find(b"\r\n")) < 0:
-            if len(self.buffer) > _MAX_LINE:
-                raise ConnectionError("command line too long")
-            await self._fill()
-        line = self.buffer[:end].decode("utf-8", "replace")
-        del self.buffer[: end + 2]
-        return line
-
-    async def message(self) -> bytes | None:
-        """The octets up to CRLF.CRLF, dots undone; None when they are more than SIZE (all are read)."""
-        kept = bytearray(b"\r\n")  # the CRLF of the DATA command: an empty message ends at once
-        too_big = False
-        while True:
-            seen = max(0, len(kept) - 4)
-            kept += self.buffer
-            self.buffer.clear()
-            if (end := kept.find(b"\r\n.\r\n", seen)) >= 0:
-                self.buffer += kept[end + 5 :]
-                return None if too_big or end > SIZE else _STUFFED.sub(rb"\1", bytes(kept[2 : end + 2]))
-            if len(kept) > SIZE + 65536:  # stuffed dots may make it longer than it is
-                too_big = True
-                del kept[:-4]
-            await self._fill()
-
-
 class StandInExchange:
     """The server.  Use it as `async with StandInExchange(folder) as exchange:` and connect to `exchange.port`.
 
     Attributes:
         answers: step -> reply line (lines, for a multi-line reply, separated by LF) that replaces the usual one, or a
             list of replies that are used once each.  Steps: connect, ehlo, helo, starttls, mail, rcpt,
-            "rcpt user@example.org" (goes before rcpt), data, end-of-data, rset, quit.  HANG_UP closes the connection.
+            "rcpt user@example.org" (goes before rcpt), data, bdat (a chunk that is refused, or is not the last), end-of-data (of
+            DATA and of BDAT LAST), rset, quit.  HANG_UP closes the connection.
             After a 2yz end-of-data answer the message is kept, after any other it is not.
         hold: step -> event that is awaited before the step is answered.
         received: the messages kept, oldest first (the last 10,000).
@@ -167,7 +122,7 @@ class StandInExchange:
         if peer is not None:  # replies are small and each is waited for
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            await self._converse(_Session(self.sessions, reader, writer))
+            await self._converse(Session(self.sessions, reader, writer))
         except (ConnectionError, TimeoutError, ssl.SSLError, asyncio.CancelledError):
             pass  # the client's business, or stop()
         finally:
@@ -178,7 +133,7 @@ class StandInExchange:
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
 
-    async def _say(self, session: _Session, step: str, usual: str, *more: str) -> str:
+    async def _say(self, session: Session, step: str, usual: str, *more: str) -> str:
         """Answer a step with `usual`, or what `answers` has for it or for a name in `more`.  Returns what was said."""
         reply = usual
         for name in (*more, step):
@@ -194,7 +149,7 @@ class StandInExchange:
         await session.writer.drain()
         return reply
 
-    async def _converse(self, session: _Session) -> None:
+    async def _converse(self, session: Session) -> None:
         now = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
         await self._say(session, "connect", f"220 {self.hostname} Microsoft ESMTP MAIL Service ready at {now}")
         while True:
@@ -211,15 +166,17 @@ class StandInExchange:
                 await self._start_tls(session, self._tls)
             elif verb in ("NOOP", "RSET"):
                 if verb == "RSET":
-                    session.mail = None
+                    session.mail, session.chunks = None, None
                 await self._say(session, verb.lower(), "250 2.0.0 OK" if verb == "NOOP" else "250 2.0.0 Resetting")
+            elif verb == "BDAT":
+                await self._chunk(session, rest)
             elif verb in ("MAIL", "RCPT", "DATA"):
                 await self._transaction(session, verb, rest)
             else:
                 await self._say(session, "unknown", "500 5.3.3 Unrecognized command")
 
-    async def _hello(self, session: _Session, verb: str) -> None:
-        session.mail = None
+    async def _hello(self, session: Session, verb: str) -> None:
+        session.mail, session.chunks = None, None
         client = session.writer.get_extra_info("peername")[0]
         lines = [f"{self.hostname} Hello [{client}]"]
         if verb == "EHLO":
@@ -229,19 +186,21 @@ class StandInExchange:
         usual = "\n".join(f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines)
         session.greeted = (await self._say(session, verb.lower(), usual)).startswith("2")
 
-    async def _start_tls(self, session: _Session, context: ssl.SSLContext) -> None:
+    async def _start_tls(self, session: Session, context: ssl.SSLContext) -> None:
         if not (await self._say(session, "starttls", "220 2.0.0 SMTP server ready")).startswith("2"):
             return
         session.buffer.clear()  # RFC 3207 4.2: nothing from before counts
-        session.greeted, session.mail = False, None
+        session.greeted, session.mail, session.chunks = False, None, None
         await session.writer.start_tls(context)
 
-    async def _transaction(self, session: _Session, verb: str, rest: str) -> None:
+    async def _transaction(self, session: Session, verb: str, rest: str) -> None:
         path = _PATH.fullmatch(rest)
         if not session.greeted:
             await self._say(session, verb.lower(), "503 5.5.2 Send hello first")
         elif verb == "MAIL":
             await self._mail(session, path)
+        elif session.chunks is not None:
+            await self._say(session, verb.lower(), "503 5.5.2 Bad sequence of commands: BDAT is under way")
         elif session.mail is None:
             await self._say(session, verb.lower(), "503 5.5.2 Need mail command")
         elif verb == "RCPT":
@@ -256,7 +215,7 @@ class StandInExchange:
         elif (await self._say(session, "data", "354 Start mail input; end with <CRLF>.<CRLF>"))[0] == "3":
             await self._end_of_data(session, await session.message())
 
-    async def _mail(self, session: _Session, path: re.Match[str] | None) -> None:
+    async def _mail(self, session: Session, path: re.Match[str] | None) -> None:
         size = re.search(r"(?i)\bSIZE=(\d{1,20})", path[2]) if path else None
         if path is None:
             await self._say(session, "mail", "501 5.1.7 Invalid address")
@@ -265,9 +224,38 @@ class StandInExchange:
         elif size and int(size[1]) > SIZE:
             await self._say(session, "mail", "552 5.3.4 Message size exceeds fixed maximum message size")
         elif (await self._say(session, "mail", "250 2.1.0 Sender OK"))[0] == "2":
-            session.mail, session.recipients = (path[1], path[2]), []
+            session.mail, session.recipients, session.chunks = (path[1], path[2]), [], None
 
-    async def _end_of_data(self, session: _Session, octets: bytes | None) -> None:
+    async def _chunk(self, session: Session, rest: str) -> None:
+        """One chunk; it is read to its end whatever the answer is, because its octets are no commands."""
+        asked = re.fullmatch(r"(?i)(\d{1,20})( LAST)?", rest.strip())
+        if asked is None:
+            # Where the octets end is unknown, so whatever follows could be part of them.
+            await self._say(session, "bdat", "501 5.5.4 Invalid arguments")
+            raise ConnectionAbortedError("BDAT without a size")
+        size = int(asked[1])
+        wanted = session.mail is not None and bool(session.recipients)
+        chunks = session.chunks or bytearray()
+        fits = len(chunks) + size <= SIZE
+        octets = await session.chunk(size, keep=wanted and fits)
+        if not wanted:
+            await self._say(
+                session,
+                "bdat",
+                "503 5.5.2 Need mail command" if session.mail is None else "503 5.5.2 Need rcpt command",
+            )
+            return
+        session.chunks = chunks + octets
+        if not fits:
+            session.mail, session.chunks = None, None
+            await self._say(session, "too-big", "552 5.3.4 Message size exceeds fixed maximum message size")
+        elif asked[2]:
+            session.chunks = None
+            await self._end_of_data(session, bytes(chunks + octets))
+        elif (await self._say(session, "bdat", f"250 2.6.0 CHUNK received OK, {size} octets"))[0] != "2":
+            session.mail, session.chunks = None, None
+
+    async def _end_of_data(self, session: Session, octets: bytes | None) -> None:
         """Keep the message, then answer; or answer and keep nothing when a test planned another answer than 2yz."""
         mail, session.mail = session.mail, None
         assert mail is not None

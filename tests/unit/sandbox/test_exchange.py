@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import pytest
 
-from sandbox.exchange import HANG_UP, SIZE, StandInExchange
+from sandbox.exchange import HANG_UP, StandInExchange
+from sandbox.session import SIZE
 from tests.support.certificate import server_context
 
 MESSAGE = b"From: a@example.org\r\nMessage-ID: <one@example.org>\r\n\r\nHello\r\n"
@@ -60,7 +61,14 @@ def test_ehlo_announces_what_exchange_documents_and_the_stand_in_honours(tmp_pat
             return smtp.esmtp_features
 
     features = serve(tmp_path, client)
-    assert features == {"size": "37748736", "pipelining": "", "dsn": "", "enhancedstatuscodes": "", "8bitmime": ""}
+    assert features == {
+        "size": "37748736",
+        "pipelining": "",
+        "dsn": "",
+        "enhancedstatuscodes": "",
+        "8bitmime": "",
+        "chunking": "",
+    }
 
 
 def test_the_final_answer_has_the_form_of_exchange(tmp_path: Path) -> None:
@@ -120,12 +128,39 @@ def test_pipelined_commands_are_answered_in_order_and_the_envelope_is_kept(tmp_p
         (b"EHLO c\r\nMAIL FROM:a@example.org\r\n", b"501 5.1.7"),
         (b"EHLO c\r\nMAIL FROM:<a@example.org> SIZE=%d\r\n" % (SIZE + 1), b"552 5.3.4"),
         (b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nDATA\r\n", b"503 5.5.2"),
-        (b"BDAT 3 LAST\r\n", b"500 5.3.3"),
+        (b"BDAT 3 LAST\r\nabc", b"503 5.5.2"),
+        (b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nBDAT 6\r\nRSET\r\n", b"503 5.5.2"),
+        (b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@x>\r\nBDAT 1\r\naDATA\r\n", b"503 5.5.2"),
+        (b"BDAT many\r\nRSET\r\n", b"501 5.5.4"),
         (b"STARTTLS\r\n", b"500 5.3.3"),
     ],
 )
 def test_commands_out_of_place_are_refused(tmp_path: Path, commands: bytes, code: bytes) -> None:
     assert serve(tmp_path, lambda exchange: raw(exchange, commands)).splitlines()[-1].startswith(code)
+
+
+def test_chunks_are_kept_as_they_are_and_answered_one_by_one(tmp_path: Path) -> None:
+    def client(exchange: StandInExchange) -> list[bytes]:
+        answer = raw(
+            exchange,
+            b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nBDAT 5\r\nA: b\rBDAT 4\r\n\n\r\n."
+            b"BDAT 0 LAST\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nBDAT 6 LAST\r\n..x\r\n\0QUIT\r\n",
+        )
+        assert [kept.octets for kept in exchange.received] == [b"A: b\r\n\r\n.", b"..x\r\n\0"]
+        return re.findall(rb"(?m)^(\d{3} \S+ \S+)", answer)[1:]
+
+    answers = serve(tmp_path, client)
+    assert [answer[:3] for answer in answers] == [b"250"] * 8 + [b"221"]
+    assert answers[2:4] == [b"250 2.6.0 CHUNK"] * 2
+
+
+def test_chunks_above_size_are_read_and_refused(tmp_path: Path) -> None:
+    def client(exchange: StandInExchange) -> tuple[bytes, int]:
+        start = b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\n"
+        answer = raw(exchange, start + b"BDAT 1\r\naBDAT %d LAST\r\n" % SIZE + b"x" * SIZE + b"NOOP\r\n")
+        return b" ".join(line[:3] for line in answer.splitlines()[-3:]), len(exchange.received)
+
+    assert serve(tmp_path, client) == (b"250 552 250", 0)
 
 
 def test_a_message_above_size_is_read_to_its_end_and_refused(tmp_path: Path) -> None:
