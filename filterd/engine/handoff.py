@@ -17,6 +17,7 @@ from filterd import metrics
 from filterd.deadline import Deadline
 from filterd.engine.tables import FAILURE
 from filterd.errors import StorageError, StorageFullError, TemporaryError
+from filterd.faults import reach, warn_if_armed
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
@@ -80,6 +81,7 @@ class HandOff:
     """Carries out decisions."""
 
     def __init__(self, upstream: Upstream, custody: Custody) -> None:
+        warn_if_armed()
         self._upstream = upstream
         self._custody = custody
         self._later: dict[asyncio.Task[None], tuple[MessageRecord, Sequence[Outcome], EvidenceRecord]] = {}
@@ -87,10 +89,12 @@ class HandOff:
     async def run(self, job: Job) -> Reply:
         """The end-of-data reply; when it is a 250, upstream has every forwarded copy and the disk every held one."""
         reference = job.envelope.id
+        reach("handoff.started")
         try:
             await self._custody.begin(job.message)
         except StorageError as error:
             return self._storage_failed(error, reference, "begin")
+        reach("handoff.begun")
         replies: dict[str, Reply] = {}
         retry: set[str] = set()
         held = list(job.hold)
@@ -98,6 +102,7 @@ class HandOff:
         if job.forward:
             try:
                 delivered = await self._deliver(job)
+                reach("handoff.delivered")
             except TemporaryError as error:
                 name = "upstream_in_doubt" if error.kind == "in_doubt" else "upstream"
                 return await self._all(job, failure_reply(name, reference), TerminalState.DEFERRED, str(error))
@@ -159,6 +164,7 @@ class HandOff:
             # Upstream has every copy: a deferral now would only make duplicates.  The ledger gets its rows later.
             self._storage_failed(error, reference, "finish")
             self._again(job.message, [*job.refused, *outcomes], job.evidence)
+        reach("handoff.finished")
         count(outcomes)
         return reply
 

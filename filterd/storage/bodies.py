@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filterd.errors import StorageError
+from filterd.faults import reach
 from filterd.mail.message import Octets
 from filterd.storage.database import Database, fsync_directory, translated
 
@@ -102,12 +103,14 @@ def _write_file(
             for piece in pieces:
                 _write_all(handle, piece)
             body.sha256 = digest.hexdigest()
+            reach("bodies.written")
             os.fsync(handle)
             os.link(temporary, final)  # not rename: it would replace the body of another message with this id
             body._path = final
             os.unlink(temporary)
             fsync_directory(final.parent)
             fsync_directory(database.body_dir)
+            reach("bodies.named")
         except BaseException:
             _unlink(temporary)
             body.discard()

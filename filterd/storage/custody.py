@@ -18,10 +18,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from filterd.errors import FilterdError, StorageError, StorageFullError
+from filterd.faults import reach
 from filterd.ports import EvidenceRecord, HeldMessage, MessageRecord, Outcome
 from filterd.storage import recovery
 from filterd.storage.bodies import SMALL_BYTES, StoredBody, store
 from filterd.storage.database import Database, now_ms, translate, translated
+from filterd.storage.doubt import DoubtfulBodies
 from filterd.storage.entries import Ending, Rows, ending, rows_begun, rows_ended, write
 
 MAX_WAITING = 4096  # items handed in and not yet answered; limits.connections is 1000, each has one at most
@@ -42,6 +44,7 @@ class _Item:
     rows: Rows = field(default_factory=dict)
     body: StoredBody | None = None
     error: FilterdError | None = None
+    doubtful: bool = False  # the rows may be there in spite of the error
 
     @property
     def held(self) -> HeldMessage | None:
@@ -76,6 +79,7 @@ class SqlCustody:
         self._preparers = ThreadPoolExecutor(_PREPARERS, "filterd-body")
         self._connection: Connection | None = None
         self._durable: bool | None = None
+        self._doubtful = DoubtfulBodies(database)
         # A daemon: if nobody calls close(), the process may end; what was not answered was not promised.
         self._thread = threading.Thread(target=self._run, name="filterd-writer", daemon=True)
         self._thread.start()
@@ -155,8 +159,10 @@ class SqlCustody:
             except Exception as error:  # a bug must not leave anybody waiting, nor end this thread
                 self._fail(batch, _named(error))
             self._answer(batch)
+            self._doubtful.settle()
             batch.clear()  # or the last message would be kept until the next one comes
         self._drop_connection()
+        self._doubtful.close()
 
     def _collect(self) -> list[_Item] | None:
         """Wait for one item and take what else is there; None when closed and empty."""
@@ -187,8 +193,10 @@ class SqlCustody:
         """Commit these together; when one is refused, each alone.  What went wrong is in their `error` then."""
         if not items:
             return
+        committing = False
         try:
             with translated():
+                reach("custody.taken")
                 connection = self._connect(durable=any(item.held for item in items))
                 with connection.begin():
                     if not self.database.is_sqlite and not self._durable:
@@ -197,7 +205,11 @@ class SqlCustody:
                         write(connection, [item.rows for item in items])
                     except Exception as error:
                         raise _Refused from error
+                    reach("custody.written")
+                    committing = True
+                reach("custody.committed")
             self.counters.commits += 1
+            self._doubtful.committed()
         except _Refused as refused:
             self._drop_connection()  # SQLite may have ended the transaction itself (disk full, I/O error)
             if len(items) > 1:
@@ -205,8 +217,10 @@ class SqlCustody:
                     self._transaction([item])
             else:
                 items[0].error = _named(refused.__cause__ or refused)
-        except FilterdError as error:  # BEGIN or COMMIT failed: nobody's rows are there
-            self._fail(items, error)
+        except Exception as error:  # BEGIN or COMMIT failed: nobody's rows are to be seen
+            self._fail(items, named := _named(error))
+            for item in items:  # on a full disk the space is needed, and nothing fitted
+                item.doubtful = committing and not isinstance(named, StorageFullError)
 
     def _fail(self, batch: list[_Item], error: FilterdError) -> None:
         for item in batch:
@@ -249,6 +263,8 @@ class SqlCustody:
             if item.body is not None:
                 if item.error is None:
                     item.body.keep()
+                elif item.doubtful and item.body.file:
+                    self._doubtful.add(item.body)
                 else:
                     item.body.discard()
             loops.setdefault(item.loop, []).append(item)
