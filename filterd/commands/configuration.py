@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import stat
 import types
 import typing
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from filterd.adapters.accounts import build_authenticator
+from filterd.adapters.accounts_file import read_accounts
 from filterd.adapters.directory_file import read_recipients
 from filterd.app import check_names
 from filterd.commands.options import add_config
@@ -37,6 +40,16 @@ def run_check(options: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigError([f"recipients.file: {config.recipients.file}: {error.strerror}"]) from None
         print(f"recipients.file: {count} addresses")
+    build_authenticator(config.auth)
+    if config.auth.file is not None:
+        try:
+            count = len(read_accounts(config.auth.file))
+            exposed = config.auth.file.stat().st_mode & stat.S_IROTH
+        except OSError as error:
+            raise ConfigError([f"auth.file: {config.auth.file}: {error.strerror}"]) from None
+        print(f"auth.file: {count} accounts")
+        if exposed:
+            print(f"warning: auth.file: everybody on this machine can read the hashes: chmod o-r {config.auth.file}")
     if not config.recipients.accepted_domains and not config.recipients.relay_domains:
         print("warning: recipients.accepted_domains is empty: all mail will be refused with 550 5.7.1")
     print(f"{options.config}: good")

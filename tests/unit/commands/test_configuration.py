@@ -1,0 +1,54 @@
+"""`filterd check-config` looks at the accounts that a configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import argon2
+import pytest
+
+from filterd.cli import main
+
+CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def check(folder: Path, auth: str) -> int:
+    path = folder / "filterd.toml"
+    path.write_text(f"[recipients]\naccepted_domains = ['example.org']\n[auth]\n{auth}\n")
+    return main(["check-config", "--config", str(path)])
+
+
+def test_a_good_password_file_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    accounts = tmp_path / "accounts"
+    accounts.write_text(f"anna:{CHEAP.hash('secret')}\n")
+    accounts.chmod(0o640)
+    assert check(tmp_path, "file = 'accounts'") == 0
+    shown = capsys.readouterr().out
+    assert "auth.file: 1 accounts" in shown
+    assert "warning" not in shown
+
+
+def test_a_password_file_for_all_to_read_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    accounts = tmp_path / "accounts"
+    accounts.write_text("")
+    accounts.chmod(0o644)
+    assert check(tmp_path, "file = 'accounts'") == 0
+    assert f"chmod o-r {accounts}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("auth", "named"),
+    [
+        ("file = 'none'", "auth.file: "),
+        ("file = 'broken'", "broken:2: expected user:hash, there is no colon"),
+        ("file = 'broken'\nldap_url = 'ldaps://127.0.0.1'", "auth: expected file or ldap_url, not both"),
+        ("ldap_url = 'ldaps://127.0.0.1'\nldap_user = 'anna'", "auth.ldap_user: expected {user}"),
+        ("ldap_url = 'ldaps://127.0.0.1'\nldap_ca_file = 'none'", "auth.ldap_ca_file: "),
+    ],
+)
+def test_accounts_that_cannot_be_used_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], auth: str, named: str
+) -> None:
+    (tmp_path / "broken").write_text("# people\nanna\n")
+    assert check(tmp_path, auth) == 2
+    assert named in capsys.readouterr().err
