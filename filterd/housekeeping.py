@@ -17,7 +17,7 @@ from filterd.errors import StorageError
 from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
 from filterd.ports import Upstream
-from filterd.storage import ledger, quarantine
+from filterd.storage import greylist, ledger, quarantine
 from filterd.storage.database import Database, now_ms, open_database
 
 log = logging.getLogger(__name__)
@@ -64,13 +64,17 @@ async def _expire_daily(config: Config, database: Database) -> None:
         await asyncio.sleep(pause)
 
 
-def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int]:
-    """Expire what is older than storage.keep_days; (quarantined messages, evidence records).  Blocks."""
+def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int, int]:
+    """Expire what is older than storage.keep_days, and what greylisting need not know any more.  Blocks.
+
+    Returns how many (quarantined messages, evidence records, greylist rows).
+    """
     before = at_ms - config.storage.keep_days * _DAY_MS
     messages = quarantine.expire(database, before)
     records = ledger.expire_evidence(database, before)
-    log.info("expired", extra={"quarantined": messages, "evidence": records})
-    return messages, records
+    forgotten = greylist.expire(database, config.greylist, at_ms)
+    log.info("expired", extra={"quarantined": messages, "evidence": records, "greylist": forgotten})
+    return messages, records, forgotten
 
 
 def run(config: Config) -> None:

@@ -191,3 +191,12 @@ settings = Table(
     Column("value", Text, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
 )
+
+greylist = Table(
+    "greylist",
+    metadata,
+    Column("key", String(64), primary_key=True),  # SHA-256: no addresses are kept
+    Column("kind", String(16), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("ix_greylist_age", "kind", "at_ms"),
+)

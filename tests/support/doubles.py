@@ -111,3 +111,42 @@ class MemoryAccounts:
             raise self.down
         self.asked.append(user)
         return bool(password) and self.accounts.get(user.lower()) == password
+
+
+@dataclass
+class MemoryGreylist:
+    """Remembers in dictionaries, to the millisecond; raises `error` when set.  Times are Unix milliseconds."""
+
+    retry_ms: int = 48 * 3_600_000
+    keep_ms: int = 35 * 86_400_000
+    error: TemporaryError | None = None
+    tries: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    clients: dict[str, int] = field(default_factory=dict)
+    senders: dict[str, int] = field(default_factory=dict)
+
+    async def attempt(self, network: str, mail_from: str, recipient: str, at_ms: int, deadline: Deadline) -> int:
+        self._fail()
+        key = (network.lower(), mail_from.lower(), recipient.lower())
+        first = self.tries.get(key, at_ms)
+        self.tries[key] = at_ms if at_ms - first > self.retry_ms else min(first, at_ms)
+        return self.tries[key]
+
+    async def knows_client(self, network: str, at_ms: int, deadline: Deadline) -> bool:
+        self._fail()
+        return network.lower() in self.clients and at_ms - self.clients[network.lower()] <= self.keep_ms
+
+    async def knows_sender(self, domain: str, at_ms: int, deadline: Deadline) -> bool:
+        self._fail()
+        return domain.lower() in self.senders and at_ms - self.senders[domain.lower()] <= self.keep_ms
+
+    async def remember_client(self, network: str, at_ms: int, deadline: Deadline) -> None:
+        self._fail()
+        self.clients[network.lower()] = at_ms
+
+    async def remember_sender(self, domain: str, at_ms: int, deadline: Deadline) -> None:
+        self._fail()
+        self.senders[domain.lower()] = at_ms
+
+    def _fail(self) -> None:
+        if self.error:
+            raise self.error
