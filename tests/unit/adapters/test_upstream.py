@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from filterd.adapters.upstream import SmtpUpstream, _Transaction
+from filterd.adapters.upstream import SmtpUpstream
 from filterd.adapters.upstream_link import LinkLostError, UpstreamLink
+from filterd.adapters.upstream_transaction import Transaction
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
@@ -184,7 +185,7 @@ def test_a_connection_that_cannot_be_reset_is_left_and_the_answers_hold(
         return {"RCPT": b"550 5.1.1 no\r\n", "RSET": answer}.get(verb) if connection == 1 else None
 
     fake = FakeUpstream(script, extensions=(*PLAIN, "CHUNKING"))
-    monkeypatch.setattr("filterd.adapters.upstream._RESET_SECONDS", 0.05)
+    monkeypatch.setattr("filterd.adapters.upstream_transaction._RESET_SECONDS", 0.05)
 
     async def story(upstream: SmtpUpstream) -> None:
         assert (await send(upstream)).replies[0].code == 550
@@ -465,7 +466,7 @@ def test_each_answer_has_its_own_time_within_the_callers(
         deadline = Deadline.after(overall, lambda: link.now)
         config = UpstreamConfig(command_seconds=60.0)
         envelope = Envelope("ID", SENDER)
-        transaction = _Transaction(link, config, envelope, [*recipients, ALICE], [MESSAGE], deadline)
+        transaction = Transaction(link, config, envelope, [*recipients, ALICE], [MESSAGE], deadline)
         if not in_time:
             with pytest.raises(TemporaryError, match="in time"):
                 await transaction.run()
