@@ -21,7 +21,7 @@ from types import FrameType
 from filterd import parent
 from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
-from filterd.worker import HANDOVER_GRACE_S
+from filterd.worker import HANDOVER_GRACE_S, reloadable
 
 log = logging.getLogger(__name__)
 
@@ -66,21 +66,6 @@ def refuse_taken(listener: ListenerConfig) -> None:
             raise FilterdError(
                 f"listeners ({listener.name}): cannot listen on {where}: {error.strerror}; choose another address or port"
             ) from None
-
-
-def reloadable(fresh: Config, old: Config) -> Config:
-    """`fresh` as far as running parts can use it: sockets, and what [server] says, stay those of the start."""
-
-    def sockets(config: Config) -> list[tuple[object, ...]]:
-        return [(g[0].address, g[0].port, g[0].proxy_from, g[0].tls == "implicit") for g in config.endpoints]
-
-    if fresh.server != old.server:
-        log.warning("changes of [server] need a restart; the rest is loaded now")
-        fresh = fresh.model_copy(update={"server": old.server})
-    if sockets(fresh) != sockets(old):
-        log.warning("address, port, proxy_from and tls = implicit of [[listeners]] need a restart; these stay as they are")
-        fresh = fresh.model_copy(update={"listeners": old.listeners})
-    return fresh
 
 
 @dataclass(slots=True)

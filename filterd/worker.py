@@ -8,56 +8,74 @@ import signal
 import socket
 from pathlib import Path
 
+from filterd.adapters.accounts import build_authenticator
 from filterd.app import App
 from filterd.config import Config, load_active
 from filterd.errors import ConfigError, FilterdError
-from filterd.frontends.smtp.server import ListenerHandle, serve_listener
-from filterd.frontends.smtp.shared import Admission
+from filterd.frontends.smtp.admission import Admission
+from filterd.frontends.smtp.server import EndpointHandle, Listeners, build, make_room, serve_endpoint
+from filterd.frontends.smtp.shared import FrontEnd
+from filterd.frontends.smtp.spool import SpoolRoom
 from filterd.parent import watch_parent
+from filterd.ports import Tallies
 
 log = logging.getLogger(__name__)
 
 HANDOVER_GRACE_S = 60.0  # beyond drain_seconds, for messages that upstream has and has not answered yet
 
 
-def run(config: Config, path: Path, slot: str, sockets: list[socket.socket]) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again.  `sockets`: one per listener, listening."""
+def run(config: Config, path: Path, slot: str, sockets: list[socket.socket], tallies: Tallies) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again.
+
+    `sockets`: one per group of Config.endpoints, listening.  `tallies`: shared by all workers.
+    """
     try:
         import uvloop
     except ImportError:  # no wheel for this platform: the standard loop serves as well, with more memory under TLS
-        asyncio.run(_serve(config, path, slot, sockets))
+        asyncio.run(_serve(config, path, slot, sockets, tallies))
     else:
-        uvloop.run(_serve(config, path, slot, sockets))
+        uvloop.run(_serve(config, path, slot, sockets, tallies))
 
 
-async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.socket]) -> None:
+def front_end(config: Config, app: App, tallies: Tallies) -> FrontEnd:
+    """What all listeners of this worker share."""
+    limits = config.limits
+    room = SpoolRoom(config.state_dir / "tmp", limits.spool_bytes, limits.spool_memory_bytes, limits.spool_disk_bytes)
+    return FrontEnd(
+        hostname=config.server.hostname,
+        clients=config.clients,
+        sessions=app.session,
+        room=room,
+        admission=Admission(limits, config.clients, tallies),
+        upstream_extensions=lambda: app.upstream_extensions,
+        authenticator=build_authenticator(config.auth),
+    )
+
+
+def listeners_of(config: Config) -> list[Listeners]:
+    """For each socket its listeners, each with its limits."""
+    return [[(listener, config.limits_of(listener)) for listener in group] for group in config.endpoints]
+
+
+async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.socket], tallies: Tallies) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     again = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, again.set)
-    app = await asyncio.to_thread(App, config, slot)
-    handles: list[ListenerHandle] = []
-    admission = Admission(config.limits)
-    for listener, sock in zip(config.listeners, sockets, strict=True):
-        handles.append(
-            await serve_listener(
-                sock,
-                listener,
-                config.limits,
-                config.server.hostname,
-                app.session,
-                spool_dir=config.state_dir / "tmp",
-                upstream_extensions=lambda: app.upstream_extensions,
-                admission=admission,
-            )
-        )
-        log.info("listening", extra={"listener": listener.name, "address": sock.getsockname()[:2], "slot": slot})
+    app = await asyncio.to_thread(App, config, slot, tallies)
+    front = front_end(config, app, tallies)
+    handles: list[EndpointHandle] = []
+    front.admission.make_room = lambda: make_room(handles, loop.time())
+    for listeners, sock in zip(listeners_of(config), sockets, strict=True):
+        handles.append(await serve_endpoint(sock, listeners, front))
+        names = ", ".join(listener.name for listener, _ in listeners)
+        log.info("listening", extra={"listener": names, "address": sock.getsockname()[:2], "slot": slot})
     tasks = [
         asyncio.create_task(app.warm_up()),
         asyncio.create_task(app.refresh_forever()),
-        asyncio.create_task(_reload(app, path, again, handles)),
+        asyncio.create_task(_reload(app, front, path, again, handles)),
         asyncio.create_task(watch_parent(stop.set)),
     ]
     try:
@@ -74,17 +92,40 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
     log.info("stopped", extra={"slot": slot})
 
 
-async def _reload(app: App, path: Path, again: asyncio.Event, handles: list[ListenerHandle]) -> None:
+def reloadable(fresh: Config, old: Config) -> Config:
+    """`fresh` as far as running parts can use it: sockets, and what [server] says, stay those of the start."""
+
+    def sockets(config: Config) -> list[tuple[object, ...]]:
+        return [(g[0].address, g[0].port, g[0].proxy_from, g[0].tls == "implicit") for g in config.endpoints]
+
+    if fresh.server != old.server:
+        log.warning("changes of [server] need a restart; the rest is loaded now")
+        fresh = fresh.model_copy(update={"server": old.server})
+    if sockets(fresh) != sockets(old):
+        log.warning(
+            "address, port, proxy_from and tls = implicit of [[listeners]] need a restart; these stay as they are"
+        )
+        fresh = fresh.model_copy(update={"listeners": old.listeners})
+    return fresh
+
+
+async def _reload(app: App, front: FrontEnd, path: Path, again: asyncio.Event, handles: list[EndpointHandle]) -> None:
     while True:
         await again.wait()
         again.clear()
         try:
-            fresh = await asyncio.to_thread(load_active, path)
-            # The sockets are those of the start, and so is what listens on them.
-            fresh = fresh.model_copy(update={"server": app.config.server, "listeners": app.config.listeners})
-            for handle, listener in zip(handles, fresh.listeners, strict=True):
-                handle.reload_certificate(listener)
+            fresh = reloadable(await asyncio.to_thread(load_active, path), app.config)
+            authenticator = build_authenticator(fresh.auth)
+            groups = listeners_of(fresh)
+            for group in groups:  # all certificates are read before any of them is used
+                build(front, group)
             await app.reload(fresh)
+            for handle, group in zip(handles, groups, strict=True):
+                handle.reload(group)
+            front.clients, front.authenticator = fresh.clients, authenticator
+            front.admission.limits, front.admission.clients = fresh.limits, fresh.clients
+            front.room.memory_bytes = fresh.limits.spool_memory_bytes
+            front.room.disk_bytes = fresh.limits.spool_disk_bytes
         except ConfigError as error:
             log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
         except FilterdError as error:

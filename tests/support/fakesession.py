@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filterd.config import LimitsConfig, ListenerConfig
-from filterd.frontends.smtp.server import ListenerHandle, serve_listener
-from filterd.frontends.smtp.shared import UpstreamExtensions
+from filterd.config import ClientsConfig, LimitsConfig, ListenerConfig
+from filterd.frontends.smtp.admission import Admission
+from filterd.frontends.smtp.server import EndpointHandle, make_room, serve_endpoint
+from filterd.frontends.smtp.shared import FrontEnd, UpstreamExtensions
+from filterd.frontends.smtp.spool import SpoolRoom
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Recipient
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
+from filterd.ports import Authenticator
+from tests.support.tallies import MemoryTallies
 
 Answer = Reply | Exception | Callable[[], Awaitable[Reply]] | None
 
@@ -36,6 +40,8 @@ class FakeSession:
     messages: list[tuple[bytes, Reply | None]] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     greeting: Reply | None = None
+    greet_seconds: float = 0.0
+    reference: str = "ID"
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, connection: Connection) -> FakeSession:
@@ -50,6 +56,13 @@ class FakeSession:
         if isinstance(answer, Reply):
             return answer
         return usual if answer is None else await answer()
+
+    def spoke_early(self, before_greeting: bool) -> None:
+        self.calls.append("early" if before_greeting else "unasked pipelining")
+
+    async def authenticated(self, user: str) -> None:
+        self.calls.append(f"authenticated {user}")
+        await self._answer("authenticated", Reply(235, "2.7.0", "OK"))
 
     async def secured(self, tls: str) -> None:
         self.calls.append(f"secured {tls.partition(' ')[0]}")
@@ -93,9 +106,38 @@ class Served:
     """A front end with a fake mail side."""
 
     session: FakeSession
-    handle: ListenerHandle
+    handle: EndpointHandle
     port: int
-    spool_dir: Path
+    front: FrontEnd
+    tallies: MemoryTallies
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where large messages lie."""
+        return self.front.room.folder
+
+
+def front_end(
+    session: FakeSession,
+    folder: Path,
+    limits: LimitsConfig,
+    *,
+    clients: ClientsConfig | None = None,
+    upstream_extensions: UpstreamExtensions = lambda: None,
+    authenticator: Authenticator | None = None,
+) -> FrontEnd:
+    """What listeners share, around a fake mail side."""
+    clients = clients or ClientsConfig(connections_per_minute=0)
+    room = SpoolRoom(folder / "tmp", limits.spool_bytes, limits.spool_memory_bytes, limits.spool_disk_bytes)
+    return FrontEnd(
+        hostname="filter.example.org",
+        clients=clients,
+        sessions=session,
+        room=room,
+        admission=Admission(limits, clients, MemoryTallies()),
+        upstream_extensions=upstream_extensions,
+        authenticator=authenticator,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -103,26 +145,34 @@ async def serving(
     session: FakeSession | None = None,
     *,
     certificate: tuple[Path, Path] | None = None,
+    listeners: Sequence[ListenerConfig] | None = None,
+    clients: ClientsConfig | None = None,
     upstream_extensions: UpstreamExtensions = lambda: None,
+    authenticator: Authenticator | None = None,
     **limits: object,
 ) -> AsyncIterator[Served]:
-    """Serve on a free port of loopback; drained at the end."""
+    """Serve on a free port of loopback; drained at the end.  `listeners` in place of the usual one."""
     fake = session or FakeSession()
-    listener = ListenerConfig(
+    usual = ListenerConfig(
         tls_certificate=certificate[0] if certificate else None, tls_key=certificate[1] if certificate else None
     )
+    bounds = LimitsConfig.model_validate(limits)
     with socket.create_server(("127.0.0.1", 0)) as sock, tempfile.TemporaryDirectory() as folder:
-        spool_dir = Path(folder) / "tmp"
-        handle = await serve_listener(
-            sock,
-            listener,
-            LimitsConfig.model_validate(limits),
-            "filter.example.org",
+        front = front_end(
             fake,
-            spool_dir=spool_dir,
+            Path(folder),
+            bounds,
+            clients=clients,
             upstream_extensions=upstream_extensions,
+            authenticator=authenticator,
         )
+        handle = await serve_endpoint(sock, [(listener, bounds) for listener in listeners or [usual]], front)
+        front.admission.make_room = lambda: make_room([handle], asyncio.get_running_loop().time())
+        tallies = front.admission.tallies
+        assert isinstance(tallies, MemoryTallies)
         try:
-            yield Served(fake, handle, sock.getsockname()[1], spool_dir)
+            yield Served(fake, handle, sock.getsockname()[1], front, tallies)
         finally:
             await handle.drain(0.05)
+            assert (front.room.memory, front.room.disk) == (0, 0), "a spool was not closed"
+            assert not any(tallies.open.values()), "a connection is still counted"

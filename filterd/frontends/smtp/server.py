@@ -1,58 +1,43 @@
-"""Owns the listening socket of the SMTP front end: accept, STARTTLS settings, drain.  Must not know the dialog or the engine."""
+"""Owns the listening sockets of the SMTP front end: accept, reload, drain.  Must not know the dialog or the engine."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
-import ssl
-from pathlib import Path
+from collections.abc import Sequence
 
 from filterd.config import LimitsConfig, ListenerConfig
-from filterd.errors import ConfigError
 from filterd.frontends.smtp.protocol import SmtpDialog
-from filterd.frontends.smtp.session import SessionFactory
-from filterd.frontends.smtp.shared import Admission, Shared, UpstreamExtensions
+from filterd.frontends.smtp.shared import Endpoint, FrontEnd, Shared
+from filterd.frontends.smtp.tls import server_context
+from filterd.frontends.smtp.welcome import Welcome
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 512  # connections that the kernel keeps for us; asyncio would set it to 100
-_LAST_WORDS_S = 1.0  # for the 421 of connections that are cut when the time to drain is over
+LAST_WORDS_S = 1.0  # for the 421 of connections that are cut when the time to drain is over
+MIN_IDLE_S = 5.0  # a connection that has just begun to be idle is not sent away for others
+
+# The listeners of one address and port, each with the limits that hold there.
+Listeners = Sequence[tuple[ListenerConfig, LimitsConfig]]
 
 
-def server_context(listener: ListenerConfig) -> ssl.SSLContext | None:
-    """TLS settings of a listener; None when it has no certificate.  Raises ConfigError that names the keys."""
-    if listener.tls_certificate is None or listener.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
-    try:
-        context.load_cert_chain(listener.tls_certificate, listener.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        where = f"{listener.tls_certificate}, {listener.tls_key}"
-        raise ConfigError(
-            [
-                f"listeners ({listener.name}): tls_certificate and tls_key: expected a PEM chain and its key, {where}: {error}"
-            ]
-        ) from None
-    return context
+class EndpointHandle:
+    """An address and port that is being served."""
 
-
-class ListenerHandle:
-    """A listener that is being served."""
-
-    def __init__(self, server: asyncio.Server, shared: Shared) -> None:
+    def __init__(self, endpoint: Endpoint, server: asyncio.Server | Welcome) -> None:
+        self.endpoint = endpoint
         self._server = server
-        self.shared = shared
 
     @property
     def connections(self) -> int:
         """Conversations that are going on."""
-        return len(self.shared.conversations)
+        return len(self.endpoint.conversations)
 
-    def reload_certificate(self, listener: ListenerConfig) -> None:
-        """Use the certificate of `listener` for later handshakes.  Raises ConfigError; then the old one stays."""
-        self.shared.tls = server_context(listener)
+    def reload(self, listeners: Listeners) -> None:
+        """Use these for later connections; address, port, proxy_from and tls = implicit stay.  Raises ConfigError."""
+        self.endpoint.use(build(self.endpoint.front, listeners))
 
     async def drain(self, seconds: float) -> int:
         """Stop accepting, say 421 to idle connections, let running transactions end within `seconds`.
@@ -62,59 +47,53 @@ class ListenerHandle:
         The listening socket that was passed in stays open: its queue goes to our successor.
         """
         self._server.close()
-        self.shared.draining = True
-        for conversation in self.shared.conversations:
+        self.endpoint.draining = True
+        for conversation in tuple(self.endpoint.conversations):
             conversation.begin_drain()
         await self._empty(seconds)
-        for conversation in self.shared.conversations:
+        for conversation in tuple(self.endpoint.conversations):
             conversation.cut()
-        await self._empty(_LAST_WORDS_S)
+        await self._empty(LAST_WORDS_S)
         if self.connections:
             log.warning("hand-overs still running after drain", extra={"count": self.connections})
         return self.connections
 
     async def _empty(self, seconds: float) -> None:
-        tasks = [conversation.task for conversation in self.shared.conversations if conversation.task is not None]
+        tasks = [conversation.task for conversation in self.endpoint.conversations if conversation.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
 
-async def serve_listener(
-    sock: socket.socket,
-    listener: ListenerConfig,
-    limits: LimitsConfig,
-    hostname: str,
-    sessions: SessionFactory,
-    *,
-    spool_dir: Path,
-    upstream_extensions: UpstreamExtensions = lambda: None,
-    admission: Admission | None = None,
-) -> ListenerHandle:
-    """Speak SMTP on `sock`, which is bound, and stays the caller's.
+def build(front: FrontEnd, listeners: Listeners) -> list[Shared]:
+    """What the connections of each listener share.  Raises ConfigError when a certificate cannot be used."""
+    return [Shared(front, listener, limits, server_context(listener)) for listener, limits in listeners]
 
-    Args:
-        spool_dir: folder for messages above limits.spool_bytes; made when it is first needed.
-        upstream_extensions: what upstream's EHLO offered, None while unknown; bounds what we offer.
-        admission: shared by the listeners of one worker, so that limits.connections counts them together.
 
-    Raises:
-        ConfigError: the certificate cannot be used.
-    """
+async def serve_endpoint(sock: socket.socket, listeners: Listeners, front: FrontEnd) -> EndpointHandle:
+    """Speak SMTP on `sock`, which is bound, and stays the caller's.  Raises ConfigError: a certificate cannot be used."""
     loop = asyncio.get_running_loop()
-    shared = Shared(
-        listener=listener,
-        limits=limits,
-        hostname=hostname,
-        sessions=sessions,
-        spool_dir=spool_dir,
-        admission=admission or Admission(limits),
-        tls=server_context(listener),
-        upstream_extensions=upstream_extensions,
-    )
+    endpoint = Endpoint(front, build(front, listeners))
     # A duplicate: closing it stops us, while the queue of the original lives on.
     own = sock.dup()
     own.setblocking(False)
     # Accepted sockets inherit it.  asyncio sets it only on sockets that were made with IPPROTO_TCP, which ours may not be.
     own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    server = await loop.create_server(lambda: SmtpDialog(shared, loop), sock=own, backlog=BACKLOG)
-    return ListenerHandle(server, shared)
+    if endpoint.implicit_tls or endpoint.has_proxies:
+        own.listen(BACKLOG)
+        return EndpointHandle(endpoint, Welcome(endpoint, own, lambda guest: SmtpDialog(endpoint, loop, guest)))
+    server = await loop.create_server(lambda: SmtpDialog(endpoint, loop), sock=own, backlog=BACKLOG)
+    return EndpointHandle(endpoint, server)
+
+
+def make_room(handles: Sequence[EndpointHandle], now: float) -> bool:
+    """End the longest idle conversation of all; whether there was one."""
+    waiting = [
+        (conversation.idle_since, conversation)
+        for handle in handles
+        for conversation in handle.endpoint.conversations
+        if conversation.idle_since is not None and now - conversation.idle_since >= MIN_IDLE_S
+    ]
+    if not waiting:
+        return False
+    min(waiting, key=lambda item: item[0])[1].make_room()
+    return True

@@ -1,4 +1,4 @@
-"""Owns what the connections of one listener share: its settings, what it offers, and who may still come in.
+"""Owns what connections share: the settings of their listener, what it offers, and which of them are open.
 
 Must not know sockets or the dialog.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
-from filterd.config import LimitsConfig, ListenerConfig
+from filterd.config import ClientsConfig, LimitsConfig, ListenerConfig
+from filterd.frontends.smtp.admission import Admission, Ticket
 from filterd.frontends.smtp.session import SessionFactory
-from filterd.mail.envelope import IPAddress
+from filterd.frontends.smtp.spool import SpoolRoom
+from filterd.mail.envelope import IPAddress, TrustClass
+from filterd.mail.network import parse_network
 from filterd.mail.reply import Reply
+from filterd.ports import Authenticator
 
 # Offered only while upstream has them too: what it cannot take must not be promised.
 _FROM_UPSTREAM = ("8BITMIME", "DSN", "SMTPUTF8")
@@ -27,23 +29,34 @@ _BEFORE_UPSTREAM = ("8BITMIME", "DSN")
 # be refused: half a KB measured for ordinary mail, 2 KB with the longest names, and room for several DKIM signatures.
 _OWN_FIELDS = 8192
 
+_NOT_SERVED = Reply(554, "5.7.1", "No service for your address here", close=True)  # RFC 5321 3.1
+
 UpstreamExtensions = Callable[[], Mapping[str, str] | None]
 
 
 class Conversation(Protocol):
-    """A connection, as far as the end of the listener concerns it."""
+    """A connection, as far as others are concerned."""
 
     @property
     def task(self) -> asyncio.Task[None] | None:
         """What ends when the conversation has ended."""
         ...
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when it waits for a command outside a transaction, in seconds of the loop; None when it does not."""
+        ...
+
     def begin_drain(self) -> None:
-        """Shared.draining was set: say goodbye as soon as no transaction is open."""
+        """Endpoint.draining was set: say goodbye as soon as no transaction is open."""
         ...
 
     def cut(self) -> None:
         """Say goodbye even in the middle of a transaction; a hand-over in work still ends by itself."""
+        ...
+
+    def make_room(self) -> None:
+        """Say goodbye, and count no longer: somebody else needs the place."""
         ...
 
 
@@ -62,33 +75,24 @@ class Offer:
     keywords: frozenset[str] = frozenset()
 
 
-class Admission:
-    """Counts the connections of one worker, all together and by client address."""
+@dataclass(slots=True)
+class FrontEnd:
+    """What all listeners of one worker share.
 
-    def __init__(self, limits: LimitsConfig) -> None:
-        self._limits = limits
-        self._clients: Counter[IPAddress] = Counter()
-        self.count = 0
-        self.refused = 0
+    Attributes:
+        clients: what counts as one client, and how much it may do.
+        room: for messages that are coming in.
+        upstream_extensions: EHLO keywords and parameters of upstream, as far as they are known.
+        authenticator: accounts for AUTH, if there are any.
+    """
 
-    def enter(self, client: IPAddress) -> Reply | None:
-        """None lets it in (then `leave` must follow); a reply refuses it."""
-        if self.count >= self._limits.connections:
-            self.refused += 1
-            return Reply(421, "4.7.0", "Too many connections, try again later", close=True)
-        if self._clients[client] >= self._limits.connections_per_client:
-            self.refused += 1
-            return Reply(421, "4.7.0", "Too many connections from your address, try again later", close=True)
-        self.count += 1
-        self._clients[client] += 1
-        return None
-
-    def leave(self, client: IPAddress) -> None:
-        """The connection is over."""
-        self.count -= 1
-        self._clients[client] -= 1
-        if not self._clients[client]:
-            del self._clients[client]  # or the table would grow with every address ever seen
+    hostname: str
+    clients: ClientsConfig
+    sessions: SessionFactory
+    room: SpoolRoom
+    admission: Admission
+    upstream_extensions: UpstreamExtensions = field(default=lambda: None)
+    authenticator: Authenticator | None = None
 
 
 @dataclass(slots=True)
@@ -96,33 +100,94 @@ class Shared:
     """What every connection of one listener knows.
 
     Attributes:
-        spool_dir: folder for messages above limits.spool_bytes.
-        tls: certificate and settings of STARTTLS; None does not offer it.
-        upstream_extensions: EHLO keywords and parameters of upstream, as far as they are known.
-        draining: no new transactions; running ones may end.
+        tls: certificates and settings; None offers none.
     """
 
+    front: FrontEnd
     listener: ListenerConfig
     limits: LimitsConfig
-    hostname: str
-    sessions: SessionFactory
-    spool_dir: Path
-    admission: Admission
     tls: ssl.SSLContext | None = None
-    upstream_extensions: UpstreamExtensions = field(default=lambda: None)
-    draining: bool = False
-    conversations: set[Conversation] = field(default_factory=set)
 
-    def offer(self, encrypted: bool, esmtp: bool = True) -> Offer:
+    def offer(self, encrypted: bool, esmtp: bool = True, xclient: bool = False, authenticated: bool = False) -> Offer:
         """What EHLO offers now, or without `esmtp` HELO."""
-        upstream = self.upstream_extensions()
+        upstream = self.front.upstream_extensions()
         max_bytes = _max_bytes(self.limits.message_bytes, (upstream or {}).get("SIZE", ""))
         if not esmtp:
             return Offer(max_bytes)
-        passed_on = _BEFORE_UPSTREAM if upstream is None else [name for name in _FROM_UPSTREAM if name in upstream]
-        starttls = ["STARTTLS"] if self.tls is not None and not encrypted else []
-        lines = ("PIPELINING", f"SIZE {max_bytes}", "ENHANCEDSTATUSCODES", *passed_on, *starttls)
-        return Offer(max_bytes, lines, frozenset(line.partition(" ")[0] for line in lines))
+        lines = ["PIPELINING", f"SIZE {max_bytes}", "ENHANCEDSTATUSCODES"]
+        lines += _BEFORE_UPSTREAM if upstream is None else [name for name in _FROM_UPSTREAM if name in upstream]
+        lines.append("CHUNKING")  # ours alone: upstream gets the message by DATA when it has none
+        if self.tls is not None and not encrypted:
+            lines.append("STARTTLS")
+        if self.listener.auth and encrypted and not authenticated:
+            lines.append("AUTH PLAIN LOGIN")
+        if xclient:
+            lines.append("XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
+        lines.append(f"LIMITS RCPTMAX={self.limits.recipients} MAILMAX={self.limits.transactions}")  # RFC 9422
+        return Offer(max_bytes, tuple(lines), frozenset(line.partition(" ")[0] for line in lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A client that has been let in: by its own address, or that of a PROXY header."""
+
+    address: IPAddress
+    port: int
+    shared: Shared
+    ticket: Ticket
+
+
+class Endpoint:
+    """One address and port: its listeners, which share it by their clients, and the conversations that are going on.
+
+    Attributes:
+        draining: no new transactions; running ones may end.
+    """
+
+    def __init__(self, front: FrontEnd, listeners: Sequence[Shared]) -> None:
+        self.front = front
+        self.draining = False
+        self.conversations: set[Conversation] = set()
+        self.use(listeners)
+
+    def use(self, listeners: Sequence[Shared]) -> None:
+        """From now on these; running conversations go on with what they have."""
+        self.listeners = tuple(listeners)
+        self._sources = sorted(
+            ((parse_network(source), shared) for shared in listeners for source in shared.listener.sources),
+            key=lambda item: -item[0].prefixlen,
+        )
+        self._others = next((shared for shared in listeners if not shared.listener.sources), None)
+        self._proxies = tuple(parse_network(text) for text in listeners[0].listener.proxy_from)
+
+    @property
+    def implicit_tls(self) -> bool:
+        """Whether TLS comes before everything else."""
+        return self.listeners[0].listener.tls == "implicit"
+
+    def wants_proxy(self, peer: IPAddress) -> bool:
+        """Whether a connection from `peer` must begin with a PROXY header."""
+        return any(peer in network for network in self._proxies)
+
+    @property
+    def has_proxies(self) -> bool:
+        """Whether some connections begin with a PROXY header."""
+        return bool(self._proxies)
+
+    def select(self, client: IPAddress) -> Shared | None:
+        """The listener that serves `client`: the smallest network that holds it, else the one for everybody."""
+        for network, shared in self._sources:
+            if client in network:
+                return shared
+        return self._others
+
+    def admit(self, address: IPAddress, port: int) -> Guest | Reply:
+        """Let a client in, or say why not; its ticket must be given back."""
+        shared = self.select(address)
+        if shared is None:
+            return _NOT_SERVED
+        ticket = self.front.admission.enter(address, shared.limits, TrustClass(shared.listener.trust))
+        return ticket if isinstance(ticket, Reply) else Guest(address, port, shared, ticket)
 
 
 def _max_bytes(ours: int, theirs: str) -> int:

@@ -73,7 +73,9 @@ def test_a_message() -> None:
         S: 250-SIZE 37748736
         S: 250-ENHANCEDSTATUSCODES
         S: 250-8BITMIME
-        S: 250 DSN
+        S: 250-DSN
+        S: 250-CHUNKING
+        S: 250 LIMITS RCPTMAX=200 MAILMAX=1000
         C: MAIL FROM:<sender@example.org> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=x+2By
         S: 250 2.1.0
         C: rcpt to:<alice@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;alice@example.com
@@ -148,7 +150,9 @@ def test_extensions_are_only_what_upstream_takes_too() -> None:
             "250-PIPELINING",
             "250-SIZE 91808",
             "250-ENHANCEDSTATUSCODES",
-            "250 8BITMIME",
+            "250-8BITMIME",
+            "250-CHUNKING",
+            "250 LIMITS RCPTMAX=200 MAILMAX=1000",
         ]
         assert (await client.command("MAIL FROM:<a@example.org> RET=FULL")).startswith("555 5.5.4")
         assert (await client.command("MAIL FROM:<a@example.org> SMTPUTF8")).startswith("555 5.5.4")
@@ -229,6 +233,8 @@ def test_no_valid_recipients_and_then_another_transaction_without_rset() -> None
         S: 250-
         S: 250-
         S: 250-
+        S: 250-
+        S: 250-
         S: 250
         C: MAIL FROM:<a@example.org>
         S: 250
@@ -241,6 +247,8 @@ def test_no_valid_recipients_and_then_another_transaction_without_rset() -> None
         C: RCPT TO:<known@example.com>
         S: 250
         C: EHLO again.example
+        S: 250-
+        S: 250-
         S: 250-
         S: 250-
         S: 250-
@@ -379,19 +387,6 @@ def test_broken_command_lines_end_the_connection(octets: bytes) -> None:
         assert answer.count(b"\r\n") == 1
         await served.session.closed.wait()
         assert served.session.calls[-1] == "close closed"
-
-    run(story)
-
-
-def test_bdat_was_not_offered_and_its_chunk_is_never_read_as_commands() -> None:
-    async def story(served: Served) -> None:
-        client = await SmtpClient.greeted(served.port)
-        await client.send(
-            b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nBDAT 40 LAST\r\nRSET\r\nMAIL FROM:<evil@x>\r\n"
-        )
-        answer = (await client.rest()).decode().splitlines()
-        assert [line[:3] for line in answer] == ["250", "250", "502"]
-        assert not any("evil" in call for call in served.session.calls)
 
     run(story)
 
@@ -565,7 +560,7 @@ def test_a_crash_at_connect_is_a_temporary_refusal() -> None:
     async def story(served: Served) -> None:
         client = await SmtpClient.connect(served.port)
         assert (await client.rest()).startswith(b"421 4.3.0 ")
-        assert served.handle.shared.admission.count == 0
+        assert served.front.admission.count == 0
 
     run(story, answering(connect=RuntimeError("x")))
 
@@ -602,7 +597,7 @@ def test_starttls_forgets_everything(tmp_path: Path) -> None:
     async def story(served: Served) -> None:
         client = await SmtpClient.connect(served.port)
         await client.reply()
-        assert "250 STARTTLS" in await client.command("EHLO clear.example")
+        assert "250-STARTTLS" in await client.command("EHLO clear.example")
         await client.command("MAIL FROM:<a@example.org>")
         await client.starttls()
         assert (await client.command("RCPT TO:<b@example.com>")).startswith("503")

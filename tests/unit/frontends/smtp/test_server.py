@@ -9,7 +9,7 @@ import pytest
 
 from filterd.config import ListenerConfig
 from filterd.errors import ConfigError
-from filterd.frontends.smtp.server import server_context
+from filterd.frontends.smtp.tls import server_context
 from tests.support.certificate import write_certificate
 from tests.support.fakesession import serving
 
@@ -28,12 +28,12 @@ def test_a_certificate_that_cannot_be_used_leaves_the_old_one(tmp_path: Path) ->
 
     async def main() -> None:
         async with serving(certificate=(certificate, key)) as served:
-            before = served.handle.shared.tls
+            (before,) = served.handle.endpoint.listeners
             with pytest.raises(ConfigError):
-                served.handle.reload_certificate(ListenerConfig(tls_certificate=key, tls_key=key))
-            assert served.handle.shared.tls is before
-            served.handle.reload_certificate(ListenerConfig(tls_certificate=certificate, tls_key=key))
-            assert served.handle.shared.tls is not before
+                served.handle.reload([(ListenerConfig(tls_certificate=key, tls_key=key), before.limits)])
+            assert served.handle.endpoint.listeners == (before,)
+            served.handle.reload([(ListenerConfig(tls_certificate=certificate, tls_key=key), before.limits)])
+            assert served.handle.endpoint.listeners[0].tls is not before.tls
 
     asyncio.run(main())
 

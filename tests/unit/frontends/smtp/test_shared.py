@@ -1,34 +1,20 @@
-"""Who may come in, and what is offered."""
+"""What is offered, and which listener serves whom."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from filterd.config import LimitsConfig, ListenerConfig
-from filterd.frontends.smtp.shared import Admission, Shared
+from filterd.frontends.smtp.shared import Endpoint, Shared
 from filterd.mail.envelope import parse_ip
-from tests.support.fakesession import FakeSession
+from filterd.mail.reply import Reply
+from tests.support.fakesession import FakeSession, front_end
 
-ONE, TWO = parse_ip("192.0.2.1"), parse_ip("2001:db8::1")
-
-
-def test_admission_counts_and_forgets() -> None:
-    admission = Admission(LimitsConfig(connections=3, connections_per_client=2))
-    assert admission.enter(ONE) is None
-    assert admission.enter(ONE) is None
-    refusal = admission.enter(ONE)
-    assert refusal is not None
-    assert refusal.code == 421
-    assert admission.enter(TWO) is None
-    assert admission.enter(parse_ip("192.0.2.9")) is not None
-    for client in (ONE, ONE, TWO):
-        admission.leave(client)
-    assert (admission.count, admission.refused) == (0, 2)
-    assert not admission._clients
+ALWAYS = {"PIPELINING", "ENHANCEDSTATUSCODES", "CHUNKING"}
+LIMITS = LimitsConfig(message_bytes=20_000, recipients=7)
 
 
 @pytest.mark.parametrize(
@@ -51,20 +37,56 @@ def test_admission_counts_and_forgets() -> None:
 def test_what_is_offered_is_what_both_sides_can(
     upstream: Mapping[str, str] | None, size: int, offered: set[str]
 ) -> None:
-    async def main() -> None:
-        limits = LimitsConfig(message_bytes=20_000)
-        shared = Shared(
-            ListenerConfig(),
-            limits,
-            "h.example",
-            FakeSession(),
-            Path("unused"),
-            Admission(limits),
-            upstream_extensions=lambda: upstream,
-        )
-        offer = shared.offer(False)
-        assert offer.max_bytes == size
-        assert set(offer.lines) == offered | {"PIPELINING", "ENHANCEDSTATUSCODES", f"SIZE {size}"}
-        assert offer.keywords == offered | {"PIPELINING", "ENHANCEDSTATUSCODES", "SIZE"}
+    front = front_end(FakeSession(), Path("unused"), LIMITS, upstream_extensions=lambda: upstream)
+    offer = Shared(front, ListenerConfig(), LIMITS).offer(False)
+    assert offer.max_bytes == size
+    assert set(offer.lines) == offered | ALWAYS | {f"SIZE {size}", "LIMITS RCPTMAX=7 MAILMAX=1000"}
+    assert offer.keywords == offered | ALWAYS | {"SIZE", "LIMITS"}
 
-    asyncio.run(main())
+
+def test_what_helo_and_each_kind_of_client_is_offered() -> None:
+    front = front_end(FakeSession(), Path("unused"), LIMITS)
+    chain = {"tls_certificate": Path("c"), "tls_key": Path("k")}
+    submission = Shared(front, ListenerConfig.model_validate({"auth": True, "tls": "required", **chain}), LIMITS)
+    assert submission.offer(True, esmtp=False).lines == ()
+    assert "AUTH" not in submission.offer(False).keywords  # never in clear text
+    assert "AUTH PLAIN LOGIN" in submission.offer(True).lines
+    assert "AUTH" not in submission.offer(True, authenticated=True).keywords
+    assert "XCLIENT" in submission.offer(True, xclient=True).keywords
+    assert "XCLIENT" not in submission.offer(True).keywords
+
+
+def listener(name: str, *sources: str) -> ListenerConfig:
+    return ListenerConfig(name=name, sources=sources)
+
+
+@pytest.mark.parametrize(
+    ("client", "name"),
+    [
+        ("192.0.2.1", "hosts"),
+        ("192.0.2.9", "site"),
+        ("10.0.0.1", "everybody"),
+        ("2001:db8::5", "site"),
+        ("2001:db9::5", "everybody"),
+        ("::ffff:192.0.2.1", "hosts"),
+    ],
+)
+def test_the_smallest_network_that_holds_the_client_wins(client: str, name: str) -> None:
+    front = front_end(FakeSession(), Path("unused"), LIMITS)
+    listeners = [
+        listener("everybody"),
+        listener("site", "192.0.2.0/24", "2001:db8::/32"),
+        listener("hosts", "192.0.2.0/29"),
+    ]
+    endpoint = Endpoint(front, [Shared(front, each, LIMITS) for each in listeners])
+    chosen = endpoint.select(parse_ip(client))
+    assert chosen is not None
+    assert chosen.listener.name == name
+
+
+def test_nobody_serves_a_stranger() -> None:
+    front = front_end(FakeSession(), Path("unused"), LIMITS)
+    endpoint = Endpoint(front, [Shared(front, listener("site", "192.0.2.0/24"), LIMITS)])
+    refusal = endpoint.admit(parse_ip("198.51.100.1"), 1)
+    assert isinstance(refusal, Reply)
+    assert refusal.code == 554
