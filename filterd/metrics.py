@@ -37,6 +37,14 @@ UPSTREAM_REFUSED_COPIES = Counter(
 )
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
+DNSBL_ANSWERS = Counter(
+    "filterd_dnsbl_answers_total",
+    "What DNS lists said: listed, not_listed, error, refused, suspended",
+    ["zone", "result"],
+)
+DNSBL_SUSPENDED = Gauge(
+    "filterd_dnsbl_suspended", "1 while a process does not ask this DNS list", ["zone"], multiprocess_mode="max"
+)
 STAGE_SECONDS = Histogram("filterd_stage_seconds", "Wall time of the checks of a stage", ["stage"], buckets=_LATENCY)
 HANDOVER_SECONDS = Histogram("filterd_handover_seconds", "Wall time of hand-overs to upstream", buckets=_LATENCY)
 

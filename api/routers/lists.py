@@ -26,7 +26,7 @@ class Entry(View):
 
     id: int
     network: str
-    """In CIDR form."""
+    """In CIDR form, or first-last where no single network says the same."""
     kind: ListKind
     comment: str
     expires_ms: int | None
@@ -38,8 +38,8 @@ class Entry(View):
 class NewEntry(Body):
     """An entry to add; the same network on the same list is replaced."""
 
-    network: str = Field(min_length=1, max_length=64)
-    """Address or network, such as 192.0.2.1 or 2001:db8::/32."""
+    network: str = Field(min_length=1, max_length=100)
+    """Address, network or range, such as 192.0.2.1, 2001:db8::/32 or 192.0.2.10-192.0.2.40."""
     kind: ListKind
     """allow or block."""
     comment: str = Field(default="", max_length=500)

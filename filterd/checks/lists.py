@@ -1,11 +1,10 @@
-"""Is the client on this site's own allow or block list?  Address, network, expiry.
+"""Is the client on this site's own allow or block list?  Address, network or range.
 
 Owns: the look-up.  Must not know: where entries are kept, what being listed leads to.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,6 +12,7 @@ from typing import ClassVar, Literal
 from filterd.checks.base import CheckContext
 from filterd.mail.envelope import IPAddress
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
+from filterd.mail.network import parse_range
 
 Kind = Literal["allow", "block"]
 
@@ -21,14 +21,17 @@ class NetworkTable:
     """Networks by prefix length: a look-up costs one dictionary access per length in use."""
 
     def __init__(self, entries: Iterable[tuple[str, Kind, str]] = ()) -> None:
-        """`entries`: (network, allow or block, comment).  Raises ValueError for what is no network."""
+        """`entries`: (address, network or first-last; allow or block; comment).  Raises ValueError for anything else.
+
+        A range counts as the networks it is made of, and of each of them the most specific one decides.
+        """
         self._by_length: dict[tuple[int, int], dict[int, tuple[Kind, str]]] = {}
         for text, kind, comment in entries:
-            network = ipaddress.ip_network(text, strict=False)
-            table = self._by_length.setdefault((network.version, network.prefixlen), {})
-            key = int(network.network_address)
-            if table.get(key, ("block", ""))[0] == "block":  # allow wins over block for the same network
-                table[key] = (kind, comment)
+            for network in parse_range(text):
+                table = self._by_length.setdefault((network.version, network.prefixlen), {})
+                key = int(network.network_address)
+                if table.get(key, ("block", ""))[0] == "block":  # allow wins over block for the same network
+                    table[key] = (kind, comment)
         self._lengths = sorted(self._by_length, key=lambda item: -item[1])
 
     def look_up(self, address: IPAddress) -> tuple[Kind, str] | None:

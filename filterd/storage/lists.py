@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, or_, select
 
 from filterd.errors import PermanentError
+from filterd.mail.network import normal_range
 from filterd.storage import settings
 from filterd.storage.database import Database, now_ms
 from filterd.storage.entries import clean
 from filterd.storage.schema import list_entries
 
 _VERSION = "lists.version"
+_MAX_NETWORK = 64  # characters of the column; some ranges of IPv6 are longer
 
 
 class ListKind(StrEnum):
@@ -30,7 +32,7 @@ class ListEntry:
     """One network on one list.
 
     Attributes:
-        network: in CIDR form.
+        network: in CIDR form, or first-last where no single network says the same.
         expires_ms: Unix milliseconds from which on it does not count; None = never.
     """
 
@@ -41,6 +43,16 @@ class ListEntry:
     expires_ms: int | None
     created_ms: int
     created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """What an entry shall be; see ListEntry.  `network` in any form that people write."""
+
+    network: str
+    kind: str
+    comment: str = ""
+    expires_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +74,62 @@ def add(
     db: Database, network: str, kind: str, comment: str, created_by: str, expires_ms: int | None = None
 ) -> ListEntry:
     """Add a network, or replace comment and expiry of the same one.  Raises PermanentError that names the field."""
-    try:
-        net = str(ipaddress.ip_network(network.strip(), strict=False))
-    except ValueError:
-        raise PermanentError(
-            f"network: expected an address or network such as 192.0.2.0/24, found {network!r}"
-        ) from None
-    if kind not in set(ListKind):
-        raise PermanentError(f"kind: expected allow or block, found {kind!r}")
-    statement = db.insert(list_entries)
-    changed = ("comment", "expires_ms", "created_ms", "created_by")
+    entry = NewEntry(network, kind, comment, expires_ms)
+    net = check(entry)
     with db.write() as connection:
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[list_entries.c.network, list_entries.c.kind],
-                set_={name: statement.excluded[name] for name in changed},
-            ),
-            {
-                "network": net,
-                "kind": kind,
-                "comment": clean(comment),
-                "expires_ms": expires_ms,
-                "created_ms": now_ms(),
-                "created_by": clean(created_by),
-            },
-        )
-        _changed(db, connection)
+        _put(db, connection, [(net, entry)], created_by)
         found = select(list_entries).where(list_entries.c.network == net, list_entries.c.kind == kind)
         return _entry(connection.execute(found).one())
+
+
+def add_all(db: Database, entries: Iterable[NewEntry], created_by: str) -> int:
+    """Add all of them in one transaction, or none; how many.  Of the same network the last one counts.
+
+    Raises PermanentError that names the field.
+    """
+    checked = {(check(entry), entry.kind): entry for entry in entries}  # PostgreSQL takes a row once in one statement
+    with db.write() as connection:
+        _put(db, connection, [(network, entry) for (network, _), entry in checked.items()], created_by)
+    return len(checked)
+
+
+def check(entry: NewEntry) -> str:
+    """Its network as it is kept.  Raises PermanentError that names the field."""
+    try:
+        network = normal_range(entry.network)
+    except ValueError as error:
+        raise PermanentError(f"network: {error}") from None
+    if len(network) > _MAX_NETWORK:
+        raise PermanentError(f"network: {network} is too long to be kept as a range: give the networks it is made of")
+    if entry.kind not in set(ListKind):
+        raise PermanentError(f"kind: expected allow or block, found {entry.kind[:80]!r}")
+    return network
+
+
+def _put(db: Database, connection: Connection, entries: list[tuple[str, NewEntry]], created_by: str) -> None:
+    if not entries:
+        return
+    statement = db.insert(list_entries)
+    changed = ("comment", "expires_ms", "created_ms", "created_by")
+    at, who = now_ms(), clean(created_by)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[list_entries.c.network, list_entries.c.kind],
+            set_={name: statement.excluded[name] for name in changed},
+        ),
+        [
+            {
+                "network": network,
+                "kind": entry.kind,
+                "comment": clean(entry.comment),
+                "expires_ms": entry.expires_ms,
+                "created_ms": at,
+                "created_by": who,
+            }
+            for network, entry in entries
+        ],
+    )
+    _changed(db, connection)
 
 
 def remove(db: Database, id: int) -> bool:

@@ -120,7 +120,7 @@ def test_lists_add_show_remove(config: Path, capsys: pytest.CaptureFixture[str])
     assert "192.0.2.0/24" in capsys.readouterr().out
     assert main(["lists", "remove", number, "--config", str(config)]) == 0
     assert main(["lists", "add", "block", "nonsense", "--config", str(config)]) == 2
-    assert "network: expected an address or network" in capsys.readouterr().err
+    assert "network: expected an address, a network" in capsys.readouterr().err
 
 
 def test_audit_of_an_empty_house_is_clean(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from filterd.adapters.resolver import DnsResolver
 from filterd.auth.spf import check_spf
-from filterd.checks.dnsbl import query_name
 from filterd.deadline import Deadline
+from filterd.dnslist.protocol import query_name
 from filterd.mail.envelope import parse_ip
 from sandbox import world
 from sandbox.dns import SandboxDns

@@ -7,6 +7,7 @@ import pytest
 from filterd.errors import PermanentError
 from filterd.storage import lists
 from filterd.storage.database import Database
+from filterd.storage.lists import NewEntry
 
 
 def test_add_list_remove(db: Database) -> None:
@@ -51,3 +52,38 @@ def test_every_change_is_seen_in_the_version(db: Database) -> None:
 def test_bad_entries_name_the_field(db: Database, network: str, kind: str, field: str) -> None:
     with pytest.raises(PermanentError, match=f"^{field}: "):
         lists.add(db, network, kind, "", "a")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (" 192.0.2.10 - 192.0.2.40 ", "192.0.2.10-192.0.2.40"),
+        ("192.0.2.0-192.0.2.255", "192.0.2.0/24"),
+        ("192.0.2.7-192.0.2.7", "192.0.2.7/32"),
+        ("2001:DB8::1-2001:db8::9", "2001:db8::1-2001:db8::9"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+    ],
+)
+def test_one_form_is_kept(db: Database, given: str, kept: str) -> None:
+    entry = lists.add(db, given, "block", "", "a")
+    assert entry.network == kept
+    assert lists.add(db, kept, "block", "", "a").id == entry.id
+
+
+def test_all_or_none(db: Database) -> None:
+    before = lists.version(db)
+    entries = [NewEntry("192.0.2.1", "block", "one", 5000), NewEntry("192.0.2.10-192.0.2.40", "allow")]
+    with pytest.raises(PermanentError, match=r"^network: "):
+        lists.add_all(db, [*entries, NewEntry("192.0.2.300", "block")], "a")
+    assert (lists.list_all(db), lists.version(db)) == ((), before)
+    assert lists.add_all(db, [*entries, NewEntry("192.0.2.1", "block", "last one counts")], "a") == 2
+    found = {(e.network, e.kind.value, e.comment, e.expires_ms) for e in lists.list_all(db)}
+    assert found == {("192.0.2.1/32", "block", "last one counts", None), ("192.0.2.10-192.0.2.40", "allow", "", None)}
+    assert lists.version(db) != before
+    assert lists.add_all(db, [], "a") == 0
+
+
+def test_a_range_longer_than_the_column_is_refused(db: Database) -> None:
+    ends = "2001:db8:1111:2222:3333:4444:5555:6661", "2001:db8:1111:2222:3333:4444:5555:6669"
+    with pytest.raises(PermanentError, match=r"^network: .* give the networks"):
+        lists.add(db, "-".join(ends), "block", "", "a")

@@ -17,6 +17,10 @@ def test_add_replace_list_remove(side: Side) -> None:
     body = {"network": "192.0.2.0/24", "kind": "block", "comment": "again", "expires_ms": 9_000_000_000_000}
     assert side.json("POST", "/v1/lists", "lists", status=201, json=body)["id"] == entry["id"]
     side.json("POST", "/v1/lists", "lists", status=201, json={"network": "2001:db8::1", "kind": "allow"})
+    entry_range = {"network": "2001:db8::10-2001:db8::20", "kind": "allow"}
+    added = side.json("POST", "/v1/lists", "lists", status=201, json=entry_range)
+    assert added["network"] == "2001:db8::10-2001:db8::20"
+    side.json("DELETE", f"/v1/lists/{added['id']}", "lists")
     assert [item["comment"] for item in side.json("GET", "/v1/lists?kind=block", "read")["items"]] == ["again"]
     side.json("DELETE", f"/v1/lists/{entry['id']}", "lists")
     assert len(side.json("GET", "/v1/lists", "read")["items"]) == 1
@@ -27,6 +31,7 @@ def test_add_replace_list_remove(side: Side) -> None:
     ("body", "field"),
     [
         ({"network": "nonsense", "kind": "block"}, "body.network"),
+        ({"network": "192.0.2.9-192.0.2.1", "kind": "block"}, "body.network"),
         ({"network": "192.0.2.1", "kind": "grey"}, "body.kind"),
         ({"network": "192.0.2.1"}, "body.kind"),
         ({"network": "192.0.2.1", "kind": "block", "comment": "x" * 501}, "body.comment"),
