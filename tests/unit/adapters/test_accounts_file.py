@@ -21,8 +21,8 @@ from filterd.errors import ConfigError, TemporaryError
 
 # The smallest cost argon2 knows: these tests are about the file.
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-SECRET = CHEAP.hash("secret")
-OTHER = CHEAP.hash("other")
+SECRET = CHEAP.hash("secret", salt=b"salt of the test")
+OTHER = CHEAP.hash("other", salt=b"salt of the test")
 
 
 @pytest.fixture
