@@ -1,5 +1,6 @@
 """Owns the names and addresses of the sandbox's little Internet.  RFC 2606 names, loopback addresses; RFC 5782 section 5.
 
+Every client has a name that is confirmed, so that the samples are told apart by what they stand for.
 Must not know what is sent.
 """
 
@@ -11,6 +12,7 @@ OUR_DOMAIN = "example.com"
 RECIPIENTS = ("anna@example.com", "ben@example.com", "postmaster@example.com")
 DNSBL = "dnsbl.example"
 
+LOCAL = "127.0.0.1"  # whoever tries filterd out by hand
 PARTNER = "127.0.0.10"  # mail.example.org: SPF pass, DKIM, DMARC
 SHOP = "127.0.0.20"  # not in the SPF record of shop.example, which ends in ~all
 FORGER = "127.0.0.30"  # not in the SPF record of bank.example, which ends in -all
@@ -60,10 +62,19 @@ def make_zones(key: DkimKey) -> dict[str, str]:
             {_reversed(LISTED)} IN A 127.0.0.2
             {_reversed(LISTED)} IN TXT "sandbox: sends bulk mail"
         """,
+        # the senders of spam have names that are right, as botnets do: they are told apart by other things
+        "access.example": f"""
+            pool-20 IN A {SHOP}
+            pool-30 IN A {FORGER}
+        """,
         "127.in-addr.arpa": f"""
+            {_reversed(LOCAL, 3)}   IN PTR localhost.
             {_reversed(PARTNER, 3)} IN PTR mail.example.org.
+            {_reversed(SHOP, 3)}    IN PTR pool-20.access.example.
+            {_reversed(FORGER, 3)}  IN PTR pool-30.access.example.
             {_reversed(LISTED, 3)}  IN PTR mail.bulk.example.
         """,
+        "localhost": f"@ IN A {LOCAL}",
     }
 
 
