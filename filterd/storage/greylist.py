@@ -52,7 +52,7 @@ class SqlGreylist:
     async def attempt(self, network: str, mail_from: str, recipient: str, at_ms: int, deadline: Deadline) -> int:
         """See ports.Greylist.attempt.  Of several that come at once the earliest time is kept."""
         key = _key(_Kind.TRY, network, mail_from, recipient)
-        first = await self._ask(lambda: self._first(key, at_ms), deadline)
+        first = await self._ask(lambda: self._upsert(_Kind.TRY, key, at_ms, at_ms - self._retry_ms), deadline)
         return at_ms if first is None else first
 
     async def knows_client(self, network: str, at_ms: int, deadline: Deadline) -> bool:
@@ -126,13 +126,6 @@ class SqlGreylist:
     def _read(self, key: str) -> int | None:
         with self._database.read() as connection:
             return connection.scalar(select(_g.at_ms).where(_g.key == key))
-
-    def _first(self, key: str, at_ms: int) -> int | None:
-        known = self._read(key)
-        horizon = at_ms - self._retry_ms
-        if known is not None and horizon <= known <= at_ms:
-            return known
-        return self._upsert(_Kind.TRY, key, at_ms, horizon)
 
     def _refresh(self, kind: _Kind, key: str, at_ms: int) -> int | None:
         known = self._read(key)

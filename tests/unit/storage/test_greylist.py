@@ -119,15 +119,15 @@ def test_a_locked_database_is_a_timeout_and_the_waiting_have_a_bound(sqlite_db: 
         asyncio.run(run())
 
 
-def test_without_room_nothing_is_remembered_but_what_is_known_stays(sqlite_db: Database) -> None:
+def test_without_room_nothing_new_is_remembered_and_what_is_known_stays_known(sqlite_db: Database) -> None:
     memory = SqlGreylist(sqlite_db, CONFIG)
 
     async def run() -> None:
-        await memory.attempt("n", "s", "r", NOW, soon())
+        await memory.remember_client("n", NOW, soon())
         sqlite_db.min_free_bytes = 2**60
-        assert await memory.attempt("n", "s", "r", NOW + 1, soon()) == NOW
+        assert await memory.knows_client("n", NOW + 1, soon())
         with pytest.raises(TemporaryError) as caught:
-            await memory.attempt("n", "s", "other", NOW, soon())
+            await memory.attempt("n", "s", "r", NOW, soon())
         assert caught.value.kind == "full"
 
     with closing(memory):
