@@ -20,11 +20,12 @@ from typing import IO
 from filterd import metrics
 from filterd.adapters.directory_file import FileDirectory
 from filterd.adapters.resolver import DnsResolver
+from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.lists import Kind, Lists, NetworkTable
-from filterd.checks.registry import NAMES, Parts, build
+from filterd.checks.registry import LIVE_ONLY, NAMES, Parts, build
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config
 from filterd.engine.handoff import HandOff
@@ -34,11 +35,12 @@ from filterd.engine.scan import Scanner
 from filterd.engine.transaction import Engine, Session
 from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
 from filterd.mail.envelope import Connection
-from filterd.ports import Custody, Upstream
+from filterd.ports import Custody, Greylist, Tallies, Upstream
 from filterd.storage import lists as list_store
 from filterd.storage import recovery, settings
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, open_database
+from filterd.storage.greylist import SqlGreylist
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +128,10 @@ class Graph:
 class App:
     """A mail process: the engine, its custody, and what is exchanged while it runs."""
 
-    def __init__(self, config: Config, slot: str) -> None:
+    def __init__(self, config: Config, slot: str, tallies: Tallies | None = None) -> None:
+        """`tallies` are shared with other workers; without them this process counts for itself."""
         check_names(config)
+        self.tallies = tallies or SharedTallies.alone()
         self.config = config
         self.boot_id = secrets.token_hex(4)
         self.slot = slot
@@ -135,6 +139,7 @@ class App:
         if self._lock is None:
             raise FilterdError(f"slot {slot} is in use by another process of this state_dir; give --slot another name")
         self.database = open_database(config)
+        self._greylist: SqlGreylist | None = None
         self._room_until = 0.0
         self.custody = SqlCustody(self.database)
         recovered = self.custody.recover(slot, self.boot_id)
@@ -149,7 +154,10 @@ class App:
 
     def _build(self, config: Config) -> Graph:
         model_path = active_model(config, self.database)
-        graph = build_graph(config, self.database, self.custody, f"{self.slot}:{self.boot_id}", model_path)
+        worker = f"{self.slot}:{self.boot_id}"
+        if self._greylist is None or config.greylist != self.config.greylist:  # else what it knows by heart stays
+            self._greylist = SqlGreylist(self.database, config.greylist)
+        graph = build_graph(config, self.database, self.custody, worker, model_path, self.tallies, self._greylist)
         graph.engine.has_room = self.has_room
         return graph
 
@@ -227,6 +235,8 @@ class App:
         """Let go of everything; what was handed to the ledger is written first."""
         await close_upstream(self.graph.upstream)
         await self.graph.engine.handoff.flush()
+        if self._greylist is not None:
+            await asyncio.to_thread(self._greylist.close)
         await asyncio.to_thread(self.custody.close)
         if self._lock is not None:
             self._lock.close()
@@ -244,6 +254,8 @@ def build_graph(
     custody: Custody,
     worker: str,
     model_path: Path,
+    tallies: Tallies,
+    greylist: Greylist | None = None,
     upstream: Upstream | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Graph:
@@ -251,7 +263,8 @@ def build_graph(
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
     model = load_model(model_path)
     snapshot = take_snapshot(database)
-    parts = Parts(resolver, FileDirectory(config.recipients), network_table(config, snapshot), model, clock)
+    table = network_table(config, snapshot)
+    parts = Parts(resolver, FileDirectory(config.recipients), table, model, tallies, greylist, clock)
     checks = build(config, parts)
     by_name = {check.name: check for check in checks}
     content = by_name["content"]
@@ -266,6 +279,9 @@ def build_graph(
         worker=worker,
         postmaster_domain=_postmaster_domain(config),
         header_bytes=config.limits.header_bytes,
+        clients=config.clients,
+        greylist_config=config.greylist,
+        greylist=greylist,
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )
@@ -284,5 +300,6 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
     model = load_model(active_model(config, database))
     table = network_table(config, take_snapshot(database))
-    parts = Parts(resolver, FileDirectory(config.recipients), table, model)
-    return Scanner(Pipeline(build(config, parts)), Policy(config.policy), config.authserv_id)
+    parts = Parts(resolver, FileDirectory(config.recipients), table, model, SharedTallies.alone())
+    checks = [check for check in build(config, parts) if check.name not in LIVE_ONLY]
+    return Scanner(Pipeline(checks), Policy(config.policy), config.authserv_id)

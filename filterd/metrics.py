@@ -8,6 +8,7 @@ process can add them up and a restarted worker goes on counting in the file of i
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 _SLOT = os.environ.get("FILTERD_SLOT", "main")
 if os.environ.get("FILTERD_METRICS_DIR"):
@@ -35,6 +36,7 @@ FORGED_FIELDS = Counter(
 UPSTREAM_REFUSED_COPIES = Counter(
     "filterd_upstream_refused_copies_total", "Copies held because upstream refused them beside accepted ones"
 )
+TALLIES_FULL = Counter("filterd_tallies_full_total", "Events of clients that could not be counted: too many at once")
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
 DNSBL_ANSWERS = Counter(
@@ -54,6 +56,16 @@ def exposition() -> bytes:
     folder = os.environ.get("FILTERD_METRICS_DIR")
     if not folder:
         return generate_latest()
+    return generate_latest(_shared(Path(folder)))
+
+
+def samples(folder: Path) -> list[tuple[str, dict[str, str], float]]:
+    """(name, labels, value) of all processes that write, or wrote, into `folder`."""
+    found = [sample for family in _shared(folder).collect() for sample in family.samples]
+    return [(sample.name, sample.labels, sample.value) for sample in found]
+
+
+def _shared(folder: Path) -> CollectorRegistry:
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
-    return generate_latest(registry)
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+    return registry

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from filterd import parent
+from filterd.adapters.tallies import SharedTallies
 from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.worker import HANDOVER_GRACE_S, reloadable
@@ -89,6 +90,7 @@ class Supervisor:
         self._config = config
         self._path = path.resolve()
         self._parts: list[Part] = []
+        self._tallies = -1  # file descriptor of the counters that the workers share
         self._stop = False
         self._reload = False
         self._metrics_dir = config.state_dir / "run" / "metrics"
@@ -124,11 +126,13 @@ class Supervisor:
     def _plan(self) -> None:
         for group in self._config.endpoints:
             refuse_taken(group[0])
+        self._tallies = SharedTallies.create(self._config.server.workers)
         base = [sys.executable, "-m", "filterd", "serve", "--config", str(self._path)]
         for slot in range(self._config.server.workers):
             sockets = [bind(group[0]) for group in self._config.endpoints]
             fds = ",".join(str(sock.fileno()) for sock in sockets)
             command = [*base, "--part", "smtp", "--slot", f"smtp-{slot}", "--fds", fds]
+            command += ["--tallies", str(self._tallies)]
             self._parts.append(Part(f"smtp-{slot}", command, sockets))
         if self._config.api.enabled:
             # by name: the daemon must not import the side service
@@ -161,7 +165,7 @@ class Supervisor:
             parent.VARIABLE: str(os.getpid()),
             ACTIVE_CONFIG: str(self._active),
         }
-        fds = tuple(sock.fileno() for sock in part.sockets)
+        fds = (*(sock.fileno() for sock in part.sockets), self._tallies)
         # the command is our own interpreter with our own arguments
         part.process = subprocess.Popen(part.command, pass_fds=fds, env=environment, start_new_session=True)  # noqa: S603
         part.started = now

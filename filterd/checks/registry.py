@@ -11,37 +11,55 @@ from filterd.checks.content import Content
 from filterd.checks.dkim import Dkim
 from filterd.checks.dmarc import Dmarc
 from filterd.checks.dnsbl import Dnsbl
+from filterd.checks.greylist import GreylistCheck
+from filterd.checks.harvest import Harvest
 from filterd.checks.helo import Helo
 from filterd.checks.lists import Lists, NetworkTable
+from filterd.checks.manners import Manners
+from filterd.checks.rate import Rate
+from filterd.checks.rdns import Rdns
 from filterd.checks.recipient import RecipientCheck
 from filterd.checks.spf import Spf
 from filterd.checks.structure import Structure
 from filterd.classifier.model import Model
 from filterd.config import Config
-from filterd.ports import Directory, Resolver
+from filterd.ports import Directory, Greylist, Resolver, Tallies
 
-NAMES = ("lists", "dnsbl", "helo", "spf", "recipient", "dkim", "dmarc", "structure", "content")
+NAMES = (
+    *("lists", "dnsbl", "rdns", "helo", "manners", "spf", "rate", "recipient", "harvest", "greylist"),
+    *("dkim", "dmarc", "structure", "content"),
+)
+# What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
+LIVE_ONLY = frozenset({"rate", "harvest", "greylist"})
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What checks need from outside."""
+    """What checks need from outside; without a greylist nobody is asked to come again."""
 
     resolver: Resolver
     directory: Directory
     table: NetworkTable
     model: Model | None
+    tallies: Tallies
+    greylist: Greylist | None = None
     clock: Callable[[], float] = time.time
 
 
 def build(config: Config, parts: Parts) -> list[Check]:
-    """Every check, in the order of NAMES."""
+    """Every check, in the order of NAMES; without a greylist that one is missing."""
+    greylist = [] if parts.greylist is None else [GreylistCheck(config.greylist, parts.greylist, parts.clock)]
     return [
         Lists(parts.table),
         Dnsbl(config.dnsbl, parts.resolver),
+        Rdns(parts.resolver),
         Helo(frozenset({config.server.hostname, config.authserv_id.lower()})),
+        Manners(),
         Spf(parts.resolver),
+        Rate(config.clients, parts.tallies),
         RecipientCheck(parts.directory),
+        Harvest(config.clients, parts.tallies),
+        *greylist,
         Dkim(parts.resolver, parts.clock),
         Dmarc(parts.resolver),
         Structure(config.authserv_id, parts.clock),

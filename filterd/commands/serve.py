@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from filterd import housekeeping, log, supervisor, worker
+from filterd.adapters.tallies import SharedTallies
 from filterd.app import check_names
 from filterd.commands.options import add_config
 from filterd.config import Config, load_active, load_config
@@ -24,6 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     command.add_argument("--slot", default="smtp-0", help="name of this worker, for the ledger and metrics")
     command.add_argument("--fds", default="", help=argparse.SUPPRESS)  # sockets that the supervisor hands down
+    command.add_argument("--tallies", type=int, default=-1, help=argparse.SUPPRESS)  # and its shared counters
     command.set_defaults(run=run)
 
 
@@ -38,8 +40,16 @@ def run(options: argparse.Namespace) -> int:
     if options.part == "outbox":
         housekeeping.run(config)
         return 0
-    worker.run(config, Path(options.config).resolve(), options.slot, _sockets(config, options.fds))
+    sockets = _sockets(config, options.fds)
+    worker.run(config, Path(options.config).resolve(), options.slot, sockets, _tallies(options))
     return 0
+
+
+def _tallies(options: argparse.Namespace) -> SharedTallies:
+    """The counters of the supervisor, this worker's region by its number; a lone worker has its own."""
+    if options.tallies < 0:
+        return SharedTallies.alone()
+    return SharedTallies.open(options.tallies, int(options.slot.rpartition("-")[2]))
 
 
 def _sockets(config: Config, fds: str) -> list[socket.socket]:

@@ -28,7 +28,7 @@ from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.reply import Reply, printable
 from filterd.mail.verdict import Action, Contribution, Verdict
 
-_FAILED = frozenset({Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.CRASHED})
+_FAILED = frozenset({Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.CRASHED, Reason.ZONE_SUSPENDED})
 _MIN_AGREEMENT = 1.0  # log-odds of other evidence that make a DMARC reject policy a refusal (RFC 9989 section 7.4)
 _LABELS = {Reason.LISTED: "listed by", Reason.OK: "pass", Reason.LOOKS_LIKE_HAM: "content looks like ham"}
 
@@ -97,19 +97,27 @@ def _first_row(
     reasons = {(e.check, e.reason): e for e in reversed(evidence)}
     if ("recipient", Reason.RELAY_DENIED) in reasons:
         return Action.REJECT, Reason.RELAY_DENIED, "relay_denied", Reply(550, "5.7.1", "Unable to relay")
+    exempt = (recipient or "").lower().startswith("postmaster@")  # RFC 5321 4.5.1: never refused, at worst held
+    if ("harvest", Reason.HARVESTING) in reasons and not exempt and not config.observe:
+        reply = Reply(421, "4.7.0", "Too many unknown recipients, try again later", close=True)
+        return Action.DISCONNECT, Reason.HARVESTING, "harvest", reply
     if ("recipient", Reason.RECIPIENT_UNKNOWN) in reasons:
         return Action.REJECT, Reason.RECIPIENT_UNKNOWN, "recipient_unknown", Reply(550, "5.1.1", "User unknown")
     for item in evidence:
         row = FAILURE.get(item.check)
         if item.reason in _FAILED and row and row.meaning(trust) is OnFailure.DEFER:
             return Action.DEFER, item.reason, "unavailable", row.reply or FAILURE["engine"].reply
-    exempt = (recipient or "").lower().startswith("postmaster@")  # RFC 5321 4.5.1: never refused, at worst held
     if ("lists", Reason.BLOCK_LISTED) in reasons and not exempt:
         reply = Reply(550, "5.7.1", "Your address is on this site's block list; write to postmaster if that is wrong")
         return Action.REJECT, Reason.BLOCK_LISTED, "block_list", reply
     if ("lists", Reason.ALLOW_LISTED) in reasons:
         return Action.ACCEPT, Reason.ALLOW_LISTED, "allow_list", None
-    heavy = next((e for e in evidence if e.check == "dnsbl" and (e.measured or 0.0) >= config.reject_score), None)
+    over = reasons.get(("rate", Reason.RATE_EXCEEDED))
+    if over is not None:
+        what = {"user": "you", "reverse-path": "this sender"}.get(over.detail, "your network")
+        reply = Reply(450, "4.7.1", f"Too many messages from {what} in a minute, please try again later")
+        return Action.DEFER, Reason.RATE_EXCEEDED, "rate_limit", reply
+    heavy = _refusing_zone(evidence, config.reject_score)
     if heavy is not None and not exempt:  # such a zone refuses at once, whatever else speaks for the client
         return Action.REJECT, heavy.reason, "zone_refuses", _refusal(heavy)
     if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions) and not exempt:
@@ -121,6 +129,11 @@ def _first_row(
     if score >= config.reject_score and may_reject and not exempt:
         decisive = _heaviest(evidence, contributions)
         return Action.REJECT, decisive.reason, "reject_score", _refusal(decisive)
+    grey = reasons.get(("greylist", Reason.GREYLISTED))
+    if stage is Stage.RCPT and grey is not None and not exempt:
+        minutes = -(-int(grey.properties.get("wait_seconds", "60")) // 60)
+        reply = Reply(451, "4.7.1", f"Greylisted, please try again in {minutes} minute{'s' if minutes > 1 else ''}")
+        return Action.DEFER, Reason.GREYLISTED, "greylisted", reply
     if stage is not Stage.DATA:
         return Action.ACCEPT, Reason.OK, "wait_for_message", None
     for reason in (Reason.NOT_ALIGNED_REJECT, Reason.NOT_ALIGNED_QUARANTINE):
@@ -132,6 +145,12 @@ def _first_row(
     if score >= config.tag_score:
         return Action.TAG, decisive_reason, "tag_score", None
     return Action.ACCEPT, decisive_reason, "below_thresholds", None
+
+
+def _refusing_zone(evidence: Sequence[Evidence], reject_score: float) -> Evidence | None:
+    """Of the zones that refuse alone the one of the smallest priority number, then the heaviest."""
+    zones = [e for e in evidence if e.check == "dnsbl" and (e.measured or 0.0) >= reject_score]
+    return min(zones, key=lambda e: (int(e.properties.get("priority", "0")), -(e.measured or 0.0)), default=None)
 
 
 _CONTENT_PARTS = frozenset({"content", "cap:content"})
@@ -157,6 +176,11 @@ def _refusal(decisive: Evidence) -> Reply:
     if text:
         return Reply(550, "5.7.1", printable(text, 240))
     return Reply(550, "5.7.1", "Message rejected due to content restrictions")
+
+
+def weigh(evidence: Sequence[Evidence], policy: Policy) -> float:
+    """The score of what was found so far, in log-odds."""
+    return sum(item.millis for item in _contributions(evidence, policy)) / 1000
 
 
 def finding_text(item: Evidence) -> str:

@@ -6,6 +6,7 @@ Must not know sockets, SQL, or any concrete check.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -13,25 +14,31 @@ from dataclasses import dataclass, field, replace
 
 from filterd import metrics
 from filterd.checks.base import CheckContext
+from filterd.config import ClientsConfig, GreylistConfig
+from filterd.deadline import Deadline
 from filterd.engine.handoff import HandOff, Job, count, failure_reply
 from filterd.engine.pipeline import Pipeline, stage_deadline
-from filterd.engine.policy import Policy, decide
+from filterd.engine.policy import Policy, decide, weigh
 from filterd.engine.record import evidence_record
-from filterd.errors import FilterdError
+from filterd.errors import FilterdError, TemporaryError
 from filterd.mail.address import Mailbox
 from filterd.mail.authres import authentication_results
-from filterd.mail.envelope import Connection, Envelope, Recipient, new_id
-from filterd.mail.evidence import Evidence, Reason, Stage
+from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass, new_id
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.headers import header_problem, prepended, received, remove_forged, report, utc
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
-from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
+from filterd.ports import EvidenceRecord, Greylist, MessageRecord, Outcome, TerminalState
 
 log = logging.getLogger(__name__)
 
 _HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size")  # Exchange's words for the same
 _KEPT_OF_REFUSED = 16_384  # octets of a refused header section from which author and subject are recorded
+_DOUBTFUL_AT_CONNECT = (
+    1.0  # log-odds from which on a client's greeting is held back: a missing name alone is not enough
+)
+_REMEMBER_SECONDS = 10.0  # for noting a good sender, which nobody waits for
 _NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
 
 
@@ -44,6 +51,8 @@ class Engine:
         postmaster_domain: where mail to our own postmaster goes, when our hostname is no accepted domain; empty: nowhere.
         header_bytes: largest header section that is passed on.
         model_name: the content model in use, for the record.
+        clients, greylist_config: what clients may do, and from where on mail is doubtful.
+        greylist: where good senders are noted; None where nobody is greylisted.
         has_room: whether the disk has room for another message.
         clock: Unix seconds.
     """
@@ -56,25 +65,55 @@ class Engine:
     worker: str
     postmaster_domain: str = ""
     header_bytes: int = 262_144
+    clients: ClientsConfig = field(default_factory=ClientsConfig)
+    greylist_config: GreylistConfig = field(default_factory=GreylistConfig)
+    greylist: Greylist | None = None
     model_name: Callable[[], str] = lambda: ""
     has_room: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.time
+    _notes: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def connect(self, connection: Connection) -> Session:
         """A session whose connect stage has run."""
         metrics.CONNECTIONS.inc()
         session = Session(self, connection)
         session.of_connection = await self.pipeline.run(Stage.CONNECT, session.context(Stage.CONNECT))
+        named = next((e for e in session.of_connection if "client_name" in e.properties), None)
+        if named is not None and not connection.client_name:
+            session.connection = replace(connection, client_name=named.properties["client_name"])
         return session
+
+    def note_sender(self, domain: str) -> None:
+        """Mail of `domain` passed SPF and was taken: it is not greylisted later.  Nobody waits for it."""
+        if self.greylist is None or not self.greylist_config.enabled:
+            return
+        task = asyncio.create_task(self._note(self.greylist, domain))
+        self._notes.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._notes.discard)
+
+    async def _note(self, greylist: Greylist, domain: str) -> None:
+        try:
+            await greylist.remember_sender(domain, int(self.clock() * 1000), Deadline.after(_REMEMBER_SECONDS))
+        except TemporaryError as error:
+            metrics.CHECK_FAILURES.labels("greylist", error.kind).inc()
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What a mail transaction has gathered."""
+    """What a mail transaction has gathered.
+
+    Attributes:
+        evidence: about the transaction; what was found about one recipient stands in `of_recipient`, by mailbox.
+        accepted: mailboxes of the envelope's recipients.
+        refused: outcomes of recipients that were refused.
+        asked: every mailbox that was asked for.
+    """
 
     envelope: Envelope
     received_ms: int
     evidence: list[Evidence] = field(default_factory=list)
+    of_recipient: dict[str, list[Evidence]] = field(default_factory=dict)
+    accepted: set[str] = field(default_factory=set)
     refused: list[Outcome] = field(default_factory=list)
     verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -90,11 +129,44 @@ class Session:
         self.of_connection: list[Evidence] = []
         self._of_helo: list[Evidence] = []
         self._now: Transaction | None = None
+        self._reference = ""
+
+    @property
+    def greet_seconds(self) -> float:
+        """How long the banner is held back: for doubtful clients only."""
+        if self.connection.trust is not TrustClass.INTERNET or not self.engine.clients.greet_seconds:
+            return 0.0
+        if any(item.reason is Reason.ALLOW_LISTED for item in self.of_connection):
+            return 0.0
+        doubtful = weigh(self.of_connection, self.engine.policy) >= _DOUBTFUL_AT_CONNECT
+        return self.engine.clients.greet_seconds if doubtful else 0.0
+
+    @property
+    def reference(self) -> str:
+        """Our id of the transaction that is open or was the last one."""
+        return self._reference
+
+    def spoke_early(self, before_greeting: bool) -> None:
+        """The client did not wait for the greeting, or for the answer to EHLO."""
+        if before_greeting:
+            self.connection = replace(self.connection, early=True)
+        else:
+            self.connection = replace(self.connection, unasked_pipelining=True)
+
+    async def authenticated(self, user: str) -> None:
+        """AUTH succeeded: what the client's address told counts no longer, who it is does."""
+        await self.reset()
+        self.of_connection, self._of_helo = [], []
+        self.connection = replace(self.connection, user=user, trust=TrustClass.AUTHENTICATED)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """Everything found so far that still counts."""
+        """Everything found so far that counts for every recipient."""
         return (*self.of_connection, *self._of_helo, *(self._now.evidence if self._now else ()))
+
+    def _evidence_about(self, recipient: Recipient) -> tuple[Evidence, ...]:
+        of_recipient = self._now.of_recipient.get(recipient.mailbox.key, ()) if self._now else ()
+        return (*self.evidence, *of_recipient)
 
     def context(self, stage: Stage, recipient: Recipient | None = None, message: Message | None = None) -> CheckContext:
         """What the checks of `stage` may see."""
@@ -105,6 +177,15 @@ class Session:
             self._now.envelope if self._now else None,
             recipient,
             message,
+            doubtful=stage is Stage.RCPT and self._is_doubtful(),
+        )
+
+    def _is_doubtful(self) -> bool:
+        engine = self.engine
+        return (
+            self.connection.trust is TrustClass.INTERNET
+            and engine.greylist_config.enabled
+            and weigh(self.evidence, engine.policy) >= engine.greylist_config.score
         )
 
     async def secured(self, tls: str) -> None:
@@ -126,6 +207,7 @@ class Session:
         await self.reset()
         now_ms = int(self.engine.clock() * 1000)
         self._now = Transaction(Envelope(new_id(now_ms), reverse_path, parameters), now_ms)
+        self._reference = self._now.envelope.id
         self._now.evidence += await self.engine.pipeline.run(Stage.MAIL, self.context(Stage.MAIL))
         return Reply(250, "2.1.0", "Sender OK")
 
@@ -133,15 +215,17 @@ class Session:
         """RCPT: the directory is asked and held refusals are told."""
         now = self._transaction()
         recipient = self._our_postmaster(recipient)
-        if any(known.mailbox.key == recipient.mailbox.key for known in now.envelope.recipients):
+        key = recipient.mailbox.key
+        if key in now.accepted:
             return Reply(250, "2.1.5", "Recipient OK")  # one mailbox, one copy, however it is spelled
         now.asked.append(str(recipient.mailbox))
-        now.evidence += await self.engine.pipeline.run(Stage.RCPT, self.context(Stage.RCPT, recipient))
+        now.of_recipient[key] = await self.engine.pipeline.run(Stage.RCPT, self.context(Stage.RCPT, recipient))
         verdict = self._decide(Stage.RCPT, recipient)
         if verdict.reply is None or verdict.action not in (Action.REJECT, Action.DEFER, Action.DISCONNECT):
+            now.accepted.add(key)
             now.envelope = replace(now.envelope, recipients=(*now.envelope.recipients, recipient))
             return Reply(250, "2.1.5", "Recipient OK")
-        reply = verdict.reply.with_reference(now.envelope.id)
+        reply = replace(verdict.reply.with_reference(now.envelope.id), delay_seconds=self._tarpit(now, key, verdict))
         state = TerminalState.DEFERRED if reply.is_temporary else TerminalState.REJECTED
         name = str(recipient.mailbox)
         if name not in {outcome.recipient for outcome in now.refused}:
@@ -150,9 +234,23 @@ class Session:
         metrics.REFUSED_RECIPIENTS.labels(str(reply.code)).inc()
         log.info(
             "recipient refused",
-            extra={**self._who(), "recipient": name, "reply": str(reply), "row": verdict.row, "why": self._why()},
+            extra={
+                **self._who(),
+                "recipient": name,
+                "reply": str(reply),
+                "row": verdict.row,
+                "why": self._why(recipient),
+            },
         )
         return reply
+
+    def _tarpit(self, now: Transaction, mailbox: str, verdict: Verdict) -> float:
+        """Seconds that a refusal is kept back: for those who have asked for half as many unknown ones as they may."""
+        counts = [e.properties["unknown"] for e in now.of_recipient[mailbox] if "unknown" in e.properties]
+        clients = self.engine.clients
+        if verdict.row != "recipient_unknown" or not counts or int(counts[-1]) <= clients.harvest_unknown / 2:
+            return 0.0
+        return clients.tarpit_seconds
 
     async def data_allowed(self) -> Reply | None:
         """Whether the message may come; without room on the disk it would only be refused after it was sent."""
@@ -232,7 +330,8 @@ class Session:
         now.refused = [o for o in now.refused if o.recipient not in accepted]
 
     def _decide(self, stage: Stage, recipient: Recipient) -> Verdict:
-        return decide(self.evidence, self.engine.policy, stage, recipient.mailbox.key, self.connection.trust)
+        about = self._evidence_about(recipient)
+        return decide(about, self.engine.policy, stage, recipient.mailbox.key, self.connection.trust)
 
     async def _carry_out(self, now: Transaction, message: Message, verdicts: list[tuple[Recipient, Verdict]]) -> Reply:
         for _, verdict in verdicts:
@@ -272,8 +371,17 @@ class Session:
             refused=tuple(now.refused),
         )
         reply = await engine.handoff.run(job)
+        self._note_sender(now, reply, verdicts)
         self._log_end(now, reply, verdicts)
         return reply
+
+    def _note_sender(self, now: Transaction, reply: Reply, verdicts: list[tuple[Recipient, Verdict]]) -> None:
+        """A reverse-path with SPF behind it whose mail everybody gets is a known sender from now on."""
+        sender = now.envelope.reverse_path
+        passed = any(e.check == "spf" and e.result is Result.PASS for e in now.evidence)
+        accepted = all(verdict.would is Action.ACCEPT for _, verdict in verdicts)
+        if reply.is_success and sender is not None and passed and accepted:
+            self.engine.note_sender(sender.domain_key)
 
     async def _refuse_all(
         self, now: Transaction, message: Message, reply: Reply, row: str = "refused_at_data"
@@ -309,7 +417,8 @@ class Session:
 
     def _evidence_record(self, now: Transaction, message: Message | None) -> EvidenceRecord:
         verdicts = now.verdicts or [("", decide((), self.engine.policy, Stage.RCPT))]
-        evidence = (*self.of_connection, *self._of_helo, *now.evidence)
+        about = (item for found in now.of_recipient.values() for item in found)
+        evidence = (*self.of_connection, *self._of_helo, *now.evidence, *about)
         features = message.views.get("features", b"") if message else b""
         return evidence_record(evidence, verdicts, features, self.engine.model_name())
 
@@ -322,10 +431,9 @@ class Session:
             "mail_from": now.envelope.mail_from if now else "",
         }
 
-    def _why(self) -> str:
-        return "; ".join(
-            f"{e.check} {e.reason} {e.log_text}".strip() for e in self.evidence if e.reason is not Reason.OK
-        )[:1000]
+    def _why(self, recipient: Recipient) -> str:
+        found = (item for item in self._evidence_about(recipient) if item.reason is not Reason.OK)
+        return "; ".join(f"{e.check} {e.reason} {e.log_text}".strip() for e in found)[:1000]
 
     def _log_end(self, now: Transaction, reply: Reply, verdicts: list[tuple[Recipient, Verdict]]) -> None:
         extra: dict[str, object] = {**self._who(), "id": now.envelope.id, "reply": str(reply)}
