@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from filterd.mail.address import is_domain
-from filterd.mail.network import normal_range, parse_network
+from filterd.mail.network import EXPECTED_RANGE, normal_range, parse_network
 
 
 def _domain(text: str) -> str:
@@ -24,9 +24,16 @@ def _network(text: str) -> str:
         raise ValueError("expected an address or a network such as 192.0.2.0/24") from None
 
 
+def _range(text: str) -> str:
+    try:
+        return normal_range(text)
+    except ValueError:
+        raise ValueError(EXPECTED_RANGE) from None  # what was found is said by whoever prints it
+
+
 Domain = Annotated[str, AfterValidator(_domain)]
 Network = Annotated[str, AfterValidator(_network)]
-Range = Annotated[str, AfterValidator(normal_range)]
+Range = Annotated[str, AfterValidator(_range)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 

@@ -8,7 +8,7 @@ from filterd.mail.envelope import IPAddress, parse_ip
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_EXPECTED = "expected an address, a network such as 192.0.2.0/24, or a range such as 192.0.2.10-192.0.2.40"
+EXPECTED_RANGE = "expected an address, a network such as 192.0.2.0/24, or a range such as 192.0.2.10-192.0.2.40"
 
 
 def parse_network(text: str) -> IPNetwork:
@@ -31,7 +31,7 @@ def parse_range(text: str) -> tuple[IPNetwork, ...]:
             raise ValueError
         return tuple(ipaddress.summarize_address_range(low, high))
     except (ValueError, TypeError):
-        raise ValueError(f"{_EXPECTED}, found {text[:80]!r}") from None
+        raise ValueError(f"{EXPECTED_RANGE}, found {text[:80]!r}") from None
 
 
 def normal_range(text: str) -> str:
