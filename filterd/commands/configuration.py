@@ -32,14 +32,26 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_check(options: argparse.Namespace) -> int:
     """Check the file and what it names; problems are printed by the command line, exit status 2."""
-    config = load_config(options.config)
+    facts, warnings = look_through(load_config(options.config))
+    for fact in facts:
+        print(fact)
+    for text, remedy in warnings:
+        print(f"warning: {text}: {remedy}")
+    print(f"{options.config}: good")
+    return 0
+
+
+def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
+    """(facts, (warning, remedy) pairs) about what a configuration names.  Raises ConfigError for what cannot be used."""
+    facts: list[str] = []
+    warnings: list[tuple[str, str]] = []
     check_names(config)
     if config.recipients.file is not None:
         try:
             count = len(read_recipients(config.recipients.file))
         except OSError as error:
             raise ConfigError([f"recipients.file: {config.recipients.file}: {error.strerror}"]) from None
-        print(f"recipients.file: {count} addresses")
+        facts.append(f"recipients.file: {count} addresses")
     build_authenticator(config.auth)
     if config.auth.file is not None:
         try:
@@ -47,13 +59,14 @@ def run_check(options: argparse.Namespace) -> int:
             exposed = config.auth.file.stat().st_mode & stat.S_IROTH
         except OSError as error:
             raise ConfigError([f"auth.file: {config.auth.file}: {error.strerror}"]) from None
-        print(f"auth.file: {count} accounts")
+        facts.append(f"auth.file: {count} accounts")
         if exposed:
-            print(f"warning: auth.file: everybody on this machine can read the hashes: chmod o-r {config.auth.file}")
+            text = "auth.file: everybody on this machine can read the hashes"
+            warnings.append((text, f"chmod o-r {config.auth.file}"))
     if not config.recipients.accepted_domains and not config.recipients.relay_domains:
-        print("warning: recipients.accepted_domains is empty: all mail will be refused with 550 5.7.1")
-    print(f"{options.config}: good")
-    return 0
+        text = "recipients.accepted_domains is empty: all mail will be refused with 550 5.7.1"
+        warnings.append((text, "name the domains that Exchange takes mail for"))
+    return facts, warnings
 
 
 def run_print(options: argparse.Namespace) -> int:

@@ -1,0 +1,99 @@
+"""`filterd doctor`: looks at everything that mail needs, says what is wrong and what to do.  Needs no running daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+
+from filterd.app import active_model
+from filterd.commands.configuration import look_through
+from filterd.commands.options import add_config, add_json, print_json, printable
+from filterd.config import SEED_MODEL, Config, load_config
+from filterd.doctor import certificates, house, names, neighbours
+from filterd.doctor.finding import Examination, Finding, Level, blocking, examine, fail, ok, warn
+from filterd.errors import ConfigError, StorageError
+
+_DISK_SECONDS = 10.0
+_DNS_SECONDS = 10.0
+_MARGIN_SECONDS = 2.0  # beyond what a part allows itself, so that its own text is heard
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = commands.add_parser("doctor", help="look at everything that mail needs; say what is wrong and what to do")
+    add_config(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings as they come; exit status 1 when one of them is a FAIL."""
+    findings = asyncio.run(_collect(options.config, quiet=options.json))
+    failed = any(finding.level is Level.FAIL for finding in findings)
+    if options.json:
+        print_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})
+    return 1 if failed else 0
+
+
+async def _collect(path: Path, *, quiet: bool) -> list[Finding]:
+    findings = []
+    async for finding in all_findings(path):
+        findings.append(finding)
+        if not quiet:
+            print(f"{finding.level:<5} {printable(finding.what)}: {printable(finding.text)}", flush=True)
+            if finding.remedy:
+                print(f"      {printable(finding.remedy)}", flush=True)
+    return findings
+
+
+async def all_findings(path: Path) -> AsyncIterator[Finding]:
+    """Of the configuration first; when it cannot be used, of nothing else."""
+    try:
+        config = load_config(path)
+        facts, warnings = look_through(config)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield fail("configuration", problem, "correct it; docs/configuration.md has every key")
+        return
+    yield ok("configuration", ", ".join([str(path), *facts]))
+    for what, remedy in warnings:
+        yield warn("configuration", what, remedy)
+    async for finding in examine(examinations(config)):
+        yield finding
+
+
+def examinations(config: Config) -> list[Examination]:
+    """What is looked at, in this order."""
+    connect = config.upstream.connect_seconds
+    return [
+        Examination("state_dir", _DISK_SECONDS, blocking(lambda: house.state_dir(config))),
+        Examination("database", _DISK_SECONDS, blocking(lambda: house.database(config))),
+        Examination("model", _DISK_SECONDS, blocking(lambda: house.model(_model_path(config)))),
+        Examination("listeners", _DISK_SECONDS, blocking(lambda: certificates.listeners(config))),
+        Examination("dns", _DNS_SECONDS, lambda deadline: names.servers(config, deadline)),
+        Examination("dnsbl", _DNS_SECONDS, lambda deadline: names.zones(config, deadline)),
+        Examination("upstream", connect + _MARGIN_SECONDS, blocking(lambda: neighbours.upstream(config))),
+        Examination(
+            "directory",
+            config.auth.timeout_seconds + _MARGIN_SECONDS,
+            lambda deadline: neighbours.directory(config, deadline),
+        ),
+        Examination("workers", _DISK_SECONDS, blocking(lambda: house.workers(config))),
+    ]
+
+
+def _model_path(config: Config) -> Path:
+    try:
+        database = house.existing_database(config)
+    except (ConfigError, StorageError):
+        database = None
+    try:
+        return active_model(config, database)
+    except StorageError:  # no table yet, or no server: the database has a finding of its own
+        return SEED_MODEL
+    finally:
+        if database is not None:
+            database.close()

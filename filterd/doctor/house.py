@@ -1,0 +1,137 @@
+"""Owns the look at what is on this machine: state folder, database, clock, model, what the workers said last.
+
+Must not know the network.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import ArgumentError
+
+from filterd import metrics
+from filterd.classifier.model import Model
+from filterd.config import Config
+from filterd.doctor.finding import Finding, fail, ok, warn
+from filterd.errors import ConfigError, ModelError, StorageError
+from filterd.storage.database import Database, translated
+from filterd.storage.migrations import HEAD, revision
+from filterd.storage.schema import messages
+
+_MIB = 1_048_576
+_CLOCK_SLACK_MS = 60_000  # nodes that share a database may differ by so much
+
+
+def state_dir(config: Config) -> list[Finding]:
+    """Whether it can be written, by whom, and how much room is left."""
+    folder, what = config.state_dir, "state_dir"
+    if not folder.is_dir():
+        return [
+            warn(what, f"{folder} is not there yet", "`filterd serve` makes it, if it may write to the folder above")
+        ]
+    owner = folder.stat().st_uid
+    if os.geteuid() != owner:
+        text = f"{folder} belongs to user {owner}, doctor runs as user {os.geteuid()}"
+        return [warn(what, text, "run doctor as the user of the service: files of others would stop the service")]
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"filterd doctor")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return [fail(what, f"{folder} cannot be written: {error.strerror}", "without it every message gets 451")]
+    stat = os.statvfs(folder)
+    free, least = stat.f_bavail * stat.f_frsize, config.storage.min_free_bytes
+    text = f"{folder}: {free // _MIB} MiB free, storage.min_free_bytes is {least // _MIB} MiB"
+    if free < least:
+        return [fail(what, text, "make room: every message gets 452 4.3.1 now")]
+    if free < 2 * least:
+        return [warn(what, text, "make room soon: below min_free_bytes mail gets 452 4.3.1")]
+    return [ok(what, text)]
+
+
+def database(config: Config) -> list[Finding]:
+    """Whether it opens, has this program's schema, and has seen no later time than now."""
+    what = "database"
+    try:
+        found = existing_database(config)
+    except (ConfigError, StorageError) as error:
+        return [fail(what, str(error), "leave storage.url empty for SQLite, or install the driver")]
+    if found is None:
+        return [ok(what, "not there yet; the first start makes it")]
+    try:
+        return _database(found, what)
+    except StorageError as error:
+        return [fail(what, str(error), "without it every message gets 451; look at its server, or at the file's owner")]
+    finally:
+        found.close()
+
+
+def existing_database(config: Config) -> Database | None:
+    """The database as it is, without making or upgrading anything; None when its file is not there.
+
+    Raises ConfigError or StorageError for a storage.url that cannot be used.
+    """
+    storage = config.storage
+    bodies = config.state_dir / "quarantine"
+    try:
+        found = Database(config.database_url, storage.inline_bytes, bodies, storage.min_free_bytes, config.state_dir)
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise ConfigError([str(error)]) from None
+    if found.is_sqlite and not Path(found.url.database or "").is_file():
+        return None
+    return found
+
+
+def _database(found: Database, what: str) -> list[Finding]:
+    with found.read() as connection:
+        with translated():
+            schema = revision(connection)
+        if schema is None:
+            return [ok(what, "empty; the first start makes its tables")]
+        if schema > HEAD:
+            text = f"schema {schema}, this program knows {HEAD}"
+            return [fail(what, text, "install the newer program again: this one does not start on it")]
+        if schema < HEAD:
+            return [
+                warn(what, f"schema {schema}, this program needs {HEAD}", "the next start upgrades it: have a copy")
+            ]
+        newest = connection.execute(select(func.max(messages.c.received_ms))).scalar_one()
+    findings = [ok(what, f"{found.url.render_as_string()}, schema {schema}")]
+    if newest is not None and newest > time.time() * 1000 + _CLOCK_SLACK_MS:
+        ahead = (newest / 1000 - time.time()) / 60
+        text = f"the newest message in the ledger came {ahead:.0f} minutes from now"
+        return [*findings, fail("clock", text, "set the clock (NTP): signatures, expiry and greylisting depend on it")]
+    return [*findings, ok("clock", time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime()))]
+
+
+def model(path: Path) -> list[Finding]:
+    """Whether the content model at `path` can be used."""
+    try:
+        found = Model.load(path)
+    except (ModelError, OSError) as error:
+        remedy = "mail goes on without the content check: activate another model (docs/api.md), or correct model.path"
+        return [fail("model", str(error), remedy)]
+    return [ok("model", f"{found.name} ({path})")]
+
+
+def workers(config: Config) -> list[Finding]:
+    """What the running workers count about themselves, or what the last ones said."""
+    what = "workers"
+    folder = config.state_dir / "run" / "metrics"
+    if not any(folder.glob("*.db")):
+        return [ok(what, "none has run here since state_dir was made")]
+    said = metrics.samples(folder)
+    zones = {zone.zone for zone in config.dnsbl}
+    suspended = {labels["zone"] for name, labels, value in said if name == "filterd_dnsbl_suspended" and value}
+    findings = [
+        warn(f"workers, {zone}", "a worker has suspended this DNS list", "its own test here, and the log, say why")
+        for zone in sorted(suspended & zones)
+    ]
+    if any(name == "filterd_model_loaded" and value == 0 for name, _, value in said):
+        findings.append(warn(what, "a worker has no content model", "see `model` here; activate a model, or reload"))
+    return findings or [ok(what, "no list suspended, model loaded (as they said last)")]
