@@ -101,6 +101,9 @@ servers = ["{self.host}:{self.dns_port}"]
 zone = "{world.DNSBL}"
 weight = 8.0
 
+[greylist]
+enabled = false  # every sample shall show at its first attempt what becomes of it
+
 [api]
 address = "{self.host}"
 port = {self.api_port}
