@@ -1,6 +1,6 @@
 """Owns the mailbox grammar of the envelope.  RFC 5321 4.1.2, 4.1.3, 4.5.3.1; RFC 6531 3.3.
 
-Must not know who may receive mail.
+What is tolerated beyond the grammar is listed, with reasons, in docs/smtp.md.  Must not know who may receive mail.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-# RFC 5321 4.5.3.1.1 and .2: 64 octets of local-part, 255 of domain.
+# RFC 5321 4.5.3.1.1 to .3: 64 octets of local-part, 255 of domain, 256 of path with its brackets.
 MAX_LOCAL = 64
 MAX_DOMAIN = 255
+MAX_MAILBOX = 254
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"  # RFC 5321 atext; RFC 6531 adds UTF8-non-ascii
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')  # Quoted-string: qtextSMTP / quoted-pairSMTP
@@ -47,14 +48,15 @@ class Mailbox:
 def is_domain(text: str) -> bool:
     """Whether `text` is an RFC 5321 Domain (one label is enough; underscores are tolerated)."""
     name = text.removesuffix(".")
-    if not name or len(name.encode()) > MAX_DOMAIN:
+    # Regular expressions for what is beyond ASCII let controls and lone surrogates pass; isprintable does not.
+    if not name or not name.isprintable() or len(name.encode()) > MAX_DOMAIN:
         return False
     return all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
 def is_address_literal(text: str) -> bool:
-    """Whether `text` is an RFC 5321 address-literal: [192.0.2.1] or [IPv6:2001:db8::1]."""
-    if not (text.startswith("[") and text.endswith("]")):
+    """Whether `text` is an RFC 5321 address-literal: [192.0.2.1] or [IPv6:2001:db8::1]; no other tag is registered."""
+    if not (text.startswith("[") and text.endswith("]")) or "%" in text:  # ipaddress takes any text as a zone
         return False
     inner = text[1:-1]
     try:
@@ -68,13 +70,14 @@ def is_address_literal(text: str) -> bool:
 
 
 def parse_mailbox(text: str) -> Mailbox | None:
-    """The mailbox in `text` (without angle brackets), or None when it is not one.  Linear in its length."""
-    if len(text) > MAX_LOCAL + MAX_DOMAIN + 1:
+    """The mailbox in `text` (without angle brackets), or None when it is not one.  Linear in its length.
+
+    A local-part may be longer than MAX_LOCAL: reverse-paths of mailing lists are.  The whole may not exceed MAX_MAILBOX.
+    """
+    if len(text) > MAX_MAILBOX or not text.isprintable() or len(text.encode()) > MAX_MAILBOX:
         return None
     local, at, domain = text.rpartition("@")
-    if not at or not local or len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL:
-        return None
-    if not (_DOT_STRING.fullmatch(local) or _QUOTED.fullmatch(local)):
+    if not at or not (_DOT_STRING.fullmatch(local) or _QUOTED.fullmatch(local)):
         return None
     if not (is_domain(domain) or is_address_literal(domain)):
         return None
@@ -82,11 +85,11 @@ def parse_mailbox(text: str) -> Mailbox | None:
 
 
 def split_path(argument: str) -> tuple[str, str] | None:
-    """`<path> parameters` as (path without brackets and source route, parameters); None when there are no brackets.
+    """`<path> parameters` as (path without brackets and source route, parameters); None when it is not of that form.
 
     RFC 5321 4.1.1.2: angle brackets are required; a source route is accepted and dropped (appendix C).
     """
-    text = argument.strip()
+    text = argument.strip(" ")
     if not text.startswith("<"):
         return None
     quoted = False
@@ -106,7 +109,7 @@ def split_path(argument: str) -> tuple[str, str] | None:
     if rest and not rest.startswith(" "):
         return None
     if path.startswith("@"):
-        _, colon, path = path.partition(":")
-        if not colon:
+        route, colon, path = path.partition(":")
+        if not colon or not all(hop[:1] == "@" and is_domain(hop[1:]) for hop in route.split(",")):
             return None
-    return path, rest.strip()
+    return path, rest.strip(" ")

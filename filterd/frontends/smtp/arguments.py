@@ -1,6 +1,7 @@
 """Owns the arguments of MAIL and RCPT: text in, a value or the reply that says what is wrong out.
 
-RFC 5321 4.1.1.2, 4.1.1.3, 4.1.2; RFC 1870, 3461, 6152, 6531.  Must not know the state of the conversation.
+RFC 5321 4.1.1.2, 4.1.1.3, 4.1.2; RFC 1870, 3461, 4954, 6152, 6531.  What is tolerated is listed in
+docs/smtp.md.  Must not know the state of the conversation.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from filterd.mail.address import Mailbox, parse_mailbox, split_path
+from filterd.mail.address import MAX_LOCAL, Mailbox, parse_mailbox, split_path
 from filterd.mail.envelope import Recipient
 from filterd.mail.reply import Reply
 
@@ -23,11 +24,14 @@ _MAIL: _Table = {
     "RET": ("DSN", re.compile(r"(?i:FULL|HDRS)")),
     "ENVID": ("DSN", re.compile(rf"{_XTEXT}{{1,100}}")),
     "SMTPUTF8": ("SMTPUTF8", None),
+    "AUTH": ("AUTH", re.compile(rf"<>|{_XTEXT}{{1,500}}")),  # RFC 4954 5: to be taken wherever AUTH is; not passed on
 }
 _RCPT: _Table = {
     "NOTIFY": ("DSN", re.compile(r"(?i:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2})")),
     "ORCPT": ("DSN", re.compile(rf"[A-Za-z0-9-]{{1,40}};(?:{_XTEXT}|[\u0080-\U0010ffff]){{1,500}}")),
 }
+# Controls, unusual spaces, direction marks: nobody can see them in a log, and some end lines elsewhere.
+_UNPRINTABLE = Reply(501, "5.5.4", "Characters that cannot be printed are not allowed here")
 _NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "Characters beyond ASCII: MAIL needs the SMTPUTF8 parameter")
 
 
@@ -50,6 +54,8 @@ class MailArguments:
 
 def parse_mail(argument: str, extensions: Collection[str]) -> MailArguments | Reply:
     """The argument of MAIL, where `extensions` were offered (none after HELO)."""
+    if not argument.isprintable():
+        return _UNPRINTABLE
     if argument[:5].upper() != "FROM:":
         return Reply(501, "5.5.4", "Syntax: MAIL FROM:<address>")
     split = split_path(argument[5:])
@@ -71,6 +77,8 @@ def parse_mail(argument: str, extensions: Collection[str]) -> MailArguments | Re
 
 def parse_rcpt(argument: str, extensions: Collection[str], smtputf8: bool, hostname: str) -> Recipient | Reply:
     """The argument of RCPT.  <Postmaster> without a domain is ours (RFC 5321 4.1.1.3): it gets `hostname`."""
+    if not argument.isprintable():
+        return _UNPRINTABLE
     if argument[:3].upper() != "TO:":
         return Reply(501, "5.5.4", "Syntax: RCPT TO:<address>")
     split = split_path(argument[3:])
@@ -83,6 +91,8 @@ def parse_rcpt(argument: str, extensions: Collection[str], smtputf8: bool, hostn
     mailbox = Mailbox(path, hostname) if path.lower() == "postmaster" else parse_mailbox(path)
     if mailbox is None:
         return Reply(501, "5.1.3", "Forward-path is not a valid address")
+    if len(mailbox.local.encode()) > MAX_LOCAL:
+        return Reply(501, "5.1.3", f"Local-part is longer than {MAX_LOCAL} octets")
     if not smtputf8 and not (path.isascii() and rest.isascii()):  # the rest: ORCPT (RFC 6533 section 3)
         return _NEEDS_SMTPUTF8
     return Recipient(mailbox, tuple(rest.split()))
