@@ -24,10 +24,14 @@ from pathlib import Path
 
 import uvloop
 
+from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
-from filterd.config import LimitsConfig, ListenerConfig, UpstreamConfig
+from filterd.config import ClientsConfig, LimitsConfig, ListenerConfig, UpstreamConfig
 from filterd.deadline import Deadline
-from filterd.frontends.smtp.server import serve_listener
+from filterd.frontends.smtp.admission import Admission
+from filterd.frontends.smtp.server import serve_endpoint
+from filterd.frontends.smtp.shared import FrontEnd
+from filterd.frontends.smtp.spool import SpoolRoom
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Envelope, Recipient
 from filterd.mail.message import Message
@@ -42,11 +46,19 @@ class NullSession:
     """Says 250 to everything; hands over when it has an upstream."""
 
     greeting: Reply | None = None
+    greet_seconds = 0.0
+    reference = ""
 
     def __init__(self, upstream: SmtpUpstream | None) -> None:
         self._upstream = upstream
         self._envelope = Envelope("0", None)
         self._recipients: list[Recipient] = []
+
+    def spoke_early(self, before_greeting: bool) -> None:
+        """Nothing."""
+
+    async def authenticated(self, user: str) -> None:
+        """Nothing."""
 
     async def secured(self, tls: str) -> None:
         """Nothing."""
@@ -102,9 +114,11 @@ async def serve(pipe: Pipe, sink_port: int) -> None:
             stop.set()
 
     with socket.create_server(("127.0.0.1", 0)) as sock, tempfile.TemporaryDirectory() as folder:
-        handle = await serve_listener(
-            sock, ListenerConfig(), LimitsConfig(), "filter.example.org", sessions, spool_dir=Path(folder)
-        )
+        limits, clients = LimitsConfig(connections_per_client=1000), ClientsConfig(connections_per_minute=0)
+        room = SpoolRoom(Path(folder), limits.spool_bytes, limits.spool_memory_bytes, limits.spool_disk_bytes)
+        admission = Admission(limits, clients, SharedTallies.alone())
+        front = FrontEnd("filter.example.org", clients, sessions, room, admission)
+        handle = await serve_endpoint(sock, [(ListenerConfig(), limits)], front)
         pipe.send(sock.getsockname()[1])
         loop.add_reader(pipe.fileno(), told)
         await stop.wait()

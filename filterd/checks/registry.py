@@ -13,7 +13,7 @@ from filterd.checks.dmarc import Dmarc
 from filterd.checks.dnsbl import Dnsbl
 from filterd.checks.greylist import GreylistCheck
 from filterd.checks.harvest import Harvest
-from filterd.checks.helo import Helo
+from filterd.checks.helo import Helo, our_names
 from filterd.checks.lists import Lists, NetworkTable
 from filterd.checks.manners import Manners
 from filterd.checks.rate import Rate
@@ -53,7 +53,7 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Lists(parts.table),
         Dnsbl(config.dnsbl, parts.resolver),
         Rdns(parts.resolver),
-        Helo(frozenset({config.server.hostname, config.authserv_id.lower()})),
+        Helo(our_names(config)),
         Manners(),
         Spf(parts.resolver),
         Rate(config.clients, parts.tallies),
