@@ -23,6 +23,7 @@ from filterd.wire.dotstream import TransparencyError
 from filterd.wire.replies import RawReply, ReplyParser
 from tests.support.certificate import server_context
 from tests.support.fakeupstream import CLOSE, HANG, FakeUpstream
+from tests.support.postfix import running_postfix
 
 MESSAGE = b"Subject: x\r\n\r\n.leading dot\r\nbody\r\n"
 SENDER = Mailbox("sender", "example.org")
@@ -699,3 +700,40 @@ def test_nobody_there_to_learn_from_is_no_error() -> None:
             await upstream.close()
 
     asyncio.run(story())
+
+
+# ---------------------------------------------------------------- a real server
+
+
+@pytest.mark.server("postfix")
+def test_postfix_takes_chunks_as_it_takes_data_and_the_connection_stays_in_use() -> None:
+    start, body = (
+        b"From: a@example.org\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n",
+        b".\r\n..dots\r\n.\r\n" + b"z\r\n" * 99_999,
+    )
+    extra = "smtpd_recipient_restrictions = check_recipient_access inline:{no@example.org=REJECT}, permit"
+    nobody = Recipient(Mailbox("no", "example.org"))
+
+    async def story(port: int, chunking: bool) -> tuple[int, str]:
+        upstream = make(port, chunking=chunking)
+        name = "bdat" if chunking else "data"
+        message = start + f"Message-ID: <{name}@example.org>\r\n\r\n".encode() + body
+        inbox = Recipient(Mailbox(name, "example.org"))
+        try:
+            assert (await send(upstream, nobody, message=message)).replies[0].code == 554
+            taken = await send(upstream, inbox, nobody, message=message)
+            assert [reply.code for reply in taken.replies] == [250, 554]
+            assert upstream.extensions is not None
+            assert "CHUNKING" in upstream.extensions
+            return upstream.opened, name
+        finally:
+            await upstream.close()
+
+    with running_postfix(extra) as postfix:
+        names = [asyncio.run(story(postfix.port, chunking)) for chunking in (True, False)]
+        assert names == [(1, "bdat"), (1, "data")]
+        postfix.settle()
+        mails = postfix.by_recipient()
+        for name in ("bdat", "data"):
+            (mail,) = mails[f"{name}@example.org"]
+            assert mail.partition(b"\n\n")[2] == body.replace(b"\r\n", b"\n")
