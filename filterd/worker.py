@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -29,12 +31,21 @@ def run(config: Config, path: Path, slot: str, sockets: list[socket.socket], tal
 
     `sockets`: one per group of Config.endpoints, listening.  `tallies`: shared by all workers.
     """
+    allow_files()
     try:
         import uvloop
     except ImportError:  # no wheel for this platform: the standard loop serves as well, with more memory under TLS
         asyncio.run(_serve(config, path, slot, sockets, tallies))
     else:
         uvloop.run(_serve(config, path, slot, sockets, tallies))
+
+
+def allow_files() -> None:
+    """As many open files as this process may have: the usual 1024 are fewer than limits.connections and upstream need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # some systems say "infinity" and mean less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def front_end(config: Config, app: App, tallies: Tallies) -> FrontEnd:
