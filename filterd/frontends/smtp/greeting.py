@@ -15,7 +15,7 @@ from filterd.frontends.smtp.link import ConversationOver
 from filterd.mail.envelope import TrustClass
 from filterd.mail.network import client_network, parse_network
 from filterd.mail.reply import Reply
-from filterd.wire.sasl import MAX_LINE, MECHANISMS, Challenge, Credentials, Fault, Step
+from filterd.wire.sasl import MAX_LINE, MECHANISMS, Challenge, Credentials, Fault, Mechanism
 from filterd.wire.xclient import parse_xclient
 
 log = logging.getLogger(__name__)
@@ -104,17 +104,28 @@ class GreetingCommands(SmtpConversation):
             await self._answer(Reply(502, "5.5.1", "AUTH is not available"))
         elif kind is None:
             await self._answer(Reply(504, "5.5.4", "Mechanism is not available: PLAIN or LOGIN"))
-        elif self._failures() >= self.shared.front.clients.auth_failures:
-            await self._answer(_TOO_MANY_FAILURES)
         else:
-            exchange = kind()
-            step: Step = exchange.start(initial.strip() or None)
-            while isinstance(step, Challenge):
-                await self._send_text(f"334 {step.text}\r\n")
-                limits = self.shared.limits
-                line = await self._read_line(limits.idle_seconds, limits.command_seconds, MAX_LINE)
-                step = exchange.step(line.decode("ascii", "replace"))
-            await self._log_in(step)
+            tallies = self.shared.front.admission.tallies
+            running = tallies.enter("logins", self._network) - 1
+            try:
+                failed = tallies.count("auth", self._network, seconds=_AUTH_WINDOW)
+                # Once somebody has guessed wrong, each login under way may be another guess; before, an office that
+                # comes back after a power cut is let in at once.
+                if failed + (running if failed else 0) >= self.shared.front.clients.auth_failures:
+                    await self._answer(_TOO_MANY_FAILURES)
+                else:
+                    await self._authenticate(kind(), initial.strip() or None)
+            finally:
+                tallies.leave("logins", self._network)
+
+    async def _authenticate(self, exchange: Mechanism, initial: str | None) -> None:
+        limits = self.shared.limits
+        step = exchange.start(initial)
+        while isinstance(step, Challenge):
+            await self._send_text(f"334 {step.text}\r\n")
+            line = await self._read_line(limits.idle_seconds, limits.command_seconds, MAX_LINE)
+            step = exchange.step(line.decode("ascii", "replace"))
+        await self._log_in(step)
 
     async def _log_in(self, step: Credentials | Fault) -> None:
         if isinstance(step, Fault):
@@ -142,9 +153,6 @@ class GreetingCommands(SmtpConversation):
     @property
     def _network(self) -> str:
         return self.connection.network if self.connection else ""
-
-    def _failures(self) -> int:
-        return self.shared.front.admission.tallies.count("auth", self._network, seconds=_AUTH_WINDOW)
 
     # ------------------------------------------------------------ XCLIENT, PROXY
 
