@@ -114,11 +114,11 @@ class GreetingCommands(SmtpConversation):
                 if failed + (running if failed else 0) >= self.shared.front.clients.auth_failures:
                     await self._answer(_TOO_MANY_FAILURES)
                 else:
-                    await self._authenticate(kind(), initial.strip() or None)
+                    await self._log_in_by(kind(), initial.strip() or None)
             finally:
                 tallies.leave("logins", self._network)
 
-    async def _authenticate(self, exchange: Mechanism, initial: str | None) -> None:
+    async def _log_in_by(self, exchange: Mechanism, initial: str | None) -> None:
         limits = self.shared.limits
         step = exchange.start(initial)
         while isinstance(step, Challenge):
