@@ -97,7 +97,8 @@ def received(connection: Connection, envelope: Envelope, hostname: str, now: dat
     """The trace field (RFC 5321 4.4) from which Exchange learns the real client (facts: exchange.md 2.3)."""
     ip = str(connection.client_ip)
     literal = f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
-    protocol = ("ESMTP" if connection.esmtp else "SMTP") + ("S" if connection.tls else "")
+    suffix = ("S" if connection.tls else "") + ("A" if connection.user else "")  # RFC 3848
+    protocol = f"ESMTP{suffix}" if connection.esmtp else "SMTP"
     lines = [
         f"Received: from {_word(connection.helo)} ({_word(connection.client_name)} {literal})",
         f"\tby {hostname} with {protocol} id {envelope.id}",
