@@ -98,7 +98,9 @@ def _first_row(
     if ("recipient", Reason.RELAY_DENIED) in reasons:
         return Action.REJECT, Reason.RELAY_DENIED, "relay_denied", Reply(550, "5.7.1", "Unable to relay")
     exempt = (recipient or "").lower().startswith("postmaster@")  # RFC 5321 4.5.1: never refused, at worst held
-    if ("harvest", Reason.HARVESTING) in reasons and not exempt and not config.observe:
+    allowed = ("lists", Reason.ALLOW_LISTED) in reasons
+    # Before the unknown recipient itself, but not in observe mode: what stands here is let through there.
+    if ("harvest", Reason.HARVESTING) in reasons and not (exempt or allowed or config.observe):
         reply = Reply(421, "4.7.0", "Too many unknown recipients, try again later", close=True)
         return Action.DISCONNECT, Reason.HARVESTING, "harvest", reply
     if ("recipient", Reason.RECIPIENT_UNKNOWN) in reasons:
@@ -110,7 +112,7 @@ def _first_row(
     if ("lists", Reason.BLOCK_LISTED) in reasons and not exempt:
         reply = Reply(550, "5.7.1", "Your address is on this site's block list; write to postmaster if that is wrong")
         return Action.REJECT, Reason.BLOCK_LISTED, "block_list", reply
-    if ("lists", Reason.ALLOW_LISTED) in reasons:
+    if allowed:
         return Action.ACCEPT, Reason.ALLOW_LISTED, "allow_list", None
     over = reasons.get(("rate", Reason.RATE_EXCEEDED))
     if over is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.config import PolicyConfig
-from filterd.engine.policy import Policy, decide
-from filterd.engine.tables import FAILURE, FailureRow, OnFailure
+from filterd.engine.policy import Policy, decide, weigh
+from filterd.engine.tables import FAILURE, GROUP_OF, FailureRow, OnFailure
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 from filterd.mail.reply import Reply
@@ -49,7 +51,7 @@ def test_the_directory_refuses_for_the_asked_recipient_only(reason: Reason, code
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.CRASHED])
 @pytest.mark.parametrize(
     "check",
-    sorted(set(FAILURE) & {"lists", "dnsbl", "helo", "spf", "recipient", "dkim", "dmarc", "structure", "content"}),
+    sorted(GROUP_OF),
 )
 def test_a_missing_answer_is_never_guilt(check: str, reason: Reason) -> None:
     verdict = decide([found(check, reason)], POLICY, Stage.DATA, ANNA)
@@ -148,8 +150,115 @@ def test_a_stricter_row_for_a_trust_class_decides(monkeypatch: pytest.MonkeyPatc
     assert (strict.action, strict.reply) == (Action.DEFER, later)
 
 
+POSTMASTER = "postmaster@example.org"
+ALLOWED = found("lists", Reason.ALLOW_LISTED)
+
+
+def zone(name: str, weight: float, priority: str) -> Evidence:
+    properties = {"reply_text": f"see {name}", "priority": priority}
+    return replace(found("dnsbl", Reason.LISTED, weight, detail=name), properties=properties)
+
+
+@pytest.mark.parametrize(
+    ("zones", "reply"),
+    [
+        ([zone("a.example", 12.0, "100"), zone("b.example", 8.0, "10")], "550 5.7.1 see b.example"),
+        ([zone("a.example", 8.0, "10"), zone("b.example", 9.0, "10")], "550 5.7.1 see b.example"),
+        ([zone("a.example", 8.0, "100"), zone("b.example", 4.0, "1")], "550 5.7.1 see a.example"),
+        ([zone("a.example", 8.0, "100"), zone("b.example", 8.0, "20")], "550 5.7.1 see b.example"),  # as numbers
+    ],
+)
+def test_of_zones_that_refuse_the_smallest_priority_speaks_then_the_heaviest(zones: list[Evidence], reply: str) -> None:
+    assert str(decide(zones, POLICY, Stage.RCPT, ANNA).reply) == reply
+
+
+HARVEST = [
+    found("recipient", Reason.RECIPIENT_UNKNOWN, recipient=ANNA),
+    found("harvest", Reason.HARVESTING, recipient=ANNA),
+]
+
+
+def test_a_harvester_is_sent_away_without_learning_whether_the_address_exists() -> None:
+    verdict = decide(HARVEST, POLICY, Stage.RCPT, ANNA)
+    assert (verdict.action, verdict.row) == (Action.DISCONNECT, "harvest")
+    assert verdict.reply is not None
+    assert (str(verdict.reply)[:9], verdict.reply.close) == ("421 4.7.0", True)
+
+
+@pytest.mark.parametrize(("config", "more"), [(PolicyConfig(observe=True), []), (PolicyConfig(), [ALLOWED])])
+def test_observed_or_allow_listed_a_harvester_hears_what_everybody_hears(
+    config: PolicyConfig, more: list[Evidence]
+) -> None:
+    verdict = decide([*more, *HARVEST], Policy(config), Stage.RCPT, ANNA)
+    assert str(verdict.reply)[:9] == "550 5.1.1"
+
+
+def test_an_observed_harvest_check_decides_nothing() -> None:
+    policy = Policy(PolicyConfig(observe_checks=("harvest",)))
+    assert decide(HARVEST, policy, Stage.RCPT, ANNA).row == "recipient_unknown"
+
+
+def test_nobody_is_sent_away_over_postmaster() -> None:
+    evidence = [found("harvest", Reason.HARVESTING, recipient=POSTMASTER)]
+    assert decide(evidence, POLICY, Stage.RCPT, POSTMASTER).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"), [("client", "your network"), ("reverse-path", "this sender"), ("user", "from you")]
+)
+def test_too_much_in_a_minute_is_deferred_and_the_reply_says_of_what(detail: str, words: str) -> None:
+    verdict = decide([found("rate", Reason.RATE_EXCEEDED, detail=detail)], POLICY, Stage.RCPT, ANNA)
+    assert (verdict.action, verdict.row, verdict.score) == (Action.DEFER, "rate_limit", 0.0)
+    assert str(verdict.reply).startswith("450 4.7.1 Too many messages from ")
+    assert words in str(verdict.reply)
+
+
+def test_who_is_refused_for_good_is_not_told_to_come_again() -> None:
+    over = found("rate", Reason.RATE_EXCEEDED, detail="client")
+    assert decide([over, found("lists", Reason.BLOCK_LISTED)], POLICY, Stage.RCPT, ANNA).row == "block_list"
+    assert decide([over, *HARVEST[:1]], POLICY, Stage.RCPT, ANNA).row == "recipient_unknown"
+    grey = [replace(GREYLISTED, recipient=None), zone("a.example", 9.0, "1")]
+    assert decide(grey, POLICY, Stage.RCPT, ANNA).row == "zone_refuses"
+
+
+GREYLISTED = replace(found("greylist", Reason.GREYLISTED, recipient=ANNA), properties={"wait_seconds": "61"})
+
+
+@pytest.mark.parametrize(("seconds", "when"), [("1", "1 minute"), ("60", "1 minute"), ("61", "2 minutes")])
+def test_greylisted_mail_is_told_when_to_come_again(seconds: str, when: str) -> None:
+    evidence = [replace(GREYLISTED, properties={"wait_seconds": seconds})]
+    verdict = decide(evidence, POLICY, Stage.RCPT, ANNA)
+    assert (verdict.action, verdict.row, verdict.reason) == (Action.DEFER, "greylisted", Reason.GREYLISTED)
+    assert str(verdict.reply).startswith("451 4.7.1 ")
+    assert str(verdict.reply).endswith(f"try again in {when}")
+
+
+def test_greylisting_waits_at_rcpt_only_and_for_its_recipient_only() -> None:
+    assert decide([GREYLISTED], POLICY, Stage.DATA, ANNA).action is Action.ACCEPT
+    assert decide([GREYLISTED], POLICY, Stage.RCPT, "bob@example.org").action is Action.ACCEPT
+
+
+@pytest.mark.parametrize(
+    "item", [replace(GREYLISTED, recipient=None), found("rate", Reason.RATE_EXCEEDED, detail="client")]
+)
+@pytest.mark.parametrize(("config", "more"), [(PolicyConfig(observe=True), []), (PolicyConfig(), [ALLOWED])])
+def test_observed_or_allow_listed_nobody_waits(item: Evidence, config: PolicyConfig, more: list[Evidence]) -> None:
+    verdict = decide([*more, item], Policy(config), Stage.RCPT, ANNA)
+    assert verdict.action is Action.ACCEPT
+    assert verdict.would is (Action.DEFER if config.observe else Action.ACCEPT)
+
+
+def test_postmaster_is_never_greylisted() -> None:
+    assert decide([replace(GREYLISTED, recipient=POSTMASTER)], POLICY, Stage.RCPT, POSTMASTER).action is Action.ACCEPT
+
+
+def test_what_was_found_so_far_weighs_what_the_verdict_will_say() -> None:
+    evidence = [found("helo", Reason.HELO_OUR_NAME), found("dnsbl", Reason.LISTED, 20.0), content(3.0)]
+    assert weigh(evidence, POLICY) == decide(evidence, POLICY).score == 15.0
+
+
 REASONS = st.sampled_from(list(Reason))
-CHECKS = st.sampled_from(["lists", "dnsbl", "helo", "spf", "recipient", "dkim", "dmarc", "structure", "content", "new"])
+CHECKS = st.sampled_from([*GROUP_OF, "new"])
 EVIDENCE = st.builds(
     Evidence,
     check=CHECKS,
@@ -170,7 +279,8 @@ def test_the_contributions_are_the_score_to_the_last_digit(evidence: list[Eviden
     assert 0.0 <= verdict.probability <= 1.0
     assert (verdict.reply is not None) == (verdict.action in (Action.REJECT, Action.DEFER, Action.DISCONNECT))
     if verdict.reply:
-        assert verdict.reply.is_temporary == (verdict.action is Action.DEFER)
+        assert verdict.reply.is_temporary == (verdict.action in (Action.DEFER, Action.DISCONNECT))
+        assert verdict.reply.close == (verdict.action is Action.DISCONNECT)
 
 
 @given(st.lists(EVIDENCE, max_size=8))
