@@ -13,6 +13,7 @@ from filterd.adapters.upstream_transaction import StaleError, Transaction
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
+from filterd.faults import reach
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
 from filterd.ports import Delivery
@@ -90,6 +91,7 @@ class SmtpUpstream:
                 return await self._use(link, envelope, recipients, chunks, deadline)
             except StaleError:
                 self.retried += 1
+        reach("upstream.connecting")
         try:
             link = await open_link(
                 self._config, self._hostname, self._tls, deadline.within(self._config.connect_seconds)
@@ -100,6 +102,7 @@ class SmtpUpstream:
             raise TemporaryError(str(error), "unreachable") from None
         self.opened += 1
         self.extensions = dict(link.extensions)
+        reach("upstream.connected")
         return await self._use(link, envelope, recipients, chunks, deadline)
 
     def _take_idle(self) -> UpstreamLink | None:

@@ -11,6 +11,7 @@ from filterd.adapters.upstream_link import LinkLostError, UpstreamLink
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
+from filterd.faults import reach
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
@@ -116,6 +117,7 @@ class Transaction:
             link.write(b"".join([*commands, b"DATA\r\n" if early_data else b""]), len(commands) + early_data)
             commands = [b""] * len(commands)
         refused = await self._ask(commands[0])
+        reach("upstream.mail")
         if refused.is_success:
             for number, line in zip(self._asked, commands[1:], strict=True):
                 self._replies[number] = await self._ask(line)
@@ -124,6 +126,7 @@ class Transaction:
                 self._replies[number] = refused
                 if pipelining:
                     await self._ask(line)
+        reach("upstream.rcpt")
         accepted = any(reply is not None and reply.is_success for reply in self._replies)
         if not accepted and not early_data:
             return None
@@ -174,19 +177,23 @@ class Transaction:
 
         Only the last write completes the message.  Whatever is answered before it is either a refusal or a lie.
         """
+        reach("upstream.ready")
         link, block, size = self._link, list[bytes](), 0
         for piece in pieces:
             if size >= _WRITE_BLOCK:
                 self._sending = True
                 link.write(b"".join(block))
                 await link.drain(self._deadline.within(self._config.command_seconds))
+                reach("upstream.sending")
                 block, size = [], 0
             block.append(piece)
             size += len(piece)
         self._sending = True
         link.write(b"".join(block), 1)  # raises before anything of this block has left, or else has the end in it
         self._complete = True
+        reach("upstream.sent")
         reply = await self._ask(b"", seconds=self._config.data_seconds)
+        reach("upstream.taken")
         # RFC 3030 section 2: a refused BDAT leaves the transaction in a state that only RSET makes known.
         link.unfinished = self._chunking and not reply.is_success
         return reply
