@@ -147,17 +147,8 @@ class SmtpLink(SMTP):
         if self._streak >= _TURN:
             self._streak = 0
             await asyncio.sleep(0)
-        while True:
-            at = self._pending.find(b"\r\n", 0, max_octets + 2)
-            line = self._pending[:at] if at >= 0 else self._pending[: max_octets + 2]
-            if len(line) > max_octets + (at < 0 and line.endswith(b"\r")):
-                raise ConversationOver("closed", Reply(500, "5.5.2", "Command line is too long", close=True))
-            if b"\n" in line or b"\0" in line or b"\r" in (line if at >= 0 else line[:-1]):
-                text = "Command has a NUL, or a CR or LF that is not CRLF"
-                raise ConversationOver("closed", Reply(500, "5.5.2", text, close=True))
-            if at >= 0:
-                break
-            if line and not begun:
+        while not self._pending or (line := self._take_line(max_octets)) is None:
+            if self._pending and not begun:
                 begun = True
                 self._timer.until(min(ends, self.loop.time() + command_seconds))
             self._check()
@@ -169,10 +160,23 @@ class SmtpLink(SMTP):
             finally:
                 self.idle_since = None
         self._timer.stop()
-        command = bytes(line)
+        if self._reading_paused:
+            self._resume_reading()
+        return line
+
+    def _take_line(self, max_octets: int) -> bytes | None:
+        """The first line that is pending, None when it is not whole yet.  Raises ConversationOver for what is no line."""
+        at = self._pending.find(b"\r\n", 0, max_octets + 2)
+        line = bytes(self._pending[:at] if at >= 0 else self._pending[: max_octets + 2])
+        if len(line) > max_octets + (at < 0 and line.endswith(b"\r")):
+            raise ConversationOver("closed", Reply(500, "5.5.2", "Command line is too long", close=True))
+        if b"\n" in line or b"\0" in line or b"\r" in (line if at >= 0 else line[:-1]):
+            text = "Command has a NUL, or a CR or LF that is not CRLF"
+            raise ConversationOver("closed", Reply(500, "5.5.2", text, close=True))
+        if at < 0:
+            return None
         del self._pending[: at + 2]
-        self._resume_reading()
-        return command
+        return line
 
     def _resume_reading(self) -> None:
         if self._reading_paused and len(self._pending) <= MAX_PENDING // 2 and self.transport is not None:
