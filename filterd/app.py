@@ -32,6 +32,7 @@ from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
 from filterd.engine.scan import Scanner
+from filterd.engine.standing import SenderNotes
 from filterd.engine.transaction import Engine, Session
 from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
 from filterd.mail.envelope import Connection
@@ -281,7 +282,7 @@ def build_graph(
         header_bytes=config.limits.header_bytes,
         clients=config.clients,
         greylist_config=config.greylist,
-        greylist=greylist,
+        senders=SenderNotes(greylist, clock) if greylist is not None and config.greylist.enabled else None,
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )

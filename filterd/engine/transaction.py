@@ -6,7 +6,6 @@ Must not know sockets, SQL, or any concrete check.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -15,30 +14,34 @@ from dataclasses import dataclass, field, replace
 from filterd import metrics
 from filterd.checks.base import CheckContext
 from filterd.config import ClientsConfig, GreylistConfig
-from filterd.deadline import Deadline
 from filterd.engine.handoff import HandOff, Job, count, failure_reply
+from filterd.engine.journal import (
+    Transaction,
+    evidence_of,
+    log_end,
+    log_refusal,
+    message_record,
+    refusal_state,
+    who,
+)
 from filterd.engine.pipeline import Pipeline, stage_deadline
-from filterd.engine.policy import Policy, decide, weigh
-from filterd.engine.record import evidence_record
-from filterd.errors import FilterdError, TemporaryError
+from filterd.engine.policy import Policy, decide
+from filterd.engine.standing import SenderNotes, greet_seconds, is_doubtful, tarpit_seconds
+from filterd.errors import FilterdError
 from filterd.mail.address import Mailbox
 from filterd.mail.authres import authentication_results
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass, new_id
-from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.mail.evidence import Evidence, Result, Stage
 from filterd.mail.headers import header_problem, prepended, received, remove_forged, report, utc
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
-from filterd.ports import EvidenceRecord, Greylist, MessageRecord, Outcome, TerminalState
+from filterd.ports import EvidenceRecord, Outcome, TerminalState
 
 log = logging.getLogger(__name__)
 
 _HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size")  # Exchange's words for the same
 _KEPT_OF_REFUSED = 16_384  # octets of a refused header section from which author and subject are recorded
-_DOUBTFUL_AT_CONNECT = (
-    1.0  # log-odds from which on a client's greeting is held back: a missing name alone is not enough
-)
-_REMEMBER_SECONDS = 10.0  # for noting a good sender, which nobody waits for
 _NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
 
 
@@ -52,7 +55,7 @@ class Engine:
         header_bytes: largest header section that is passed on.
         model_name: the content model in use, for the record.
         clients, greylist_config: what clients may do, and from where on mail is doubtful.
-        greylist: where good senders are noted; None where nobody is greylisted.
+        senders: notes those whose mail is not greylisted later; None where nobody is greylisted.
         has_room: whether the disk has room for another message.
         clock: Unix seconds.
     """
@@ -67,11 +70,10 @@ class Engine:
     header_bytes: int = 262_144
     clients: ClientsConfig = field(default_factory=ClientsConfig)
     greylist_config: GreylistConfig = field(default_factory=GreylistConfig)
-    greylist: Greylist | None = None
+    senders: SenderNotes | None = None
     model_name: Callable[[], str] = lambda: ""
     has_room: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.time
-    _notes: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def connect(self, connection: Connection) -> Session:
         """A session whose connect stage has run."""
@@ -82,41 +84,6 @@ class Engine:
         if named is not None and not connection.client_name:
             session.connection = replace(connection, client_name=named.properties["client_name"])
         return session
-
-    def note_sender(self, domain: str) -> None:
-        """Mail of `domain` passed SPF and was taken: it is not greylisted later.  Nobody waits for it."""
-        if self.greylist is None or not self.greylist_config.enabled:
-            return
-        task = asyncio.create_task(self._note(self.greylist, domain))
-        self._notes.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._notes.discard)
-
-    async def _note(self, greylist: Greylist, domain: str) -> None:
-        try:
-            await greylist.remember_sender(domain, int(self.clock() * 1000), Deadline.after(_REMEMBER_SECONDS))
-        except TemporaryError as error:
-            metrics.CHECK_FAILURES.labels("greylist", error.kind).inc()
-
-
-@dataclass(slots=True)
-class Transaction:
-    """What a mail transaction has gathered.
-
-    Attributes:
-        evidence: about the transaction; what was found about one recipient stands in `of_recipient`, by mailbox.
-        accepted: mailboxes of the envelope's recipients.
-        refused: outcomes of recipients that were refused.
-        asked: every mailbox that was asked for.
-    """
-
-    envelope: Envelope
-    received_ms: int
-    evidence: list[Evidence] = field(default_factory=list)
-    of_recipient: dict[str, list[Evidence]] = field(default_factory=dict)
-    accepted: set[str] = field(default_factory=set)
-    refused: list[Outcome] = field(default_factory=list)
-    verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
 
 
 class Session:
@@ -134,12 +101,7 @@ class Session:
     @property
     def greet_seconds(self) -> float:
         """How long the banner is held back: for doubtful clients only."""
-        if self.connection.trust is not TrustClass.INTERNET or not self.engine.clients.greet_seconds:
-            return 0.0
-        if any(item.reason is Reason.ALLOW_LISTED for item in self.of_connection):
-            return 0.0
-        doubtful = weigh(self.of_connection, self.engine.policy) >= _DOUBTFUL_AT_CONNECT
-        return self.engine.clients.greet_seconds if doubtful else 0.0
+        return greet_seconds(self.connection, self.of_connection, self.engine.policy, self.engine.clients)
 
     @property
     def reference(self) -> str:
@@ -177,15 +139,8 @@ class Session:
             self._now.envelope if self._now else None,
             recipient,
             message,
-            doubtful=stage is Stage.RCPT and self._is_doubtful(),
-        )
-
-    def _is_doubtful(self) -> bool:
-        engine = self.engine
-        return (
-            self.connection.trust is TrustClass.INTERNET
-            and engine.greylist_config.enabled
-            and weigh(self.evidence, engine.policy) >= engine.greylist_config.score
+            doubtful=stage is Stage.RCPT
+            and is_doubtful(self.connection, self.evidence, self.engine.policy, self.engine.greylist_config),
         )
 
     async def secured(self, tls: str) -> None:
@@ -225,32 +180,13 @@ class Session:
             now.accepted.add(key)
             now.envelope = replace(now.envelope, recipients=(*now.envelope.recipients, recipient))
             return Reply(250, "2.1.5", "Recipient OK")
-        reply = replace(verdict.reply.with_reference(now.envelope.id), delay_seconds=self._tarpit(now, key, verdict))
-        state = TerminalState.DEFERRED if reply.is_temporary else TerminalState.REJECTED
+        delay = tarpit_seconds(verdict, now.of_recipient[key], self.engine.clients)
+        reply = replace(verdict.reply.with_reference(now.envelope.id), delay_seconds=delay)
         name = str(recipient.mailbox)
-        if name not in {outcome.recipient for outcome in now.refused}:
-            now.refused.append(Outcome(name, state, str(reply), verdict.row))
-            now.verdicts.append((name, verdict))
+        now.refuse(name, reply, verdict.row, verdict)
         metrics.REFUSED_RECIPIENTS.labels(str(reply.code)).inc()
-        log.info(
-            "recipient refused",
-            extra={
-                **self._who(),
-                "recipient": name,
-                "reply": str(reply),
-                "row": verdict.row,
-                "why": self._why(recipient),
-            },
-        )
+        log_refusal(now, self.connection, name, reply, verdict.row, self._evidence_about(recipient))
         return reply
-
-    def _tarpit(self, now: Transaction, mailbox: str, verdict: Verdict) -> float:
-        """Seconds that a refusal is kept back: for those who have asked for half as many unknown ones as they may."""
-        counts = [e.properties["unknown"] for e in now.of_recipient[mailbox] if "unknown" in e.properties]
-        clients = self.engine.clients
-        if verdict.row != "recipient_unknown" or not counts or int(counts[-1]) <= clients.harvest_unknown / 2:
-            return 0.0
-        return clients.tarpit_seconds
 
     async def data_allowed(self) -> Reply | None:
         """Whether the message may come; without room on the disk it would only be refused after it was sent."""
@@ -259,16 +195,16 @@ class Session:
         now = self._transaction()
         reply = failure_reply("storage_full", now.envelope.id)
         metrics.STORAGE_FAILURES.labels("full").inc()
-        log.error("storage failed", extra={**self._who(), "step": "data", "kind": "full", "reply": str(reply)})
-        told = {outcome.recipient for outcome in now.refused}
-        waiting = [str(r.mailbox) for r in now.envelope.recipients if str(r.mailbox) not in told]
-        now.refused += [Outcome(name, TerminalState.DEFERRED, str(reply), "storage_full") for name in waiting]
+        told = {**who(now, self.connection), "step": "data", "kind": "full", "reply": str(reply)}
+        log.error("storage failed", extra=told)
+        for recipient in now.envelope.recipients:
+            now.refuse(str(recipient.mailbox), reply, "storage_full")
         return reply
 
     async def data(self, message: Message, refusal: Reply | None = None) -> Reply:
         """End-of-data: check, decide for each recipient, hand over; one reply for all."""
         now = self._transaction()
-        self._settle_refusals(now)
+        now.settle()
         try:
             if refusal is None and (problem := header_problem(message, self.engine.header_bytes)):
                 log.info("header section refused", extra={"id": now.envelope.id, "problem": problem})
@@ -286,7 +222,8 @@ class Session:
                 Outcome(str(r.mailbox), TerminalState.DEFERRED, str(reply), "engine failed")
                 for r in now.envelope.recipients
             ]
-            await self.engine.handoff.record(self._message_record(now, None), [*now.refused, *outcomes], _NO_EVIDENCE)
+            record = message_record(now, self.connection, self.engine.worker, None)
+            await self.engine.handoff.record(record, [*now.refused.values(), *outcomes], _NO_EVIDENCE)
             return reply
         finally:
             self._now = None
@@ -297,14 +234,13 @@ class Session:
         now, self._now = self._now, None
         if now is None or not now.asked:
             return
-        refused = {outcome.recipient for outcome in now.refused}
         names = dict.fromkeys(str(r.mailbox) for r in now.envelope.recipients)
         aborted = [
             Outcome(name, TerminalState.ABORTED, "", "no end-of-data: the client gave up")
             for name in names
-            if name not in refused
+            if name not in now.refused
         ]
-        await self._record(now, [*now.refused, *aborted], None)
+        await self._record(now, [*now.refused.values(), *aborted], None)
 
     async def close(self, reason: str) -> None:
         """The connection is over."""
@@ -323,11 +259,6 @@ class Session:
         if engine.postmaster_domain and mailbox.key == f"postmaster@{engine.hostname}":
             return replace(recipient, mailbox=Mailbox(mailbox.local, engine.postmaster_domain))
         return recipient
-
-    def _settle_refusals(self, now: Transaction) -> None:
-        """A mailbox that was refused once and accepted later is accepted."""
-        accepted = {str(r.mailbox) for r in now.envelope.recipients}
-        now.refused = [o for o in now.refused if o.recipient not in accepted]
 
     def _decide(self, stage: Stage, recipient: Recipient) -> Verdict:
         about = self._evidence_about(recipient)
@@ -360,7 +291,7 @@ class Session:
 
         job = Job(
             envelope=envelope,
-            message=self._message_record(now, message),
+            message=message_record(now, self.connection, engine.worker, message),
             chunks=cleaned.chunks,
             evidence=self._evidence_record(now, message),
             forward=tuple(r for r, _ in forward),
@@ -368,11 +299,11 @@ class Session:
             hold=tuple(r for r, _ in hold),
             hold_prepended=above((hold or forward)[0][1]),
             hold_reason=hold[0][1].reason.value if hold else "",
-            refused=tuple(now.refused),
+            refused=tuple(now.refused.values()),
         )
         reply = await engine.handoff.run(job)
         self._note_sender(now, reply, verdicts)
-        self._log_end(now, reply, verdicts)
+        log_end(now, self.connection, reply, verdicts)
         return reply
 
     def _note_sender(self, now: Transaction, reply: Reply, verdicts: list[tuple[Recipient, Verdict]]) -> None:
@@ -380,66 +311,23 @@ class Session:
         sender = now.envelope.reverse_path
         passed = any(e.check == "spf" and e.result is Result.PASS for e in now.evidence)
         accepted = all(verdict.would is Action.ACCEPT for _, verdict in verdicts)
-        if reply.is_success and sender is not None and passed and accepted:
-            self.engine.note_sender(sender.domain_key)
+        if self.engine.senders is not None and reply.is_success and sender is not None and passed and accepted:
+            self.engine.senders.note(sender.domain_key)
 
     async def _refuse_all(
         self, now: Transaction, message: Message, reply: Reply, row: str = "refused_at_data"
     ) -> Reply:
-        state = TerminalState.DEFERRED if reply.is_temporary else TerminalState.REJECTED
+        state = refusal_state(reply)
         outcomes = [Outcome(str(r.mailbox), state, str(reply), row) for r in now.envelope.recipients]
-        await self._record(now, [*now.refused, *outcomes], message)
-        self._log_end(now, reply, [])
+        await self._record(now, [*now.refused.values(), *outcomes], message)
+        log_end(now, self.connection, reply, [])
         return reply
 
     async def _record(self, now: Transaction, outcomes: list[Outcome], message: Message | None) -> None:
-        await self.engine.handoff.record(
-            self._message_record(now, message), outcomes, self._evidence_record(now, message)
-        )
+        record = message_record(now, self.connection, self.engine.worker, message)
+        await self.engine.handoff.record(record, outcomes, self._evidence_record(now, message))
         count(outcomes)
 
-    def _message_record(self, now: Transaction, message: Message | None) -> MessageRecord:
-        c = self.connection
-        return MessageRecord(
-            id=now.envelope.id,
-            received_ms=now.received_ms,
-            worker=self.engine.worker,
-            listener=c.listener,
-            client_ip=str(c.client_ip),
-            helo=c.helo[:255],
-            mail_from=now.envelope.mail_from,
-            recipients=tuple(dict.fromkeys(now.asked)),
-            size=len(message) if message else 0,
-            header_from=message.first("from")[:500] if message else "",
-            subject=message.subject if message else "",
-            message_id=message.first("message-id")[:500] if message else "",
-        )
-
     def _evidence_record(self, now: Transaction, message: Message | None) -> EvidenceRecord:
-        verdicts = now.verdicts or [("", decide((), self.engine.policy, Stage.RCPT))]
-        about = (item for found in now.of_recipient.values() for item in found)
-        evidence = (*self.of_connection, *self._of_helo, *now.evidence, *about)
-        features = message.views.get("features", b"") if message else b""
-        return evidence_record(evidence, verdicts, features, self.engine.model_name())
-
-    def _who(self) -> dict[str, str]:
-        now = self._now
-        return {
-            "id": now.envelope.id if now else "",
-            "client": str(self.connection.client_ip),
-            "helo": self.connection.helo,
-            "mail_from": now.envelope.mail_from if now else "",
-        }
-
-    def _why(self, recipient: Recipient) -> str:
-        found = (item for item in self._evidence_about(recipient) if item.reason is not Reason.OK)
-        return "; ".join(f"{e.check} {e.reason} {e.log_text}".strip() for e in found)[:1000]
-
-    def _log_end(self, now: Transaction, reply: Reply, verdicts: list[tuple[Recipient, Verdict]]) -> None:
-        extra: dict[str, object] = {**self._who(), "id": now.envelope.id, "reply": str(reply)}
-        extra["recipients"] = [str(r.mailbox) for r in now.envelope.recipients]
-        if verdicts:
-            worst = max((v for _, v in verdicts), key=lambda v: v.millis)
-            extra |= {"action": worst.action.value, "scl": worst.scl, "score": worst.score, "row": worst.row}
-            extra["unavailable"] = list(worst.unavailable)
-        log.info("message", extra=extra)
+        of_client = (*self.of_connection, *self._of_helo)
+        return evidence_of(now, of_client, self.engine.policy, self.engine.model_name(), message)

@@ -1,0 +1,120 @@
+"""Owns what a mail transaction has gathered, and how it is written down: records for the ledger, lines for the log.
+
+Must not know what is asked when, nor SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from filterd.engine.policy import Policy, decide
+from filterd.engine.record import evidence_record
+from filterd.mail.envelope import Connection, Envelope, Recipient
+from filterd.mail.evidence import Evidence, Reason, Stage
+from filterd.mail.message import Message
+from filterd.mail.reply import Reply
+from filterd.mail.verdict import Verdict
+from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a mail transaction has gathered.
+
+    Attributes:
+        evidence: about the transaction; what was found about one recipient stands in `of_recipient`, by mailbox.
+        accepted: mailboxes of the envelope's recipients.
+        refused: outcomes of recipients that were refused, by name; the first refusal counts.
+        asked: every mailbox that was asked for.
+    """
+
+    envelope: Envelope
+    received_ms: int
+    evidence: list[Evidence] = field(default_factory=list)
+    of_recipient: dict[str, list[Evidence]] = field(default_factory=dict)
+    accepted: set[str] = field(default_factory=set)
+    refused: dict[str, Outcome] = field(default_factory=dict)
+    verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def refuse(self, name: str, reply: Reply, why: str, verdict: Verdict | None = None) -> None:
+        """`name` was told `reply`; said twice, it is one outcome."""
+        if name in self.refused:
+            return
+        self.refused[name] = Outcome(name, refusal_state(reply), str(reply), why)
+        if verdict is not None:
+            self.verdicts.append((name, verdict))
+
+    def settle(self) -> None:
+        """A mailbox that was refused once and accepted later is accepted."""
+        for recipient in self.envelope.recipients:
+            self.refused.pop(str(recipient.mailbox), None)
+
+
+def refusal_state(reply: Reply) -> TerminalState:
+    """How custody ends with a refusal."""
+    return TerminalState.DEFERRED if reply.is_temporary else TerminalState.REJECTED
+
+
+def message_record(now: Transaction, connection: Connection, worker: str, message: Message | None) -> MessageRecord:
+    """The message as the ledger knows it; `message` is None when there was no DATA."""
+    return MessageRecord(
+        id=now.envelope.id,
+        received_ms=now.received_ms,
+        worker=worker,
+        listener=connection.listener,
+        client_ip=str(connection.client_ip),
+        helo=connection.helo[:255],
+        mail_from=now.envelope.mail_from,
+        recipients=tuple(dict.fromkeys(now.asked)),
+        size=len(message) if message else 0,
+        header_from=message.first("from")[:500] if message else "",
+        subject=message.subject if message else "",
+        message_id=message.first("message-id")[:500] if message else "",
+    )
+
+
+def evidence_of(
+    now: Transaction, of_client: Iterable[Evidence], policy: Policy, model: str, message: Message | None
+) -> EvidenceRecord:
+    """Everything found, of the client, the transaction and its recipients, with the verdicts."""
+    verdicts = now.verdicts or [("", decide((), policy, Stage.RCPT))]
+    about = (item for found in now.of_recipient.values() for item in found)
+    features = message.views.get("features", b"") if message else b""
+    return evidence_record((*of_client, *now.evidence, *about), verdicts, features, model)
+
+
+def who(now: Transaction, connection: Connection) -> dict[str, str]:
+    """What every log line about the transaction has."""
+    return {
+        "id": now.envelope.id,
+        "client": str(connection.client_ip),
+        "helo": connection.helo,
+        "mail_from": now.envelope.mail_from,
+    }
+
+
+def log_refusal(
+    now: Transaction, connection: Connection, recipient: str, reply: Reply, row: str, evidence: Iterable[Evidence]
+) -> None:
+    """One line for a refused RCPT, with the findings behind it."""
+    found = (f"{e.check} {e.reason} {e.log_text}".strip() for e in evidence if e.reason is not Reason.OK)
+    extra = {**who(now, connection), "recipient": recipient, "reply": str(reply), "row": row}
+    log.info("recipient refused", extra={**extra, "why": "; ".join(found)[:1000]})
+
+
+def log_end(
+    now: Transaction, connection: Connection, reply: Reply, verdicts: Sequence[tuple[Recipient, Verdict]]
+) -> None:
+    """One line for the end-of-data reply, with the verdict of the highest score."""
+    extra: dict[str, object] = {**who(now, connection), "reply": str(reply)}
+    extra["recipients"] = [str(r.mailbox) for r in now.envelope.recipients]
+    if verdicts:
+        worst = max((v for _, v in verdicts), key=lambda v: v.millis)
+        extra |= {"action": worst.action.value, "scl": worst.scl, "score": worst.score, "row": worst.row}
+        extra["unavailable"] = list(worst.unavailable)
+    log.info("message", extra=extra)
