@@ -37,6 +37,10 @@ UPSTREAM_REFUSED_COPIES = Counter(
     "filterd_upstream_refused_copies_total", "Copies held because upstream refused them beside accepted ones"
 )
 TALLIES_FULL = Counter("filterd_tallies_full_total", "Events of clients that could not be counted: too many at once")
+REFUSED_CONNECTIONS = Counter("filterd_refused_connections_total", "Connections refused before a greeting", ["limit"])
+PROTOCOL_LOG_DROPPED = Counter(
+    "filterd_protocol_log_dropped_total", "Conversations that the protocol log could not keep"
+)
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
 DNSBL_ANSWERS = Counter(

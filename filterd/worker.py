@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 
 from filterd.adapters.accounts import build_authenticator
+from filterd.adapters.protocol_log import ProtocolLog
 from filterd.app import App
 from filterd.config import Config, load_active
 from filterd.errors import ConfigError, FilterdError
@@ -48,7 +49,7 @@ def allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def front_end(config: Config, app: App, tallies: Tallies) -> FrontEnd:
+def front_end(config: Config, app: App, tallies: Tallies, protocol_log: ProtocolLog) -> FrontEnd:
     """What all listeners of this worker share."""
     limits = config.limits
     room = SpoolRoom(config.state_dir / "tmp", limits.spool_bytes, limits.spool_memory_bytes, limits.spool_disk_bytes)
@@ -60,6 +61,7 @@ def front_end(config: Config, app: App, tallies: Tallies) -> FrontEnd:
         admission=Admission(limits, config.clients, tallies),
         upstream_extensions=lambda: app.upstream_extensions,
         authenticator=build_authenticator(config.auth),
+        transcripts=protocol_log,
     )
 
 
@@ -76,7 +78,8 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, again.set)
     app = await asyncio.to_thread(App, config, slot, tallies)
-    front = front_end(config, app, tallies)
+    protocol_log = ProtocolLog(config.state_dir / "log", slot)
+    front = front_end(config, app, tallies, protocol_log)
     handles: list[EndpointHandle] = []
     front.admission.make_room = lambda: make_room(handles, loop.time())
     for listeners, sock in zip(listeners_of(config), sockets, strict=True):
@@ -100,6 +103,7 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await app.close()
+        await asyncio.to_thread(protocol_log.close)
     log.info("stopped", extra={"slot": slot})
 
 

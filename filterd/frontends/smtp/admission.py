@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from filterd import metrics
 from filterd.config import ClientsConfig, LimitsConfig
 from filterd.mail.envelope import IPAddress, TrustClass
 from filterd.mail.network import client_network
@@ -59,18 +60,20 @@ class Admission:
         network = client_network(client, self.clients.ipv4_prefix, self.clients.ipv6_prefix)
         often = self.clients.connections_per_minute
         if often and trust is TrustClass.INTERNET and self.tallies.add("connects", network) > often:
-            self.refused += 1
-            return _TOO_OFTEN
+            return self._refuse("rate", _TOO_OFTEN)
         if self.tallies.enter("client", network) > limits.connections_per_client:
             self.tallies.leave("client", network)
-            self.refused += 1
-            return _TOO_MANY
+            return self._refuse("client", _TOO_MANY)
         self.count = self.tallies.enter(*_ALL)
         if self.count > self.limits.connections and not self.make_room():
             self.leave(network)
-            self.refused += 1
-            return _FULL
+            return self._refuse("total", _FULL)
         return Ticket(self, network)
+
+    def _refuse(self, limit: str, reply: Reply) -> Reply:
+        self.refused += 1
+        metrics.REFUSED_CONNECTIONS.labels(limit).inc()
+        return reply
 
     @property
     def pressed(self) -> bool:

@@ -14,6 +14,7 @@ from filterd.errors import FilterdError
 from filterd.frontends.smtp.link import ConversationOver, SmtpLink, tls_description
 from filterd.frontends.smtp.session import Session
 from filterd.frontends.smtp.shared import Endpoint, Guest, Offer, Shared
+from filterd.frontends.smtp.transcript import Transcript
 from filterd.mail.envelope import Connection, TrustClass, parse_ip
 from filterd.mail.reply import Reply
 
@@ -32,6 +33,7 @@ class SmtpConversation(SmtpLink):
     """One connection from its greeting to its end."""
 
     shared: Shared
+    transcript: Transcript
 
     def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop, guest: Guest | None = None) -> None:
         """`guest` was let in before; without one the peer of the socket is looked at."""
@@ -77,6 +79,12 @@ class SmtpConversation(SmtpLink):
             tls=tls_description(transport) if self._encrypted else "",
             network=guest.ticket.network,
         )
+        self.transcript = Transcript(
+            self.endpoint.front.transcripts,
+            guest.shared.listener.protocol_log,
+            guest.shared.listener.name,
+            str(guest.address),
+        )
         self.endpoint.conversations.add(self)
         # Nothing cancels this task: a hand-over to upstream that has begun must end with a known answer.
         self.task = self.loop.create_task(self._handle_client())
@@ -102,6 +110,8 @@ class SmtpConversation(SmtpLink):
         finally:
             try:
                 await self._end_session(reason)
+                self.transcript.note(f"end: {reason}", failed=self.in_transaction and reason != "drain")
+                self.transcript.close(reason)
             finally:
                 self.close()
                 self.endpoint.conversations.discard(self)
@@ -113,6 +123,7 @@ class SmtpConversation(SmtpLink):
         if session.greet_seconds and not self._pending and not self.shared.front.admission.pressed:
             await self._hold_back(session.greet_seconds, until_it_speaks=True)
         if self._pending:
+            self.transcript.note("the client spoke before the greeting")
             session.spoke_early(before_greeting=True)
         await self._say_greeting()
         while True:
@@ -173,6 +184,7 @@ class SmtpConversation(SmtpLink):
         await self._send_text(f"{reply}\r\n")
 
     async def _send_text(self, text: str) -> None:
+        self.transcript.said(text[:-2])
         await self._write(text.encode("ascii"), self.shared.limits.idle_seconds)
 
     async def _answer(self, reply: Reply, counts: bool = True) -> None:

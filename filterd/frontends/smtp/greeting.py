@@ -54,6 +54,7 @@ class GreetingCommands(SmtpConversation):
             await self._answer(Reply(501, "5.5.4", f"Syntax: {'EHLO' if esmtp else 'HELO'} hostname"))
             return
         if self._pending:  # RFC 2920 3.1: nothing may be sent behind EHLO before PIPELINING was offered
+            self.transcript.note("the client sent commands behind its greeting")
             self._session_now.spoke_early(before_greeting=False)
         if self._hello:
             await self._reset()
@@ -78,6 +79,7 @@ class GreetingCommands(SmtpConversation):
         else:
             await self._answer(Reply(220, "2.0.0", "Ready to start TLS"))
             description = await self._start_tls(tls, self.shared.limits.tls_seconds)
+            self.transcript.note(description)
             self._encrypted = self._progress = True
             self._hello, self._offer = False, NO_OFFER
             self._forget()
@@ -124,6 +126,7 @@ class GreetingCommands(SmtpConversation):
         while isinstance(step, Challenge):
             await self._send_text(f"334 {step.text}\r\n")
             line = await self._read_line(limits.idle_seconds, limits.command_seconds, MAX_LINE)
+            self.transcript.heard("***")
             step = exchange.step(line.decode("ascii", "replace"))
         await self._log_in(step)
 

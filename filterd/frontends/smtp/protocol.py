@@ -64,6 +64,7 @@ class SmtpDialog(GreetingCommands):
         name, _, argument = text.partition(" ")
         name = name.upper()
         command = _COMMANDS.get(name)
+        self.transcript.heard(text)
         self._count_command(leaves=name == "QUIT")
         if not text.rstrip().isprintable():
             await self._answer(Reply(500, "5.5.2", "Command has characters that are not allowed"))
@@ -100,6 +101,7 @@ class SmtpDialog(GreetingCommands):
             reply = await self._ask(self._session_now.mail(arguments.reverse_path, arguments.parameters))
             if reply.is_success:
                 self.in_transaction = self._progress = True
+                self.transcript.reference(self._session_now.reference)
                 self._smtputf8 = arguments.smtputf8
                 self._transactions += 1
         await self._answer(reply)
@@ -215,6 +217,7 @@ class SmtpDialog(GreetingCommands):
     async def _conclude(self, intake: Intake) -> None:
         """The whole message is here, or as much of it as will ever be: ask the session, and answer."""
         message, fault = intake.finish()
+        self.transcript.note(f"message of {intake.size} octets")
         # Not under any timer and not cancelled when the client leaves: upstream may already have the message.
         reply = await self._ask(self._session_now.data(message, fault))
         if fault is not None:

@@ -15,6 +15,7 @@ from filterd.config import ClientsConfig, LimitsConfig, ListenerConfig
 from filterd.frontends.smtp.admission import Admission, Ticket
 from filterd.frontends.smtp.session import SessionFactory
 from filterd.frontends.smtp.spool import SpoolRoom
+from filterd.frontends.smtp.transcript import TranscriptSink
 from filterd.mail.envelope import IPAddress, TrustClass
 from filterd.mail.network import parse_network
 from filterd.mail.reply import Reply
@@ -84,6 +85,7 @@ class FrontEnd:
         room: for messages that are coming in.
         upstream_extensions: EHLO keywords and parameters of upstream, as far as they are known.
         authenticator: accounts for AUTH, if there are any.
+        transcripts: the protocol log, if there is one.
     """
 
     hostname: str
@@ -93,6 +95,7 @@ class FrontEnd:
     admission: Admission
     upstream_extensions: UpstreamExtensions = field(default=lambda: None)
     authenticator: Authenticator | None = None
+    transcripts: TranscriptSink | None = None
 
 
 @dataclass(slots=True)

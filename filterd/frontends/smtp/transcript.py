@@ -1,0 +1,102 @@
+"""Owns what is remembered of one SMTP conversation for the protocol log: who said what when, in bounds.
+
+No content of messages and no password ever comes here.  Must not know files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, Literal, Protocol
+
+Mode = Literal["off", "failures", "all"]
+
+MAX_LINES = 400  # of the beginning of a conversation; a hundred messages over one connection
+LAST_LINES = 50  # of its end: what went wrong stands there
+MAX_TEXT = 512  # characters of a line; RFC 5321 4.5.3.1.4 and .5 have no longer ones without extensions
+MAX_IDS = 1000  # limits.transactions by default
+_GOOD_ENDS = frozenset({"quit", "drain", "disconnect", "xclient"})
+
+Line = tuple[float, str, str]
+
+
+class TranscriptSink(Protocol):
+    """Where finished transcripts go."""
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Take one; never waits and never fails."""
+        ...
+
+
+class Transcript:
+    """One conversation.  Each method costs about a microsecond, and nothing when the mode is off.
+
+    Attributes:
+        failed: something was refused, or the conversation broke.
+    """
+
+    def __init__(self, sink: TranscriptSink | None, mode: Mode, listener: str, client: str) -> None:
+        """Begin now.  Without a sink nothing is kept, whatever the mode."""
+        self.failed = False
+        self._sink = sink if mode != "off" else None
+        self._all = mode == "all"
+        self._who = (listener, client)
+        self._began = time.time()
+        self._start = time.monotonic()
+        self._lines: list[Line] = []
+        self._last: deque[Line] = deque(maxlen=LAST_LINES)
+        self._count = 0
+        self._ids: list[str] = []
+
+    def heard(self, text: str) -> None:
+        """A command of the client, without CRLF.  What follows the mechanism of AUTH is left out."""
+        if self._sink is not None:
+            if text[:5].upper() == "AUTH ":
+                words = text.split(" ", 2)
+                text = " ".join([*words[:2], "***"][: len(words)])
+            self._add("C", text)
+
+    def said(self, text: str) -> None:
+        """A reply of ours, without the last CRLF."""
+        if self._sink is not None:
+            # A goodbye because of a restart, or to make room, is no failure of this conversation.
+            self.failed = self.failed or (text[:1] in ("4", "5") and not text.startswith("421 4.3.2"))
+            self._add("S", text)
+
+    def note(self, text: str, failed: bool = False) -> None:
+        """Something that happened beside commands and replies."""
+        if self._sink is not None:
+            self.failed = self.failed or failed
+            self._add("*", text)
+
+    def reference(self, message_id: str) -> None:
+        """An id of ours that belongs to this conversation."""
+        if self._sink is not None and message_id and len(self._ids) < MAX_IDS and message_id not in self._ids[-1:]:
+            self._ids.append(message_id)
+
+    def close(self, reason: str) -> None:
+        """The conversation is over, for one of the reasons of Session.close."""
+        if self._sink is None or not (self._all or self.failed or reason not in _GOOD_ENDS):
+            return
+        left_out = self._count - len(self._lines) - len(self._last)
+        between = [(0.0, "*", f"… {left_out} lines left out")] if left_out else []
+        listener, client = self._who
+        self._sink.write(
+            {
+                "at": round(self._began, 3),
+                "listener": listener,
+                "client": client,
+                "ids": self._ids,
+                "end": reason,
+                "lines": [[round(at, 3), who, text] for at, who, text in [*self._lines, *between, *self._last]],
+            }
+        )
+        self._sink = None
+
+    def _add(self, who: str, text: str) -> None:
+        line = (time.monotonic() - self._start, who, text[:MAX_TEXT])
+        self._count += 1
+        if len(self._lines) < MAX_LINES:
+            self._lines.append(line)
+        else:
+            self._last.append(line)
