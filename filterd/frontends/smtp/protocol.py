@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 _UNKNOWN = Reply(500, "5.5.1", "Command is not known")
 _TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")  # RFC 3207 section 4
 _AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")  # RFC 4954 section 6
-_WITHOUT_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET"})
+# BDAT: there can be no MAIL before it, so it is refused all the same, but its octets are not taken for commands.
+_WITHOUT_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET", "BDAT"})
 # RCPT commands of one transaction that may exceed limits.recipients: a client that sends all of them at once must get to its
 # DATA, or it would never get rid of the message.  Postfix's smtpd_recipient_overshoot_limit.
 _SURPLUS = 1000
@@ -67,8 +68,10 @@ class SmtpDialog(GreetingCommands):
         self.transcript.heard(text)
         self._count_command(leaves=name == "QUIT")
         if not text.rstrip().isprintable():
-            await self._answer(Reply(500, "5.5.2", "Command has characters that are not allowed"))
-        elif self._refused and name != "QUIT":
+            reply = Reply(500, "5.5.2", "Command has characters that are not allowed")
+            # Octets of a chunk may follow, and nobody knows how many: they must not be taken for commands.
+            await self._answer(replace(reply, close=name.startswith("BDAT")))
+        elif self._refused and name not in ("QUIT", "BDAT"):
             await self._answer(Reply(503, "5.5.1", "This server does not take mail from you"))
         elif command is None:
             await self._answer(_UNKNOWN)
