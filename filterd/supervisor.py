@@ -165,7 +165,9 @@ class Supervisor:
             parent.VARIABLE: str(os.getpid()),
             ACTIVE_CONFIG: str(self._active),
         }
-        fds = (*(sock.fileno() for sock in part.sockets), self._tallies)
+        fds = tuple(sock.fileno() for sock in part.sockets)
+        if part.sockets:
+            fds += (self._tallies,)  # only who takes connections counts
         # the command is our own interpreter with our own arguments
         part.process = subprocess.Popen(part.command, pass_fds=fds, env=environment, start_new_session=True)  # noqa: S603
         part.started = now

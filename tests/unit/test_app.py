@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from filterd.app import ACTIVE_MODEL, App, active_model
+from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner
 from filterd.checks.lists import Lists
+from filterd.checks.rate import Rate
+from filterd.checks.registry import NAMES
 from filterd.config import SEED_MODEL, Config, parse_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.mail.envelope import parse_ip
@@ -16,6 +19,7 @@ from filterd.ports import MessageRecord
 from filterd.storage import ledger, lists, settings
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import open_database
+from tests.support.tallies import MemoryTallies
 
 
 def configuration(folder: Path, **tables: object) -> Config:
@@ -119,3 +123,66 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_in_use(tmp_path: Path)
     asyncio.run(app.refresh())
     assert app.graph.engine.model_name() == before
     asyncio.run(app.close())
+
+
+def test_a_reload_keeps_the_counters_and_takes_the_new_limits(tmp_path: Path) -> None:
+    async def scene() -> None:
+        app = App(configuration(tmp_path), "smtp-0", tallies)
+        assert app.tallies is tallies
+        await app.reload(configuration(tmp_path, clients={"messages_per_minute": 1}))
+        rate = app.graph.check_by_name["rate"]
+        assert isinstance(rate, Rate)
+        assert rate.tallies is tallies
+        assert rate.clients.messages_per_minute == 1
+        assert app.graph.engine.clients.messages_per_minute == 1
+        await app.close()
+
+    tallies = MemoryTallies()
+    asyncio.run(scene())
+
+
+def test_without_shared_counters_a_process_counts_for_itself(tmp_path: Path) -> None:
+    app = App(configuration(tmp_path), "smtp-0")
+    assert [app.tallies.enter("client", "a") for _ in range(2)] == [1, 2]
+    asyncio.run(app.close())
+
+
+def test_every_check_runs_for_mail_in_the_order_of_the_registry(tmp_path: Path) -> None:
+    app = App(configuration(tmp_path), "smtp-0")
+    assert tuple(check.name for check in app.graph.checks) == NAMES
+    asyncio.run(app.close())
+
+
+@pytest.mark.parametrize(("enabled", "noted"), [(True, True), (False, False)])
+def test_senders_are_noted_only_where_somebody_is_greylisted(tmp_path: Path, enabled: bool, noted: bool) -> None:
+    app = App(configuration(tmp_path, greylist={"enabled": enabled}), "smtp-0")
+    assert (app.graph.engine.senders is not None) == noted
+    asyncio.run(app.close())
+
+
+def test_a_message_that_is_only_looked_at_is_not_counted_and_not_asked_to_wait(tmp_path: Path) -> None:
+    scanner = build_scanner(
+        configuration(
+            tmp_path,
+            clients={"sender_messages_per_minute": 1, "harvest_unknown": 1},
+            greylist={"score": 0.1},
+            dns={"servers": ["127.0.0.1:9"], "timeout_seconds": 0.05},  # nobody answers there
+        ),
+        None,
+    )
+
+    async def scene() -> list[dict[str, Any]]:
+        return [
+            await scanner.scan(
+                b"Subject: a\r\n\r\n",
+                client_ip="192.0.2.7",
+                helo="localhost",
+                mail_from="a@b.example",
+                rcpt_to=["x@example.org"],
+            )
+            for _ in range(3)
+        ]
+
+    for answer in asyncio.run(scene()):
+        assert not {"rate", "harvest", "greylist"} & {item["check"] for item in answer["evidence"]}
+        assert answer["row"] not in ("rate_limit", "harvest", "greylisted")

@@ -167,7 +167,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> Crowded:
 
 def lost() -> float:
     """Events that found no place, so far."""
-    return metrics.TALLIES_FULL._value.get()
+    return float(metrics.TALLIES_FULL._value.get())
 
 
 def test_an_open_connection_is_never_forgotten_for_somebody_new(crowded: Crowded) -> None:

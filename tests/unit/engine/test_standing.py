@@ -274,7 +274,7 @@ def test_what_is_not_confirmed_clean_and_taken_is_not_remembered(
 
 def test_a_greylist_that_cannot_remember_changes_no_answer_and_is_counted() -> None:
     def failures() -> float:
-        return metrics.CHECK_FAILURES.labels("greylist", "full")._value.get()
+        return float(metrics.CHECK_FAILURES.labels("greylist", "full")._value.get())
 
     grey = Grey(weight=0.0, checks=(SPF_PASS,), memory=MemoryGreylist(error=TemporaryError("full", "full")))
     before = failures()
