@@ -17,10 +17,13 @@ from filterd.frontends.smtp.conversation import FAILED, HELLO_FIRST
 from filterd.frontends.smtp.greeting import GreetingCommands
 from filterd.frontends.smtp.intake import Intake
 from filterd.frontends.smtp.shared import Endpoint, Guest
+from filterd.mail.address import Mailbox
 from filterd.mail.reply import Reply
 
 log = logging.getLogger(__name__)
 
+_OPEN_SENDER = "open-sender"  # kind of count
+_SENDER_BUSY = Reply(450, "4.7.1", "Too many messages from this sender at once, please try again later")
 _UNKNOWN = Reply(500, "5.5.1", "Command is not known")
 _TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")  # RFC 3207 section 4
 _AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")  # RFC 4954 section 6
@@ -42,6 +45,7 @@ class SmtpDialog(GreetingCommands):
         super().__init__(endpoint, loop, guest)
         self._transactions = 0
         self._chunks: Intake | None = None
+        self._sender = ""  # the reverse-path that is counted as open
         self._forget()
 
     def _forget(self) -> None:
@@ -52,6 +56,7 @@ class SmtpDialog(GreetingCommands):
         self._surplus = 0
         self._accepted = 0
         self._spent = False  # DATA was refused because there were no recipients; MAIL may follow without RSET
+        self._release_sender()
         self._bdat_failed = False  # a chunk was refused; those that follow are thrown away
         if self._chunks is not None:
             self._chunks.close()
@@ -98,16 +103,39 @@ class SmtpDialog(GreetingCommands):
             reply = Reply(552, "5.3.4", f"Message is larger than the limit of {self._offer.max_bytes} octets")
         elif self._transactions >= self.shared.limits.transactions:
             reply = Reply(421, "4.7.0", "Too many messages on this connection, open a new one", close=True)
+        elif not self._count_sender(arguments.reverse_path):
+            reply = _SENDER_BUSY
         else:
             if self._spent:
                 await self._reset()
+                self._count_sender(arguments.reverse_path)
             reply = await self._ask(self._session_now.mail(arguments.reverse_path, arguments.parameters))
             if reply.is_success:
                 self.in_transaction = self._progress = True
                 self.transcript.reference(self._session_now.reference)
                 self._smtputf8 = arguments.smtputf8
                 self._transactions += 1
+            else:
+                self._release_sender()
         await self._answer(reply)
+
+    def _count_sender(self, reverse_path: Mailbox | None) -> bool:
+        """Count an open transaction of this reverse-path, all workers together; whether it may be one more."""
+        limit = self.shared.front.clients.sender_transactions
+        if reverse_path is None or not limit or self.shared.listener.trust != "internet":
+            return True
+        self._release_sender()
+        tallies = self.shared.front.admission.tallies
+        self._sender = reverse_path.key
+        if tallies.enter(_OPEN_SENDER, self._sender) <= limit:
+            return True
+        self._release_sender()
+        return False
+
+    def _release_sender(self) -> None:
+        if self._sender:
+            self.shared.front.admission.tallies.leave(_OPEN_SENDER, self._sender)
+            self._sender = ""
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """RCPT: adds a recipient."""

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from filterd.config import ListenerConfig
-from filterd.frontends.smtp.transcript import LAST_LINES, MAX_LINES, Transcript
+from filterd.frontends.smtp.transcript import LAST_LINES, MAX_CHARACTERS, MAX_LINES, MAX_TEXT, Transcript
 from filterd.mail.reply import Reply
 from tests.support.certificate import write_certificate
 from tests.support.doubles import MemoryAccounts
@@ -65,14 +67,29 @@ def test_a_long_conversation_keeps_its_beginning_and_its_end() -> None:
     sink = Sink()
     transcript = Transcript(sink, "all", "internet", "192.0.2.1")
     for number in range(10_000):
-        transcript.heard(f"NOOP {number} " + "x" * 2000)
+        transcript.heard(f"NOOP {number}")
     transcript.close("quit")
     lines = [text for _, _, text in sink.entries[0]["lines"]]
     assert len(lines) == MAX_LINES + LAST_LINES + 1
-    assert max(map(len, lines)) <= 512
-    assert lines[0].startswith("NOOP 0 ")
+    assert lines[0] == "NOOP 0"
     assert lines[MAX_LINES] == f"… {10_000 - MAX_LINES - LAST_LINES} lines left out"
-    assert lines[-1].startswith("NOOP 9999 ")
+    assert lines[-1] == "NOOP 9999"
+
+
+def test_long_lines_are_cut_and_there_are_fewer_of_them() -> None:
+    sink = Sink()
+    transcript = Transcript(sink, "all", "internet", "192.0.2.1")
+    for number in range(1000):
+        transcript.heard(f"NOOP {number} " + "x" * 2000)
+    transcript.close("quit")
+    lines = [text for _, _, text in sink.entries[0]["lines"]]
+    assert {len(line) for line in lines if line.startswith("NOOP")} == {MAX_TEXT}
+    assert sum(map(len, lines)) <= MAX_CHARACTERS + (LAST_LINES + 2) * MAX_TEXT
+    assert [line for line in lines if "left out" in line] == [f"… {1000 - len(lines) + 1} lines left out"]
+    assert lines[-1].startswith("NOOP 999 ")
+    assert [at for at, _, _ in sink.entries[0]["lines"] if at] == sorted(
+        at for at, _, _ in sink.entries[0]["lines"] if at
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,6 +99,12 @@ def test_a_long_conversation_keeps_its_beginning_and_its_end() -> None:
         ("auth login YW5uYQ== more", "auth login ***"),
         ("AUTH LOGIN", "AUTH LOGIN"),
         ("AUTH", "AUTH"),
+        ("AUTH AGFubmEAc2VjcmV0", "AUTH ***"),
+        ("AUTH AGFub=", "AUTH ***"),
+        (" AUTH PLAIN AGFubmEAc2VjcmV0", " AUTH PLAIN ***"),
+        ("AUTH\tPLAIN\tAGFubmEAc2VjcmV0", "AUTH\tPLAIN ***"),
+        ("\0AUTH=PLAIN-AGFubmEAc2VjcmV0", "\0AUTH ***"),
+        ("MAIL FROM:<a@example.org> AUTH=<>", "MAIL FROM:<a@example.org> AUTH=<>"),
     ],
 )
 def test_passwords_are_left_out(command: str, shown: str) -> None:
@@ -90,6 +113,36 @@ def test_passwords_are_left_out(command: str, shown: str) -> None:
     transcript.heard(command)
     transcript.close("quit")
     assert sink.entries[0]["lines"][0][2] == shown
+
+
+def test_a_password_that_is_said_after_a_refusal_is_left_out() -> None:
+    sink = Sink()
+    transcript = Transcript(sink, "all", "internet", "192.0.2.1")
+    for command in ("GARBAGE", "AUTH LOGIN", "YW5uYQ==", "c2VjcmV0", "RSET", "mail FROM:<>", "DATAc2VjcmV0"):
+        transcript.heard(command)
+        transcript.said("503 5.5.1 No")
+    transcript.close("quit")
+    heard = [text for _, who, text in sink.entries[0]["lines"] if who == "C"]
+    assert heard == ["GARBAGE", "AUTH LOGIN", "***", "***", "RSET", "mail FROM:<>", "***"]
+
+
+@given(st.text(), st.sampled_from(["AUTH", "auth", " Auth"]), st.text(st.characters(categories=["Z", "C", "P"])))
+def test_no_password_is_ever_shown(before: str, command: str, between: str) -> None:
+    sink = Sink()
+    transcript = Transcript(sink, "all", "internet", "192.0.2.1")
+    transcript.heard(before)
+    transcript.heard(f"{command} {between}c2VjcmV0")
+    transcript.heard(f"{between}c2VjcmV0")
+    transcript.close("quit")
+    assert "c2VjcmV0" not in str(sink.entries[0]["lines"][1:])
+
+
+def test_a_front_server_may_name_the_client_later() -> None:
+    sink = Sink()
+    transcript = Transcript(sink, "all", "internet", "192.0.2.1")
+    transcript.client = "198.51.100.7"
+    transcript.close("quit")
+    assert sink.entries[0]["client"] == "198.51.100.7"
 
 
 def test_a_conversation_from_its_first_to_its_last_word(tmp_path: Path) -> None:
