@@ -36,6 +36,7 @@ def test_a_wrong_answer_is_found(tmp_path: Path) -> None:
     for text, line in (
         ("S: 221", 1),
         ("S: 220\nC: NOOP\nS~ 251", 3),
+        ("S: 220\nC: NOOP\nS! 250", 3),
         ("S: 220\nC: QUIT\nS: <close>", 3),
         ("S: 220\nS: <close>", 2),
     ):

@@ -13,6 +13,7 @@ r"""Owns the language of tests/dialogs: what client and server say in turn, in a
     T: 300                      so many seconds pass, on the core alone
     S: 250 2.1.0                how the next line of the server begins
     S~ 250                      how each line of its next reply begins
+    S! 250                      how its next reply does not begin
     S: <close>                  it has hung up
     = mail <a@example.org>      what the mail side was asked, call by call; with none, nothing is compared
     M: Subject: x\r\n           the octets of each message that it got and that had no fault
@@ -41,7 +42,7 @@ from tests.support.fakesession import FakeSession, front_end, serving
 from tests.support.memorylink import MemoryLink, Pieces, memory_link
 from tests.support.smtpclient import TIMEOUT, SmtpClient
 
-_STEP = re.compile(r"(C:|C\+|S:|S~|T:|=|M:)(?: (.*))?")
+_STEP = re.compile(r"(C:|C\+|S:|S~|S!|T:|=|M:)(?: (.*))?")
 _ESCAPE = re.compile(r"\\(?:([rn0\\])|x([0-9a-f]{2}))|\{(.)\*(\d+)\}")
 _PLAIN = {"r": "\r", "n": "\n", "0": "\0", "\\": "\\"}
 _LONGEST_END = 10.0  # seconds in which the server hangs up when it said that it would
@@ -62,12 +63,12 @@ class Dialog:
     name: str
     steps: list[Step] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
-    messages: list[bytes] = field(default_factory=list)
+    messages: list[bytes] | None = None
     limits: dict[str, Any] = field(default_factory=dict)
     clients: dict[str, Any] = field(default_factory=dict)
     listener: dict[str, Any] = field(default_factory=dict)
     upstream: dict[str, str] = field(default_factory=dict)
-    answers: dict[str, Reply] = field(default_factory=dict)
+    answers: dict[str, Reply | Exception] = field(default_factory=dict)
     accounts: dict[str, str] = field(default_factory=dict)
     only: set[str] = field(default_factory=set)
 
@@ -77,8 +78,9 @@ class Dialog:
 
     def fake_session(self) -> FakeSession:
         """The mail side."""
-        answers = {name: reply for name, reply in self.answers.items() if name != "greeting"}
-        return FakeSession(answers=dict(answers), greeting=self.answers.get("greeting"))
+        greeting = self.answers.get("greeting")
+        assert not isinstance(greeting, Exception)
+        return FakeSession(answers={**self.answers}, greeting=greeting)
 
     def listener_config(self, folder: Path) -> ListenerConfig:
         """With a new certificate in `folder` when there is anything about TLS."""
@@ -95,8 +97,13 @@ class Dialog:
         """What the mail side was asked."""
         if self.calls:
             assert session.calls == self.calls
-        if self.messages:
+        if self.messages is not None:
             assert [octets for octets, fault in session.messages if fault is None] == self.messages
+
+
+def escaped(octets: bytes) -> str:
+    """As the text of a C+ line."""
+    return "".join(f"\\x{octet:02x}" for octet in octets)
 
 
 def octets_of(step: Step) -> bytes:
@@ -127,7 +134,7 @@ def parse(path: Path) -> Dialog:
             if step.sign == "=":
                 dialog.calls.append(step.text)
             elif step.sign == "M:":
-                dialog.messages.append(octets_of(step._replace(sign="C+")))
+                dialog.messages = [*(dialog.messages or []), octets_of(step._replace(sign="C+"))]
             else:
                 dialog.steps.append(step)
         elif line and not line.startswith("#"):
@@ -278,5 +285,9 @@ def _turns(dialog: Dialog) -> list[list[Step]]:
 
 
 def _equal(step: Step, expected: str, got: str) -> None:
+    if step.sign == "S!":
+        assert got, f"line {step.number}: no reply"
+        assert not got.startswith(expected), f"line {step.number}: not expected {got!r}"
+        return
     assert got.startswith(expected), f"line {step.number}: expected {expected!r}, got {got!r}"
     assert expected or not got, f"line {step.number}: expected nothing, got {got!r}"
