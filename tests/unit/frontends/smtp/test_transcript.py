@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import timeit
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,6 +136,18 @@ def test_no_password_is_ever_shown(before: str, command: str, between: str) -> N
     transcript.heard(f"{between}c2VjcmV0")
     transcript.close("quit")
     assert "c2VjcmV0" not in str(sink.entries[0]["lines"][1:])
+
+
+@pytest.mark.parametrize("odd", ["-", " ", "A-", "-_", "\0"])
+def test_what_a_line_costs_grows_with_its_length(monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
+    monkeypatch.setattr("filterd.frontends.smtp.transcript.MAX_TEXT", 10**9)
+
+    def cost(octets: int) -> float:
+        transcript = Transcript(Sink(), "all", "internet", "192.0.2.1")
+        line = "AUTH " + odd * (octets // len(odd))
+        return min(timeit.repeat(lambda: transcript.heard(line), number=5, repeat=5))
+
+    assert cost(40_000) < 3 * cost(20_000)
 
 
 def test_a_front_server_may_name_the_client_later() -> None:
