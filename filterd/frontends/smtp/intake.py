@@ -94,16 +94,15 @@ class Intake:
     def until(self, now: float) -> float:
         """When the next octets must be here: the pause, the whole time, and the minimum rate are all bounds."""
         limits = self._limits
-        if self._closed:
-            return min(now + LINGER_SECONDS, self._began + limits.data_seconds)
-        end = min(now + limits.data_idle_seconds, self._began + limits.data_seconds)
+        pause = LINGER_SECONDS if self._closed else limits.data_idle_seconds
+        end = min(now + pause, self._began + limits.data_seconds)
         if limits.data_min_rate:
             end = min(end, self._began + RATE_GRACE_SECONDS + self._octets / limits.data_min_rate)
         return end
 
     def finish(self) -> tuple[Message, Reply | None]:
         """The message and the refusal that it needs; of a refused one only the beginning, or nothing."""
-        if isinstance(self._decoder, ChunkDecoder):
+        if isinstance(self._decoder, ChunkDecoder) and self.over:  # a hopeless message may end within a chunk
             self._keep(self._decoder.finish())
         octets = None
         if not self._failed:
