@@ -24,7 +24,8 @@ class PhaseTimer:
         self._until = math.inf
 
     def until(self, at: float) -> None:
-        """Ring at `at`, in seconds of the loop."""
+        """Ring at `at`, in seconds of the loop; that an earlier time was over does not count any more."""
+        self.rung = False
         self._until = at
         if at < self._handle_at:
             if self._handle is not None:
