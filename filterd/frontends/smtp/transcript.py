@@ -20,7 +20,9 @@ MAX_CHARACTERS = (
 )
 MAX_IDS = 1000  # limits.transactions by default
 _GOOD_ENDS = frozenset({"quit", "drain", "disconnect", "xclient"})
-_AUTH = re.compile(r"(\W*AUTH\b)(\W+[A-Z][A-Z0-9-]*)?(.*)", re.IGNORECASE | re.DOTALL)  # also as no standard writes it
+_AUTH = re.compile(
+    r"(\W*+AUTH\b)(\W++[A-Z][A-Z0-9-]*)?(.*)", re.IGNORECASE | re.DOTALL
+)  # also as no standard writes it
 _MECHANISMS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "NTLM", "GSSAPI", "EXTERNAL", "XOAUTH2", "OAUTHBEARER"})
 _COMMAND = re.compile(
     r"(EHLO|HELO|MAIL|RCPT|DATA|BDAT|RSET|NOOP|QUIT|STARTTLS|VRFY|EXPN|HELP|XCLIENT)( |$)", re.IGNORECASE
