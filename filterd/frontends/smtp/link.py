@@ -159,6 +159,8 @@ class SmtpLink(SMTP):
                 await self._wait()
             finally:
                 self.idle_since = None
+            if self._cut is not None and not self.in_transaction:
+                self._check()  # a command that came in that moment finds nobody to obey it
         self._timer.stop()
         if self._reading_paused:
             self._resume_reading()
@@ -267,8 +269,9 @@ class SmtpLink(SMTP):
         self._wake()
 
     def make_room(self) -> None:
-        """Say goodbye: somebody else needs the place."""
+        """Say goodbye: somebody else needs the place.  It is no longer idle: a place can be given away once."""
         self._cut = _NO_ROOM
+        self.idle_since = None
         self._wake()
 
     def close(self) -> None:
