@@ -32,8 +32,9 @@ from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
 from filterd.engine.scan import Scanner
+from filterd.engine.shared import Engine
 from filterd.engine.standing import SenderNotes
-from filterd.engine.transaction import Engine, Session
+from filterd.engine.transaction import Session
 from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
 from filterd.mail.envelope import Connection
 from filterd.ports import Custody, Greylist, Tallies, Upstream
@@ -174,7 +175,7 @@ class App:
 
     async def session(self, connection: Connection) -> Session:
         """The front end's session factory; a reload changes what later connections get."""
-        return await self.graph.engine.connect(connection)
+        return await Session.connected(self.graph.engine, connection)
 
     @property
     def upstream_extensions(self) -> dict[str, str] | None:

@@ -7,83 +7,31 @@ Must not know sockets, SQL, or any concrete check.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Self
 
 from filterd import metrics
 from filterd.checks.base import CheckContext
-from filterd.config import ClientsConfig, GreylistConfig
-from filterd.engine.handoff import HandOff, Job, count, failure_reply
-from filterd.engine.journal import (
-    Transaction,
-    evidence_of,
-    log_end,
-    log_refusal,
-    message_record,
-    refusal_state,
-    who,
-)
-from filterd.engine.pipeline import Pipeline, stage_deadline
-from filterd.engine.policy import Policy, decide
-from filterd.engine.standing import SenderNotes, greet_seconds, is_doubtful, tarpit_seconds
+from filterd.engine.ending import Ending
+from filterd.engine.handoff import failure_reply
+from filterd.engine.journal import Transaction, log_refusal, who
+from filterd.engine.pipeline import stage_deadline
+from filterd.engine.policy import decide
+from filterd.engine.shared import Engine
+from filterd.engine.standing import greet_seconds, is_doubtful, tarpit_seconds
 from filterd.errors import FilterdError
 from filterd.mail.address import Mailbox
-from filterd.mail.authres import authentication_results
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass, new_id
-from filterd.mail.evidence import Evidence, Result, Stage
-from filterd.mail.headers import header_problem, prepended, received, remove_forged, report, utc
+from filterd.mail.evidence import Evidence, Stage
+from filterd.mail.headers import header_problem
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
-from filterd.ports import EvidenceRecord, Outcome, TerminalState
 
 log = logging.getLogger(__name__)
 
 _HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size")  # Exchange's words for the same
 _KEPT_OF_REFUSED = 16_384  # octets of a refused header section from which author and subject are recorded
-_NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
-
-
-@dataclass(slots=True)
-class Engine:
-    """Everything that all connections of a process share.
-
-    Attributes:
-        worker: "slot:boot id" of this process, for the ledger.
-        postmaster_domain: where mail to our own postmaster goes, when our hostname is no accepted domain; empty: nowhere.
-        header_bytes: largest header section that is passed on.
-        model_name: the content model in use, for the record.
-        clients, greylist_config: what clients may do, and from where on mail is doubtful.
-        senders: notes those whose mail is not greylisted later; None where nobody is greylisted.
-        has_room: whether the disk has room for another message.
-        clock: Unix seconds.
-    """
-
-    pipeline: Pipeline
-    policy: Policy
-    handoff: HandOff
-    hostname: str
-    authserv_id: str
-    worker: str
-    postmaster_domain: str = ""
-    header_bytes: int = 262_144
-    clients: ClientsConfig = field(default_factory=ClientsConfig)
-    greylist_config: GreylistConfig = field(default_factory=GreylistConfig)
-    senders: SenderNotes | None = None
-    model_name: Callable[[], str] = lambda: ""
-    has_room: Callable[[], bool] = lambda: True
-    clock: Callable[[], float] = time.time
-
-    async def connect(self, connection: Connection) -> Session:
-        """A session whose connect stage has run."""
-        metrics.CONNECTIONS.inc()
-        session = Session(self, connection)
-        session.of_connection = await self.pipeline.run(Stage.CONNECT, session.context(Stage.CONNECT))
-        named = next((e for e in session.of_connection if "client_name" in e.properties), None)
-        if named is not None and not connection.client_name:
-            session.connection = replace(connection, client_name=named.properties["client_name"])
-        return session
 
 
 class Session:
@@ -97,6 +45,17 @@ class Session:
         self._of_helo: list[Evidence] = []
         self._now: Transaction | None = None
         self._reference = ""
+
+    @classmethod
+    async def connected(cls, engine: Engine, connection: Connection) -> Self:
+        """A session whose connect stage has run."""
+        metrics.CONNECTIONS.inc()
+        session = cls(engine, connection)
+        session.of_connection = await engine.pipeline.run(Stage.CONNECT, session.context(Stage.CONNECT))
+        named = next((e for e in session.of_connection if "client_name" in e.properties), None)
+        if named is not None and not connection.client_name:
+            session.connection = replace(connection, client_name=named.properties["client_name"])
+        return session
 
     @property
     def greet_seconds(self) -> float:
@@ -205,42 +164,29 @@ class Session:
         """End-of-data: check, decide for each recipient, hand over; one reply for all."""
         now = self._transaction()
         now.settle()
+        ending = self._ending(now)
         try:
             if refusal is None and (problem := header_problem(message, self.engine.header_bytes)):
                 log.info("header section refused", extra={"id": now.envelope.id, "problem": problem})
                 refusal = _HEADER_TOO_BIG
                 message = Message(bytes(message.octets[:_KEPT_OF_REFUSED]))
             if refusal is not None:
-                return await self._refuse_all(now, message, refusal.with_reference(now.envelope.id))
+                return await ending.refuse_all(message, refusal.with_reference(now.envelope.id), "refused_at_data")
             now.evidence += await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message))
             verdicts = [(r, self._decide(Stage.DATA, r)) for r in now.envelope.recipients]
-            reply = await self._carry_out(now, message, verdicts)
+            return await ending.carry_out(message, verdicts)
         except Exception:  # a fault of ours must leave the message with the client (FAILURE row "engine")
             log.exception("engine failed", extra={"id": now.envelope.id})
-            reply = failure_reply("engine", now.envelope.id)
-            outcomes = [
-                Outcome(str(r.mailbox), TerminalState.DEFERRED, str(reply), "engine failed")
-                for r in now.envelope.recipients
-            ]
-            record = message_record(now, self.connection, self.engine.worker, None)
-            await self.engine.handoff.record(record, [*now.refused.values(), *outcomes], _NO_EVIDENCE)
-            return reply
+            return await ending.fail()
         finally:
             self._now = None
-        return reply
 
     async def reset(self) -> None:
         """RSET, a new MAIL or HELO: a transaction that asked for recipients gets its terminal states."""
         now, self._now = self._now, None
         if now is None or not now.asked:
             return
-        names = dict.fromkeys(str(r.mailbox) for r in now.envelope.recipients)
-        aborted = [
-            Outcome(name, TerminalState.ABORTED, "", "no end-of-data: the client gave up")
-            for name in names
-            if name not in now.refused
-        ]
-        await self._record(now, [*now.refused.values(), *aborted], None)
+        await self._ending(now).abort()
 
     async def close(self, reason: str) -> None:
         """The connection is over."""
@@ -264,70 +210,5 @@ class Session:
         about = self._evidence_about(recipient)
         return decide(about, self.engine.policy, stage, recipient.mailbox.key, self.connection.trust)
 
-    async def _carry_out(self, now: Transaction, message: Message, verdicts: list[tuple[Recipient, Verdict]]) -> Reply:
-        for _, verdict in verdicts:
-            metrics.VERDICTS.labels(verdict.action.value).inc()
-        deferred = next((v for _, v in verdicts if v.action is Action.DEFER), None)
-        final = [v for _, v in verdicts if v.action in (Action.REJECT, Action.DISCONNECT)]
-        now.verdicts += [(str(r.mailbox), v) for r, v in verdicts]
-        if deferred is not None or len(final) == len(verdicts):
-            refusing = deferred or final[0]
-            reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
-            return await self._refuse_all(now, message, reply, refusing.row)
-        # never 5yz if anybody's policy accepts: a refusal for some becomes their quarantine (facts: exchange.md 9.4)
-        forward = [(r, v) for r, v in verdicts if v.action in (Action.ACCEPT, Action.TAG)]
-        hold = [(r, v) for r, v in verdicts if v.action not in (Action.ACCEPT, Action.TAG)]
-        engine, envelope = self.engine, now.envelope
-        cleaned = remove_forged(message, engine.authserv_id)
-        if cleaned.removed:
-            metrics.FORGED_FIELDS.inc(len(cleaned.removed))
-        common = [
-            received(self.connection, envelope, engine.hostname, utc(now.received_ms)),
-            authentication_results(engine.authserv_id, self.evidence),
-        ]
-
-        def above(verdict: Verdict) -> bytes:
-            return prepended([*common, report(self.connection, envelope.id, verdict)], message)
-
-        job = Job(
-            envelope=envelope,
-            message=message_record(now, self.connection, engine.worker, message),
-            chunks=cleaned.chunks,
-            evidence=self._evidence_record(now, message),
-            forward=tuple(r for r, _ in forward),
-            forward_prepended=above(forward[0][1]) if forward else b"",
-            hold=tuple(r for r, _ in hold),
-            hold_prepended=above((hold or forward)[0][1]),
-            hold_reason=hold[0][1].reason.value if hold else "",
-            refused=tuple(now.refused.values()),
-        )
-        reply = await engine.handoff.run(job)
-        self._note_sender(now, reply, verdicts)
-        log_end(now, self.connection, reply, verdicts)
-        return reply
-
-    def _note_sender(self, now: Transaction, reply: Reply, verdicts: list[tuple[Recipient, Verdict]]) -> None:
-        """A reverse-path with SPF behind it whose mail everybody gets is a known sender from now on."""
-        sender = now.envelope.reverse_path
-        passed = any(e.check == "spf" and e.result is Result.PASS for e in now.evidence)
-        accepted = all(verdict.would is Action.ACCEPT for _, verdict in verdicts)
-        if self.engine.senders is not None and reply.is_success and sender is not None and passed and accepted:
-            self.engine.senders.note(sender.domain_key)
-
-    async def _refuse_all(
-        self, now: Transaction, message: Message, reply: Reply, row: str = "refused_at_data"
-    ) -> Reply:
-        state = refusal_state(reply)
-        outcomes = [Outcome(str(r.mailbox), state, str(reply), row) for r in now.envelope.recipients]
-        await self._record(now, [*now.refused.values(), *outcomes], message)
-        log_end(now, self.connection, reply, [])
-        return reply
-
-    async def _record(self, now: Transaction, outcomes: list[Outcome], message: Message | None) -> None:
-        record = message_record(now, self.connection, self.engine.worker, message)
-        await self.engine.handoff.record(record, outcomes, self._evidence_record(now, message))
-        count(outcomes)
-
-    def _evidence_record(self, now: Transaction, message: Message | None) -> EvidenceRecord:
-        of_client = (*self.of_connection, *self._of_helo)
-        return evidence_of(now, of_client, self.engine.policy, self.engine.model_name(), message)
+    def _ending(self, now: Transaction) -> Ending:
+        return Ending(self.engine, self.connection, (*self.of_connection, *self._of_helo), now)

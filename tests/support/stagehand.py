@@ -14,8 +14,9 @@ from filterd.config import ClientsConfig, PolicyConfig
 from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
+from filterd.engine.shared import Engine
 from filterd.engine.standing import SenderNotes
-from filterd.engine.transaction import Engine, Session
+from filterd.engine.transaction import Session
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Recipient
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
@@ -75,7 +76,7 @@ class Stagehand:
             clients=self.clients,
             senders=SenderNotes(self.greylist, lambda: 1_800_000_000.0) if self.greylist else None,
         )
-        session = await engine.connect(self.client)
+        session = await Session.connected(engine, self.client)
         await session.helo("client.example", True)
         return session
 

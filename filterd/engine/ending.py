@@ -1,0 +1,138 @@
+"""Owns how a transaction ends: one reply for all recipients, the hand-over or refusal behind it, and the record of both.
+
+Must not know SMTP's order of commands, nor which checks found what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from filterd import metrics
+from filterd.engine.handoff import Job, count, failure_reply
+from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state
+from filterd.engine.shared import Engine
+from filterd.mail.authres import authentication_results
+from filterd.mail.envelope import Connection, Recipient
+from filterd.mail.evidence import Evidence, Result
+from filterd.mail.headers import prepended, received, remove_forged, report, utc
+from filterd.mail.message import Message
+from filterd.mail.reply import Reply
+from filterd.mail.verdict import Action, Verdict
+from filterd.ports import EvidenceRecord, Outcome, TerminalState
+
+Verdicts = Sequence[tuple[Recipient, Verdict]]
+
+_NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One transaction that ends now.
+
+    Attributes:
+        of_client: what was found before MAIL.
+        now: what the transaction has gathered.
+    """
+
+    engine: Engine
+    connection: Connection
+    of_client: tuple[Evidence, ...]
+    now: Transaction
+
+    async def carry_out(self, message: Message, verdicts: Verdicts) -> Reply:
+        """Do what was decided; the reply at end-of-data."""
+        now, engine = self.now, self.engine
+        for _, verdict in verdicts:
+            metrics.VERDICTS.labels(verdict.action.value).inc()
+        deferred = next((v for _, v in verdicts if v.action is Action.DEFER), None)
+        final = [v for _, v in verdicts if v.action in (Action.REJECT, Action.DISCONNECT)]
+        now.verdicts += [(str(r.mailbox), v) for r, v in verdicts]
+        if deferred is not None or len(final) == len(verdicts):
+            refusing = deferred or final[0]
+            reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
+            return await self.refuse_all(message, reply, refusing.row)
+        reply = await engine.handoff.run(self._job(message, verdicts))
+        self._note_sender(reply, verdicts)
+        log_end(now, self.connection, reply, verdicts)
+        return reply
+
+    async def refuse_all(self, message: Message, reply: Reply, row: str) -> Reply:
+        """The same refusal for every recipient; nobody gets a copy."""
+        state = refusal_state(reply)
+        outcomes = [Outcome(str(r.mailbox), state, str(reply), row) for r in self.now.envelope.recipients]
+        await self._record(outcomes, message)
+        log_end(self.now, self.connection, reply, [])
+        return reply
+
+    async def abort(self) -> None:
+        """The client gave up before end-of-data."""
+        now = self.now
+        names = dict.fromkeys(str(r.mailbox) for r in now.envelope.recipients)
+        aborted = [
+            Outcome(name, TerminalState.ABORTED, "", "no end-of-data: the client gave up")
+            for name in names
+            if name not in now.refused
+        ]
+        await self._record(aborted, None)
+
+    async def fail(self) -> Reply:
+        """A fault of ours: the message stays with the client (FAILURE row "engine")."""
+        now = self.now
+        reply = failure_reply("engine", now.envelope.id)
+        outcomes = [
+            Outcome(str(r.mailbox), TerminalState.DEFERRED, str(reply), "engine failed")
+            for r in now.envelope.recipients
+        ]
+        record = message_record(now, self.connection, self.engine.worker, None)
+        await self.engine.handoff.record(record, [*now.refused.values(), *outcomes], _NO_EVIDENCE)
+        return reply
+
+    # ------------------------------------------------------------ inside
+
+    def _job(self, message: Message, verdicts: Verdicts) -> Job:
+        # never 5yz if anybody's policy accepts: a refusal for some becomes their quarantine (facts: exchange.md 9.4)
+        forward = [(r, v) for r, v in verdicts if v.action in (Action.ACCEPT, Action.TAG)]
+        hold = [(r, v) for r, v in verdicts if v.action not in (Action.ACCEPT, Action.TAG)]
+        now, engine, envelope = self.now, self.engine, self.now.envelope
+        cleaned = remove_forged(message, engine.authserv_id)
+        if cleaned.removed:
+            metrics.FORGED_FIELDS.inc(len(cleaned.removed))
+        common = [
+            received(self.connection, envelope, engine.hostname, utc(now.received_ms)),
+            authentication_results(engine.authserv_id, (*self.of_client, *now.evidence)),
+        ]
+
+        def above(verdict: Verdict) -> bytes:
+            return prepended([*common, report(self.connection, envelope.id, verdict)], message)
+
+        return Job(
+            envelope=envelope,
+            message=message_record(now, self.connection, engine.worker, message),
+            chunks=cleaned.chunks,
+            evidence=self._evidence(message),
+            forward=tuple(r for r, _ in forward),
+            forward_prepended=above(forward[0][1]) if forward else b"",
+            hold=tuple(r for r, _ in hold),
+            hold_prepended=above((hold or forward)[0][1]),
+            hold_reason=hold[0][1].reason.value if hold else "",
+            refused=tuple(now.refused.values()),
+        )
+
+    def _note_sender(self, reply: Reply, verdicts: Verdicts) -> None:
+        """A reverse-path with SPF behind it whose mail everybody gets is a known sender from now on."""
+        sender, senders = self.now.envelope.reverse_path, self.engine.senders
+        passed = any(e.check == "spf" and e.result is Result.PASS for e in self.now.evidence)
+        accepted = all(verdict.would is Action.ACCEPT for _, verdict in verdicts)
+        if senders is not None and reply.is_success and sender is not None and passed and accepted:
+            senders.note(sender.domain_key)
+
+    async def _record(self, outcomes: Sequence[Outcome], message: Message | None) -> None:
+        """Terminal states of copies that nobody took; those refused at RCPT are counted here too."""
+        every = [*self.now.refused.values(), *outcomes]
+        record = message_record(self.now, self.connection, self.engine.worker, message)
+        await self.engine.handoff.record(record, every, self._evidence(message))
+        count(every)
+
+    def _evidence(self, message: Message | None) -> EvidenceRecord:
+        return evidence_of(self.now, self.of_client, self.engine.policy, self.engine.model_name(), message)

@@ -1,0 +1,47 @@
+"""Owns what all connections of a process share: the engine's parts and settings, put together once per configuration.
+
+Must not know what is done with them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from filterd.config import ClientsConfig, GreylistConfig
+from filterd.engine.handoff import HandOff
+from filterd.engine.pipeline import Pipeline
+from filterd.engine.policy import Policy
+from filterd.engine.standing import SenderNotes
+
+
+@dataclass(slots=True)
+class Engine:
+    """Everything that all connections of a process share.
+
+    Attributes:
+        worker: "slot:boot id" of this process, for the ledger.
+        postmaster_domain: where mail to our own postmaster goes, when our hostname is no accepted domain; empty: nowhere.
+        header_bytes: largest header section that is passed on.
+        model_name: the content model in use, for the record.
+        clients, greylist_config: what clients may do, and from where on mail is doubtful.
+        senders: notes those whose mail is not greylisted later; None where nobody is greylisted.
+        has_room: whether the disk has room for another message.
+        clock: Unix seconds.
+    """
+
+    pipeline: Pipeline
+    policy: Policy
+    handoff: HandOff
+    hostname: str
+    authserv_id: str
+    worker: str
+    postmaster_domain: str = ""
+    header_bytes: int = 262_144
+    clients: ClientsConfig = field(default_factory=ClientsConfig)
+    greylist_config: GreylistConfig = field(default_factory=GreylistConfig)
+    senders: SenderNotes | None = None
+    model_name: Callable[[], str] = lambda: ""
+    has_room: Callable[[], bool] = lambda: True
+    clock: Callable[[], float] = time.time
