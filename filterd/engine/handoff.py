@@ -45,6 +45,7 @@ RECORD_AGAIN_SECONDS = (
     300.0,
     600.0,
 )  # a full disk is noticed and cleared in minutes, or not soon
+MAX_LATER = 1000  # ends of messages that nobody took, a few KB each, that wait for the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,16 @@ class HandOff:
     async def run(self, job: Job) -> Reply:
         """The end-of-data reply; when it is a 250, upstream has every forwarded copy and the disk every held one."""
         reference = job.envelope.id
+        asked = (*job.forward, *job.hold)
         reach("handoff.started")
         try:
             await self._custody.begin(job.message)
         except StorageError as error:
-            return self._storage_failed(error, reference, "begin")
+            reply = self._storage_failed(error, reference, "begin")
+            if not isinstance(error, StorageFullError):  # what little room is left is for what was taken
+                outcomes = [Outcome(str(r.mailbox), TerminalState.DEFERRED, str(reply), "ledger failed") for r in asked]
+                self._again(job.message, [*job.refused, *outcomes], job.evidence)
+            return reply
         reach("handoff.begun")
         replies: dict[str, Reply] = {}
         retry: set[str] = set()
@@ -159,10 +165,11 @@ class HandOff:
         try:
             await self._custody.finish(job.message, [*job.refused, *outcomes], job.evidence, box)
         except StorageError as error:
-            if box is not None:
-                return self._storage_failed(error, reference, "finish")
+            failed = self._storage_failed(error, reference, "finish")
             # Upstream has every copy: a deferral now would only make duplicates.  The ledger gets its rows later.
-            self._storage_failed(error, reference, "finish")
+            if box is not None:
+                reply = failed
+                outcomes = [_not_held(outcome, reply) for outcome in outcomes]
             self._again(job.message, [*job.refused, *outcomes], job.evidence)
         reach("handoff.finished")
         count(outcomes)
@@ -203,7 +210,16 @@ class HandOff:
         return reply
 
     async def record(self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord) -> bool:
-        """Write terminal states of copies that nobody took; a failure is logged and counted, the answer stays as it is."""
+        """Write terminal states of copies that nobody took; a failure is logged and counted, the answer stays as it is.
+
+        Returns whether they are written; if not, that is tried again later.
+        """
+        if await self._write(message, outcomes, evidence):
+            return True
+        self._again(message, outcomes, evidence)
+        return False
+
+    async def _write(self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord) -> bool:
         try:
             await self._custody.finish(message, outcomes, evidence, None)
         except StorageError as error:
@@ -212,12 +228,15 @@ class HandOff:
         return True
 
     def _again(self, message: MessageRecord, outcomes: Sequence[Outcome], evidence: EvidenceRecord) -> None:
-        """Write what upstream has taken as soon as the ledger can be written again; until then audit shows the gap."""
+        """Write the ends as soon as the ledger can be written again; until then audit shows the gap."""
+        taken = any(outcome.state is TerminalState.FORWARDED for outcome in outcomes)
+        if not taken and len(self._later) >= MAX_LATER:
+            return  # nobody has it, and if it was begun, the next start of this worker closes it
 
         async def retry() -> None:
             for pause in RECORD_AGAIN_SECONDS:
                 await asyncio.sleep(pause)
-                if await self.record(message, outcomes, evidence):
+                if await self._write(message, outcomes, evidence):
                     return
 
         task = asyncio.create_task(retry())
@@ -229,12 +248,19 @@ class HandOff:
         waiting = dict(self._later)
         for task, what in waiting.items():
             task.cancel()
-            await self.record(*what)
+            await self._write(*what)
 
     def _storage_failed(self, error: StorageError, reference: str, step: str) -> Reply:
         metrics.STORAGE_FAILURES.labels(error.kind).inc()
         log.error("storage failed", extra={"id": reference, "step": step, "kind": error.kind, "error": str(error)})
         return failure_reply("storage_full" if isinstance(error, StorageFullError) else "storage", reference)
+
+
+def _not_held(outcome: Outcome, reply: Reply) -> Outcome:
+    """The end of a recipient after the copies that should be held could not be: the client was told to come again."""
+    if outcome.state is TerminalState.QUARANTINED:
+        return replace(outcome, state=TerminalState.DEFERRED, reply=str(reply), detail="quarantine failed")
+    return replace(outcome, reply=str(reply))
 
 
 def passed_on(reply: Reply, reference: str) -> Reply:

@@ -1,0 +1,86 @@
+"""Owns the proof that a death between any two steps of the hand-over loses nothing and leaves one end for each message.
+
+A real filterd is killed at each named point, its supervisor starts the next worker, and the client, which got no answer, sends
+again.  What docs/custody.md says about copies that exist twice is asserted to the letter.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from filterd.faults import POINTS
+from tests.support.daemon import wait_until
+from tests.support.handover import Kind, armed
+
+pytestmark = [pytest.mark.slow]
+
+BIG = 350_000  # octets; two writes to upstream, so that the point between them is passed once
+ROUNDS = 4  # messages after which every point has been reached often enough
+DATA = "chunking = false\n"
+
+# (point, the time at which it kills, kind of message, copies at upstream, held copies, further settings of upstream).  Each
+# message passes a point once, and the points of custody's writer twice: odd times are in begin, even ones in finish.
+# The client gets a 250 once, so more than one copy is a duplicate; None: nobody can know whether the octets had left.
+Case = tuple[str, int, Kind, int | None, int, str]
+CASES: tuple[Case, ...] = (
+    ("handoff.started", 2, "forwarded", 1, 0, ""),
+    ("custody.taken", 3, "forwarded", 1, 0, ""),
+    ("custody.written", 3, "held", 0, 1, ""),
+    ("custody.committed", 3, "both", 1, 1, ""),
+    ("handoff.begun", 2, "held", 0, 1, ""),
+    ("upstream.connecting", 2, "forwarded", 1, 0, ""),
+    ("upstream.connected", 2, "both", 1, 1, ""),
+    ("upstream.mail", 2, "forwarded", 1, 0, ""),
+    ("upstream.rcpt", 2, "both", 1, 1, ""),
+    ("upstream.ready", 2, "forwarded", 1, 0, ""),
+    ("upstream.ready", 2, "forwarded", 1, 0, DATA),
+    ("upstream.sending", 2, "forwarded", 1, 0, ""),
+    ("upstream.sending", 2, "both", 1, 1, DATA),
+    ("upstream.sent", 2, "forwarded", None, 0, ""),
+    ("upstream.sent", 2, "both", None, 1, DATA),
+    ("upstream.taken", 2, "forwarded", 2, 0, ""),
+    ("handoff.delivered", 2, "both", 2, 1, ""),
+    ("bodies.written", 2, "held", 0, 1, ""),
+    ("bodies.named", 2, "both", 2, 1, ""),
+    ("custody.taken", 4, "held", 0, 1, ""),
+    ("custody.taken", 4, "both", 2, 1, ""),
+    ("custody.written", 4, "forwarded", 2, 0, ""),
+    ("custody.written", 4, "held", 0, 1, ""),
+    ("custody.committed", 4, "forwarded", 2, 0, ""),
+    ("custody.committed", 4, "held", 0, 2, ""),
+    ("handoff.finished", 2, "forwarded", 2, 0, ""),
+    ("handoff.finished", 2, "both", 2, 2, ""),
+)
+
+
+def test_every_point_is_killed_at() -> None:
+    assert {case[0] for case in CASES} == set(POINTS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}{'-data' if case[5] else ''}")
+def test_a_death_there_loses_nothing(tmp_path: Path, case: Case) -> None:
+    point, nth, kind, at_upstream, held, upstream = case
+    with armed(tmp_path, f"{point}=kill@{nth}", upstream) as scene:
+        (worker,) = scene.daemon.smtp_workers()
+        for _ in range(ROUNDS):
+            sent = scene.new(kind, BIG if point == "upstream.sending" else 3000)
+            scene.send_until_accepted(sent)
+            if scene.fired():
+                break
+        assert scene.fired() == [point]
+        assert sent.answers[0] == ""  # the client that was hit got no answer at all
+        wait_until(lambda: worker not in scene.daemon.smtp_workers(), 10, "the dead worker to be gone")
+        for other in scene.sent:
+            expected = (1 if kind != "held" else 0, 0 if kind == "forwarded" else 1)
+            copies = scene.copies(other)
+            if other is sent:
+                expected = (copies[0] if at_upstream is None else at_upstream, held)
+                assert copies[0] <= 2
+            assert copies == expected
+            assert sum(copies) > 0
+        if point == "handoff.finished":  # the command says what the function says
+            assert scene.daemon.audit()["clean"]
+        assert scene.daemon.stop() == 0
+        scene.check_ledger()

@@ -1,0 +1,198 @@
+"""Owns a filterd with armed fault points, mail that takes every way through it, and the question what became of each message.
+
+One message at a time is sent, by a client that tries again until it has a 250, so that it is known whom a fault hit.
+Not part of the product.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from filterd.config import load_config
+from filterd.faults import VARIABLE
+from filterd.ports import TerminalState
+from filterd.storage import ledger, quarantine
+from filterd.storage.audit import audit
+from filterd.storage.browse import CopyState
+from filterd.storage.database import Database, open_database
+from sandbox.exchange import StandInExchange
+from tests.support.daemon import Daemon
+from tests.support.exchange import running_exchange
+from tests.support.nameserver import running_nameserver
+
+# forwarded; held (a client that a DNS list knows); both (upstream takes one recipient and refuses the other).
+Kind = Literal["forwarded", "held", "both"]
+LISTED = "127.0.0.2"
+REFUSED = "nobody@example.org"  # upstream's word on it is final, so that nobody delivers the held copy later
+ZONE = {"bl.example": f"2.0.0.127 IN A {LISTED}"}  # 127.0.0.2 is also the zone's own test point (RFC 5782 section 5)
+EXTRA = """
+[clients]
+greet_seconds = 0.0
+[greylist]
+enabled = false
+[storage]
+inline_bytes = 1000
+min_free_bytes = 0
+[[dnsbl]]
+zone = "bl.example"
+weight = 5.0
+"""
+PATIENCE = 60.0  # seconds a client goes on trying
+_ACCEPTED = re.compile(r"250 \S+ .*\[(\w{16})\]$")
+
+
+@dataclass
+class Sent:
+    """One message and its answers, one for each try; an empty one when the connection broke."""
+
+    kind: Kind
+    recipient: str
+    octets: bytes
+    answers: list[str] = field(default_factory=list)
+
+    @property
+    def accepted(self) -> list[str]:
+        """Our ids of the tries that were answered with 250."""
+        return [found[1] for answer in self.answers if (found := _ACCEPTED.match(answer))]
+
+
+class ArmedDaemon(Daemon):
+    """One worker, a new connection to upstream for each message, and settings of upstream that a test may add to."""
+
+    upstream = "reuse = 1\n"
+
+    def write_config(self) -> None:
+        """As every daemon's, with `upstream` in its table."""
+        super().write_config()
+        text = self.config.read_text()
+        self.config.write_text(text.replace("[upstream]\n", f"[upstream]\n{self.upstream}"))
+
+
+@dataclass
+class Scene:
+    """filterd between a client and the stand-in for Exchange."""
+
+    daemon: ArmedDaemon
+    exchange: StandInExchange
+    sent: list[Sent] = field(default_factory=list)
+
+    @cached_property
+    def database(self) -> Database:
+        """What filterd has written."""
+        return open_database(load_config(self.daemon.config))
+
+    def new(self, kind: Kind, octets: int = 3000) -> Sent:
+        """A message of its own recipient, with a body that does not fit into a row."""
+        number = len(self.sent)
+        recipient = f"r{number}@example.org"
+        head = f"From: a@example.com\r\nTo: {recipient}\r\nSubject: message {number}\r\nMessage-ID: <{number}@example.com>\r\n"
+        # hexadecimal digits of noise: compressed, half of it is left
+        lines = (hashlib.sha256(f"{number}.{line}".encode()).hexdigest() + "\r\n" for line in range(octets // 66))
+        sent = Sent(kind, recipient, (head + "\r\n" + "".join(lines)).encode())
+        self.sent.append(sent)
+        return sent
+
+    def send_until_accepted(self, sent: Sent) -> None:
+        """Try again after every broken connection and every 4yz, as an MTA does; sooner."""
+        deadline = time.monotonic() + PATIENCE
+        while not sent.accepted:
+            assert time.monotonic() < deadline, (sent.answers, self.daemon.log_text()[-3000:])
+            if sent.answers:
+                time.sleep(0.05)
+            self.try_once(sent)
+            assert not sent.answers[-1].startswith("5"), sent.answers
+
+    def try_once(self, sent: Sent) -> str:
+        """One connection, one message; the last reply, or nothing when the connection broke."""
+        answer = ""
+        source = LISTED if sent.kind == "held" else "127.0.0.1"
+        recipients = [sent.recipient, REFUSED] if sent.kind == "both" else [sent.recipient]
+        commands = ["EHLO localhost", "MAIL FROM:<a@example.com>", *(f"RCPT TO:<{r}>" for r in recipients), "DATA"]
+        octets = [b"", *(f"{command}\r\n".encode() for command in commands), sent.octets + b".\r\n"]
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.daemon.smtp_port), PATIENCE, (source, 0)) as sock,
+                sock.makefile("rb") as replies,
+            ):
+                for part in octets:
+                    sock.sendall(part)
+                    answer = _reply(replies.readline)
+                    if answer[:1] not in ("2", "3"):
+                        break
+                else:
+                    sock.sendall(b"QUIT\r\n")
+        except OSError:
+            answer = ""
+        sent.answers.append(answer)
+        return answer
+
+    def fired(self) -> list[str]:
+        """Points whose armed fault has happened so far, oldest first; of kills and errors alike."""
+        lines = (json.loads(line) for line in self.daemon.log_text().splitlines() if '"armed fault"' in line)
+        return [line["point"] for line in lines]
+
+    def copies(self, sent: Sent) -> tuple[int, int]:
+        """(copies at upstream, copies that are held) of the message."""
+        at_upstream = [m for m in self.exchange.received if sent.recipient in {r for r, _ in m.recipients}]
+        assert all(message.octets.endswith(sent.octets) for message in at_upstream), "altered on the way"
+        subject = f"message {self.sent.index(sent)}"
+        items = [i for i in quarantine.list_quarantine(self.database, subject=subject).items if i.subject == subject]
+        for item in items:
+            assert quarantine.body(self.database, item.id) == sent.octets
+            assert all(copy.state is CopyState.HELD for copy in item.copies)
+        return len(at_upstream), len(items)
+
+    def check_ledger(self) -> None:
+        """After a stop: every try has one end for each recipient, and those that were answered the right one."""
+        report = audit(self.database, time.time_ns() // 1_000_000 + 1, grace_seconds=0)
+        assert report.clean, report.disagreements
+        assert report.counts["open messages"] == 0
+        for sent in self.sent:
+            expected = [TerminalState.QUARANTINED if sent.kind == "held" else TerminalState.FORWARDED]
+            expected += [TerminalState.QUARANTINED] if sent.kind == "both" else []
+            assert len(sent.accepted) == 1
+            trace = ledger.trace(self.database, sent.accepted[0])
+            assert trace is not None
+            assert [row.state for row in trace.message.outcomes] == expected
+
+
+def _reply(readline: object) -> str:
+    assert callable(readline)
+    while True:
+        line = readline().decode()
+        if not line.endswith("\n"):
+            raise ConnectionError("the server closed")
+        if line[3:4] != "-":
+            return str(line.strip())
+
+
+@contextmanager
+def armed(folder: Path, faults: str, upstream: str = "", extra: str = "") -> Iterator[Scene]:
+    """A running filterd with `faults` armed in all its processes, and `upstream` as further lines of that table."""
+    with (
+        running_exchange(folder / "maildir") as exchange,
+        running_nameserver(ZONE) as dns_port,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        exchange.answers[f"rcpt {REFUSED}"] = "550 5.1.1 User unknown"
+        patch.setenv(VARIABLE, faults)
+        daemon = ArmedDaemon(folder / "filterd", exchange.port, dns_port, workers=1, extra=EXTRA + extra)
+        daemon.upstream += upstream
+        daemon.start()
+        try:
+            yield (scene := Scene(daemon, exchange))
+        finally:
+            daemon.stop()
+        scene.database.close()
