@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import queue
 import threading
 import time
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 1000  # conversations for the writer; beyond it they are dropped and counted, mail never waits for its log
 FILE_BYTES = 52_428_800  # of one file, then the next one is begun
-TOTAL_BYTES = 1_073_741_824  # of all files of one worker; the oldest go first
+TOTAL_BYTES = 1_073_741_824  # of all files of all workers, of such that are no more too; the oldest go first
+_IN_USE_SECONDS = 3600.0  # a file that was written to in the last hour is left to its worker
 KEEP_DAYS = 14  # days; a complaint about a refused message comes sooner
 MAX_LINE = 1_048_576  # characters of one conversation: 450 lines of 512 characters, escaped, are far below
 _DAY_SECONDS = 86_400
@@ -72,10 +74,13 @@ class ProtocolLog:
 
     def _append(self, line: str, at: float) -> None:
         day = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
-        if self._file is None or day != self._day or self._file.tell() >= FILE_BYTES:
+        file = self._file
+        # Without a name the file has been deleted, by hand or by another worker: what is written would be gone too.
+        if file is None or day != self._day or file.tell() >= FILE_BYTES or not os.fstat(file.fileno()).st_nlink:
             self._let_go()
             self._file, self._day = self._next_file(day), day
             self._clear(at)
+        assert self._file is not None
         self._file.write(line.encode("utf-8", "replace").decode() + "\n")
         self._file.flush()
 
@@ -96,14 +101,11 @@ class ProtocolLog:
 
     def _clear(self, at: float) -> None:
         """Delete what is too old or too much; nothing else deletes."""
-        files = sorted(self._folder.glob(f"{self._slot}-*.jsonl"), reverse=True)
         total = 0
-        for path in files:
-            stat = path.stat()
-            total += stat.st_size
-            if path.name != Path(self._file.name if self._file else "").name and (
-                total > TOTAL_BYTES or stat.st_mtime < at - KEEP_DAYS * _DAY_SECONDS
-            ):
+        for path, size, written in reversed(_files(self._folder)):
+            total += size
+            too_old = written < at - KEEP_DAYS * _DAY_SECONDS
+            if too_old or (total > TOTAL_BYTES and written < at - _IN_USE_SECONDS):
                 path.unlink(missing_ok=True)
 
     def _let_go(self) -> None:
@@ -119,10 +121,10 @@ def search(folder: Path, word: str, days: int = KEEP_DAYS) -> Iterator[dict[str,
     Reads line by line: memory does not grow with the files.  Raises OSError for a file that cannot be read.
     """
     since = time.time() - days * _DAY_SECONDS
-    for path in sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime, path.name)):
-        if path.stat().st_mtime < since:
+    for path, _, written in _files(folder):
+        if written < since:
             continue
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
             while line := file.readline(MAX_LINE):
                 if word not in line:  # most lines: no JSON is read
                     continue
@@ -131,10 +133,21 @@ def search(folder: Path, word: str, days: int = KEEP_DAYS) -> Iterator[dict[str,
                     yield entry
 
 
+def _files(folder: Path) -> list[tuple[Path, int, float]]:
+    """(path, octets, time of the last write) of every file of every worker, oldest first."""
+    found = []
+    for path in folder.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # another worker has just deleted it
+            stat = path.stat()
+            found.append((path, stat.st_size, stat.st_mtime))
+    return sorted(found, key=lambda item: (item[2], item[0].name))
+
+
 def _entry(line: str) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
         good = isinstance(entry, dict) and {"at", "listener", "client", "ids", "end", "lines"} <= set(entry)
+        good = good and isinstance(entry["ids"], list) and isinstance(entry["lines"], list)
     except ValueError:
         return None
     return entry if good else None

@@ -215,7 +215,9 @@ def test_a_changed_listener_waits_for_a_restart_even_when_a_worker_dies(start: t
     assert daemon.process is not None
     text = daemon.config.read_text()
     daemon.config.write_text(
-        text.replace("[[listeners]]", f"[[listeners]]\nname = 'inside'\nport = {free_port()}\ntrust = 'internal'\n[[listeners]]")
+        text.replace(
+            "[[listeners]]", f"[[listeners]]\nname = 'inside'\nport = {free_port()}\ntrust = 'internal'\n[[listeners]]"
+        )
     )
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "need a restart" in daemon.log_text(), 10, "the warning")

@@ -24,10 +24,19 @@ from tests.support.material import CHECKOUT
         ("[[listeners]]\ntls = 'required'", "listeners[0]: tls = required needs tls_certificate and tls_key"),
         ("[[listeners]]\ntls_key = 'k'", "listeners[0]: tls_certificate and tls_key must be given together"),
         ("[[listeners]]\nauth = true", "listeners[0]: auth needs TLS"),
-        ("[[listeners]]\ntls_certificate = 'c'\ntls_key = 'k'\nauth = true", "auth: expected auth.file or auth.ldap_url"),
+        (
+            "[[listeners]]\ntls_certificate = 'c'\ntls_key = 'k'\nauth = true",
+            "auth: expected auth.file or auth.ldap_url",
+        ),
         ("[[listeners]]\ntrust = 'authenticated'", "trust = authenticated needs auth = true"),
-        ("[[listeners]]\nlimits = { connections = 5 }", "limits.connections: expected a key of [limits] that a listener"),
-        ("[[listeners]]\nlimits = { recipients = 0 }", "listeners (internet): limits.recipients: Input should be greater"),
+        (
+            "[[listeners]]\nlimits = { connections = 5 }",
+            "limits.connections: expected a key of [limits] that a listener",
+        ),
+        (
+            "[[listeners]]\nlimits = { recipients = 0 }",
+            "listeners (internet): limits.recipients: Input should be greater",
+        ),
         ("[[listeners]]\n[[listeners]]\nname = 'b'", "listeners (b): sources: expected others than those of internet"),
         ("[[listeners]]\nsources = ['10.0.0.0/33']", "listeners[0].sources[0]: expected an address or a network"),
         ("[lists]\nblock = ['300.1.1.1']", "lists.block[0]: expected an address, a network such as"),
@@ -72,7 +81,11 @@ def test_the_generated_sample_is_the_default_configuration(tmp_path: Path) -> No
 
 
 def test_the_supervisors_copy_is_the_same_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = {"dnsbl": [{"zone": "bl.example"}], "recipients": {"file": "r"}, "listeners": [{"port": 25}, {"name": "other", "port": 26, "limits": {"recipients": 5}}]}
+    tables = {
+        "dnsbl": [{"zone": "bl.example"}],
+        "recipients": {"file": "r"},
+        "listeners": [{"port": 25}, {"name": "other", "port": 26, "limits": {"recipients": 5}}],
+    }
     config = parse_config(tables, tmp_path)
     (tmp_path / "copy.json").write_text(config.model_dump_json())
     monkeypatch.setenv(ACTIVE_CONFIG, str(tmp_path / "copy.json"))

@@ -188,6 +188,7 @@ class GreetingCommands(SmtpConversation):
             trust=TrustClass(self.shared.listener.trust),
             network=client_network(address, clients.ipv4_prefix, clients.ipv6_prefix),
         )
+        self.transcript.client = str(address)
         self._helo_said = said.helo or ""
         self._hello, self._offer, self._authenticated, self._progress = False, NO_OFFER, False, True
         self._forget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from filterd import metrics
 from filterd.adapters import protocol_log
 from filterd.adapters.protocol_log import ProtocolLog, search
+from tests.support.daemon import wait_until
 
 
 def entry(number: int = 1, at: float = 0.0, client: str = "192.0.2.1") -> dict[str, Any]:
@@ -60,6 +62,7 @@ def test_half_a_line_of_a_dead_worker_hides_nothing(tmp_path: Path) -> None:
 def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol_log, "FILE_BYTES", 1000)
     monkeypatch.setattr(protocol_log, "TOTAL_BYTES", 5000)
+    monkeypatch.setattr(protocol_log, "_IN_USE_SECONDS", -1.0)
     written(tmp_path, *(entry(number) for number in range(200)))
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert max(sizes) < 1300
@@ -68,17 +71,34 @@ def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_old_files_go(tmp_path: Path) -> None:
-    import os
-
     written(tmp_path, entry(1))
     (old,) = tmp_path.iterdir()
     long_ago = time.time() - 15 * 86_400
     os.utime(old, (long_ago, long_ago))
-    (tmp_path / "smtp-0-2001-01-01-000.jsonl").write_text("")
-    os.utime(tmp_path / "smtp-0-2001-01-01-000.jsonl", (long_ago, long_ago))
+    gone = tmp_path / "smtp-7-2001-01-01-000.jsonl"  # of a worker that is no more
+    gone.write_text("")
+    os.utime(gone, (long_ago, long_ago))
     assert list(search(tmp_path, "ID1")) == []  # beyond the days that are looked at
     written(tmp_path, entry(2, at=time.time()))
-    assert "smtp-0-2001-01-01-000.jsonl" not in [path.name for path in tmp_path.iterdir()]
+    assert not gone.exists()
+
+
+def test_a_file_that_is_deleted_under_the_writer_is_begun_again(tmp_path: Path) -> None:
+    log = ProtocolLog(tmp_path, "smtp-0")
+    log.write(entry(1))
+    wait_until(lambda: bool(list(search(tmp_path, "ID1"))), 20, "the first conversation")
+    for path in tmp_path.iterdir():
+        path.unlink()
+    log.write(entry(2))
+    log.close()
+    assert [found["ids"] for found in search(tmp_path, "192.0.2.1")] == [["ID2"]]
+
+
+def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
+    written(tmp_path, entry(1))
+    (path,) = tmp_path.iterdir()
+    path.write_text(json.dumps(entry(1) | {"ids": None}) + "\n[]\n" + path.read_text())
+    assert [found["ids"] for found in search(tmp_path, "192.0.2.1")] == [["ID1"]]
 
 
 def test_a_folder_that_cannot_be_written_costs_the_log_and_nothing_else(
