@@ -102,9 +102,9 @@ def test_growth(unit: str) -> None:
         text = "x@" + unit * (length // len(unit))
         best = float("inf")
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             domains_in(text)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert cost(32_000) < 8 * 4 * cost(4_000) + 0.01

@@ -94,10 +94,10 @@ def test_growth(unit: bytes, form: Form) -> None:
         body = unit * (octets // len(unit)) + b"x"
         best = float("inf")
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             for _piece in form(body, 0):
                 pass
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     small, large = cost(250_000), cost(2_000_000)
@@ -107,8 +107,8 @@ def test_growth(unit: bytes, form: Form) -> None:
 def test_growth_of_a_field() -> None:
     def cost(octets: int) -> float:
         raw = b"Subject:" + b" \t" * (octets // 2) + b"x\r\n"
-        started = time.perf_counter()
+        started = time.process_time()
         relaxed_field("Subject", raw)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert cost(1_000_000) < 40 * min(cost(100_000) for _ in range(3)) + 0.01

@@ -216,9 +216,9 @@ def test_no_more_signatures_than_the_bound_are_looked_at() -> None:
     ids=["tags", "names", "base64", "semicolons", "blanks", "blanks-before-equals"],
 )
 def test_a_monstrous_signature_field_costs_little(field: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     outcomes = verify((b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=test;" + field + b"\r\n") * 10 + MESSAGE)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert all(outcome.result != Result.PASS for outcome in outcomes)
 
 
@@ -235,9 +235,9 @@ def test_growth_with_the_body(unit: bytes) -> None:
 
     def cost(octets: int) -> float:
         message = field * 10 + MESSAGE + unit * (octets // len(unit))
-        started = time.perf_counter()
+        started = time.process_time()
         verify(message)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     cost(1000)
     assert cost(4_000_000) < 8 * 4 * min(cost(500_000) for _ in range(3)) + 0.05

@@ -189,7 +189,7 @@ def test_any_record_has_a_policy(text: str) -> None:
 
 @pytest.mark.parametrize("unit", [";", "p=none;", "=", " ", "rua=mailto:x,", ","])
 def test_growth(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     parse_record("v=DMARC1;rua=" + unit * (60_000 // len(unit)))
     is_policy_record("v" + " " * 60_000)
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2

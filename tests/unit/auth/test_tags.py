@@ -48,6 +48,6 @@ def test_anything(text: str, lenient: bool) -> None:
 
 @pytest.mark.parametrize("unit", [";", "=", " ", "a=b;", "a", "\r\n "])
 def test_growth(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     parse_tags("v=1;" + unit * (1_000_000 // len(unit)), lenient=True)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -217,9 +217,9 @@ def test_removing_thousands_of_forged_fields_takes_no_longer_than_keeping_them()
     def cost(name: bytes, times: int) -> float:
         message = Message((name + b": 1\r\n") * times + MAIL)
         _ = message.fields
-        started = time.perf_counter()
+        started = time.process_time()
         remove_forged(message, "filter.example.org")
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     forged = min(cost(b"X-Filterd-A", 9_000) for _ in range(3))
     small = min(cost(b"X-Filterd-A", 900) for _ in range(3))
@@ -256,10 +256,10 @@ def test_fifty_thousand_recipients_do_not_cost_more_and_more() -> None:
             session = await Stagehand().session()
             await session.mail(None, ())
             names = [Recipient(Mailbox(f"r{number}", "elsewhere.example")) for number in range(count)]
-            started = time.perf_counter()
+            started = time.process_time()
             for name in names:
                 await session.rcpt(name)
-            return time.perf_counter() - started
+            return time.process_time() - started
 
         return asyncio.run(scene())
 

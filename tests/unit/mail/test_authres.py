@@ -123,9 +123,9 @@ def test_our_plain_name_is_always_seen(rest: bytes, blank: bytes) -> None:
 
 @pytest.mark.parametrize("unit", [b"(", b"()", b'"', b" ", b"\\", b"(\\", b"a ", b"1 "], ids=repr)
 def test_growth(unit: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     names_authserv_id(unit * (1_000_000 // len(unit)), ID)
-    assert time.perf_counter() - started < 0.3
+    assert time.process_time() - started < 0.3
 
 
 @pytest.mark.parametrize("piece", [b"\\(", b"(", b"()", b"(a", b"\\\\"])
@@ -134,9 +134,9 @@ def test_time_grows_no_faster_than_the_comments(piece: bytes) -> None:
         body = b" x (" + piece * (length // len(piece))
         best = 1.0
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             names_authserv_id(body, "filter.example.net")
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert cost(4_000) < 40 * max(cost(400), 1e-5)  # ten times the length; it was over a hundred times the time

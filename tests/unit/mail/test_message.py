@@ -56,9 +56,9 @@ def test_time_grows_no_faster_than_the_header_section(line: bytes) -> None:
     def cost(times: int) -> float:
         best = 5.0
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             _ = Message(b"X: y\r\n" + line * times).fields
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert cost(8_000) < 40 * max(cost(1_000), 1e-4)

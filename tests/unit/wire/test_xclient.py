@@ -121,10 +121,10 @@ def test_time_grows_no_faster_than_the_text(unit: str) -> None:
         text = "LOGIN=" + unit * (length // len(unit))
         best = 9.0
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(50):
                 parse_xclient(text)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         return best
 
     assert cost(960) < 24 * max(cost(120), 0.0005)
