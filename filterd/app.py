@@ -6,16 +6,14 @@ Nothing imports it but the command line, the worker and the side service.  Must 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import re
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from weakref import WeakSet
 
 from filterd import metrics
 from filterd.adapters.directory_file import FileDirectory
@@ -38,33 +36,17 @@ from filterd.engine.transaction import Session
 from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
 from filterd.mail.envelope import Connection
 from filterd.ports import Custody, Greylist, Tallies, Upstream
+from filterd.slot import Slot
 from filterd.storage import lists as list_store
-from filterd.storage import recovery, settings
+from filterd.storage import settings
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, open_database
 from filterd.storage.greylist import SqlGreylist
 
 log = logging.getLogger(__name__)
 
-FIRST_SLOT = "smtp-0"
 ACTIVE_MODEL = "active_model"  # the setting that holds the name of the promoted model, below state_dir/models
-_SLOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
-
-
-def lock_slot(state_dir: Path, slot: str) -> IO[bytes] | None:
-    """The lock of a slot, held as long as the file is open; None when a living process has it."""
-    if not _SLOT_NAME.fullmatch(slot):
-        raise FilterdError(f"slot: expected letters, digits and - . _, found {slot[:80]!r}")
-    folder = state_dir / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / f"{slot}.lock").open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
 
 
 def active_model(config: Config, database: Database | None) -> Path:
@@ -137,21 +119,14 @@ class App:
         self.config = config
         self.boot_id = secrets.token_hex(4)
         self.slot = slot
-        self._lock = lock_slot(config.state_dir, slot)
-        if self._lock is None:
-            raise FilterdError(f"slot {slot} is in use by another process of this state_dir; give --slot another name")
+        self._place = Slot(config, slot)
         self.database = open_database(config)
         self._greylist: SqlGreylist | None = None
         self._room_until = 0.0
+        # Weak: what earlier configurations built goes with the last connection that uses it.
+        self._writers: WeakSet[HandOff | SenderNotes] = WeakSet()
         self.custody = SqlCustody(self.database)
-        recovered = self.custody.recover(slot, self.boot_id)
-        if slot == FIRST_SLOT:  # fewer workers than before: nobody else will close what the vanished ones left
-            present = {f"smtp-{number}" for number in range(config.server.workers)}
-            for vanished in recovery.open_slots(self.database) - present:
-                with lock_slot(config.state_dir, vanished) or nullcontext() as free:
-                    recovered += self.custody.recover(vanished, self.boot_id) if free else []
-        if recovered:
-            log.warning("closed what an earlier process left open", extra={"slot": slot, "ids": recovered[:50]})
+        self._place.recover(self.database, self.custody, self.boot_id)
         self.graph = self._build(config)
 
     def _build(self, config: Config) -> Graph:
@@ -161,6 +136,9 @@ class App:
             self._greylist = SqlGreylist(self.database, config.greylist)
         graph = build_graph(config, self.database, self.custody, worker, model_path, self.tallies, self._greylist)
         graph.engine.has_room = self.has_room
+        self._writers.add(graph.engine.handoff)
+        if graph.engine.senders is not None:
+            self._writers.add(graph.engine.senders)
         return graph
 
     def has_room(self) -> bool:
@@ -236,12 +214,12 @@ class App:
     async def close(self) -> None:
         """Let go of everything; what was handed to the ledger is written first."""
         await close_upstream(self.graph.upstream)
-        await self.graph.engine.handoff.flush()
+        for writer in tuple(self._writers):
+            await writer.flush()
         if self._greylist is not None:
             await asyncio.to_thread(self._greylist.close)
         await asyncio.to_thread(self.custody.close)
-        if self._lock is not None:
-            self._lock.close()
+        self._place.release()
 
 
 async def close_upstream(upstream: Upstream) -> None:

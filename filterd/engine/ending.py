@@ -5,6 +5,7 @@ Must not know SMTP's order of commands, nor which checks found what.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
 from filterd.ports import EvidenceRecord, Outcome, TerminalState
+
+log = logging.getLogger(__name__)
 
 Verdicts = Sequence[tuple[Recipient, Verdict]]
 
@@ -53,8 +56,11 @@ class Ending:
             reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
             return await self.refuse_all(message, reply, refusing.row)
         reply = await engine.handoff.run(self._job(message, verdicts))
-        self._note_sender(reply, verdicts)
-        log_end(now, self.connection, reply, verdicts)
+        try:
+            self._note_sender(reply, verdicts)
+            log_end(now, self.connection, reply, verdicts)
+        except Exception:  # custody has ended: another reply would be a lie, and make a duplicate
+            log.exception("engine failed after the hand-over", extra={"id": now.envelope.id})
         return reply
 
     async def refuse_all(self, message: Message, reply: Reply, row: str) -> Reply:

@@ -20,6 +20,7 @@ from filterd.ports import Greylist
 
 _DOUBTFUL_AT_CONNECT = 1.0  # log-odds from which on a greeting is held back: a missing name alone is not enough
 _REMEMBER_SECONDS = 10.0  # for noting a good sender, which nobody waits for
+_FLUSH_SECONDS = 2.0  # when the process ends: a sender who is not noted costs one delay, at worst
 
 
 def greet_seconds(
@@ -59,6 +60,15 @@ class SenderNotes:
         task = asyncio.create_task(self._remember(domain))
         self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
+
+    async def flush(self) -> None:
+        """Before the process ends: let the notes under way be written, or drop them when that takes long."""
+        waiting = tuple(self._tasks)
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=_FLUSH_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _remember(self, domain: str) -> None:
         try:

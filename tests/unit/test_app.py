@@ -1,81 +1,31 @@
-"""The composition: what a start cleans up, which model is used, how list entries and models arrive while running."""
+"""The composition: which model is used, how list entries and models arrive while running."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner
+from filterd.checks.greylist import GreylistCheck
 from filterd.checks.lists import Lists
 from filterd.checks.rate import Rate
 from filterd.checks.registry import NAMES
 from filterd.config import SEED_MODEL, Config, parse_config
-from filterd.errors import ConfigError, FilterdError
+from filterd.deadline import Deadline
+from filterd.errors import ConfigError
 from filterd.mail.envelope import parse_ip
-from filterd.ports import MessageRecord
+from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
 from filterd.storage import ledger, lists, settings
-from filterd.storage.custody import SqlCustody
 from filterd.storage.database import open_database
 from tests.support.tallies import MemoryTallies
 
 
 def configuration(folder: Path, **tables: object) -> Config:
     return parse_config({"recipients": {"accepted_domains": ["example.org"]}, **tables}, folder)
-
-
-def begun(folder: Path, worker: str) -> str:
-    """A message that a dead worker had in hand."""
-    database = open_database(configuration(folder))
-    custody = SqlCustody(database)
-    record = MessageRecord("06H0000000000001", 1, worker, "internet", "192.0.2.1", "h", "", ("anna@example.org",))
-    asyncio.run(custody.begin(record))
-    custody.close()
-    database.close()
-    return record.id
-
-
-@pytest.mark.parametrize("worker", ["smtp-0:dead", "smtp-7:dead"])
-def test_a_start_closes_what_dead_workers_left_open_even_of_slots_that_are_gone(tmp_path: Path, worker: str) -> None:
-    reference = begun(tmp_path, worker)
-    app = App(configuration(tmp_path), "smtp-0")
-    found = ledger.trace(app.database, reference)
-    assert found is not None
-    assert [outcome.state for outcome in found.message.outcomes] == ["aborted"]
-    asyncio.run(app.close())
-
-
-def test_a_live_neighbours_message_is_left_alone(tmp_path: Path) -> None:
-    reference = begun(tmp_path, "smtp-1:alive")
-    app = App(configuration(tmp_path), "smtp-0")
-    found = ledger.trace(app.database, reference)
-    assert found is not None
-    assert found.message.outcomes == ()
-    asyncio.run(app.close())
-
-
-def test_a_slot_belongs_to_one_process(tmp_path: Path) -> None:
-    app = App(configuration(tmp_path), "smtp-0")
-    with pytest.raises(FilterdError, match="slot smtp-0 is in use"):
-        App(configuration(tmp_path), "smtp-0")
-    asyncio.run(app.close())
-    asyncio.run(App(configuration(tmp_path), "smtp-0").close())
-
-
-def test_another_living_process_is_not_recovered(tmp_path: Path) -> None:
-    other = App(configuration(tmp_path), "smtp-7")
-    record = MessageRecord(
-        "06H0000000000001", 1, f"smtp-7:{other.boot_id}", "internet", "192.0.2.1", "h", "", ("a@example.org",)
-    )
-    asyncio.run(other.custody.begin(record))
-    app = App(configuration(tmp_path), "smtp-0")
-    found = ledger.trace(app.database, record.id)
-    assert found is not None
-    assert found.message.outcomes == ()
-    for running in (app, other):
-        asyncio.run(running.close())
 
 
 def test_which_model_scores(tmp_path: Path) -> None:
@@ -151,6 +101,75 @@ def test_every_check_runs_for_mail_in_the_order_of_the_registry(tmp_path: Path) 
     app = App(configuration(tmp_path), "smtp-0")
     assert tuple(check.name for check in app.graph.checks) == NAMES
     asyncio.run(app.close())
+
+
+def test_a_reload_keeps_what_the_greylist_knows_until_its_own_table_changes(tmp_path: Path) -> None:
+    async def scene() -> list[bool]:
+        app = App(configuration(tmp_path), "smtp-0")
+        kept = []
+        for tables in ({"clients": {"messages_per_minute": 1}}, {"greylist": {"keep_days": 3}}):
+            before = memory(app)
+            await app.reload(configuration(tmp_path, **tables))
+            kept.append(memory(app) is before)
+        await app.close()
+        return kept
+
+    def memory(app: App) -> object:
+        check = app.graph.check_by_name["greylist"]
+        assert isinstance(check, GreylistCheck)
+        return check.greylist
+
+    assert asyncio.run(scene()) == [True, False]
+
+
+def test_senders_noted_just_before_the_end_are_written_those_of_earlier_configurations_too(tmp_path: Path) -> None:
+    async def first() -> None:
+        app = App(configuration(tmp_path), "smtp-0")
+        earlier = app.graph.engine.senders
+        await app.reload(configuration(tmp_path, clients={"messages_per_minute": 1}))
+        for senders, domain in ((earlier, "old.example"), (app.graph.engine.senders, "new.example")):
+            assert senders is not None
+            senders.note(domain)
+        await app.close()
+
+    async def second() -> list[bool]:
+        app = App(configuration(tmp_path), "smtp-0")
+        check = app.graph.check_by_name["greylist"]
+        assert isinstance(check, GreylistCheck)
+        now_ms = int(time.time() * 1000)
+        known = [
+            await check.greylist.knows_sender(domain, now_ms, Deadline.after(10))
+            for domain in ("old.example", "new.example", "never.example")
+        ]
+        await app.close()
+        return known
+
+    asyncio.run(first())
+    assert asyncio.run(second()) == [True, True, False]
+
+
+def test_what_an_earlier_configurations_hand_over_could_not_record_is_tried_once_more_at_the_end(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> str:
+        app = App(configuration(tmp_path), "smtp-0")
+        earlier = app.graph.engine.handoff
+        record = MessageRecord(
+            "06H0000000000001", 1, f"smtp-0:{app.boot_id}", "internet", "192.0.2.1", "h", "", ("a@example.org",)
+        )
+        outcome = Outcome("a@example.org", TerminalState.FORWARDED, "250 2.0.0 OK")
+        await app.custody.begin(record)
+        earlier._again(record, [outcome], EvidenceRecord("accept", 1, 0.0, 0.5, [], []))
+        await app.reload(configuration(tmp_path, clients={"messages_per_minute": 1}))
+        await app.close()
+        return record.id
+
+    reference = asyncio.run(scene())
+    database = open_database(configuration(tmp_path))
+    found = ledger.trace(database, reference)
+    assert found is not None
+    assert [outcome.state for outcome in found.message.outcomes] == ["forwarded"]
+    database.close()
 
 
 @pytest.mark.parametrize(("enabled", "noted"), [(True, True), (False, False)])
