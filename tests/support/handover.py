@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -28,7 +30,7 @@ from filterd.storage.audit import audit
 from filterd.storage.browse import CopyState
 from filterd.storage.database import Database, open_database
 from sandbox.exchange import StandInExchange
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, children
 from tests.support.exchange import running_exchange
 from tests.support.nameserver import running_nameserver
 
@@ -43,7 +45,7 @@ greet_seconds = 0.0
 [greylist]
 enabled = false
 [storage]
-inline_bytes = 1000
+inline_bytes = %d
 min_free_bytes = 0
 [[dnsbl]]
 zone = "bl.example"
@@ -78,6 +80,15 @@ class ArmedDaemon(Daemon):
         super().write_config()
         text = self.config.read_text()
         self.config.write_text(text.replace("[upstream]\n", f"[upstream]\n{self.upstream}"))
+
+    def kill(self) -> None:
+        """SIGKILL to every process."""
+        process, self.process = self.process, None
+        assert process is not None
+        for pid in (process.pid, *children(process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        self.log.close()
 
 
 @dataclass
@@ -179,7 +190,7 @@ def _reply(readline: object) -> str:
 
 
 @contextmanager
-def armed(folder: Path, faults: str, upstream: str = "", extra: str = "") -> Iterator[Scene]:
+def armed(folder: Path, faults: str, upstream: str = "", inline_bytes: int = 1000) -> Iterator[Scene]:
     """A running filterd with `faults` armed in all its processes, and `upstream` as further lines of that table."""
     with (
         running_exchange(folder / "maildir") as exchange,
@@ -188,7 +199,7 @@ def armed(folder: Path, faults: str, upstream: str = "", extra: str = "") -> Ite
     ):
         exchange.answers[f"rcpt {REFUSED}"] = "550 5.1.1 User unknown"
         patch.setenv(VARIABLE, faults)
-        daemon = ArmedDaemon(folder / "filterd", exchange.port, dns_port, workers=1, extra=EXTRA + extra)
+        daemon = ArmedDaemon(folder / "filterd", exchange.port, dns_port, workers=1, extra=EXTRA % inline_bytes)
         daemon.upstream += upstream
         daemon.start()
         try:
