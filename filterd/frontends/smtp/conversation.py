@@ -161,6 +161,7 @@ class SmtpConversation(SmtpLink):
 
     def begin_drain(self) -> None:
         """Endpoint.draining was set: an idle connection says goodbye now."""
+        super().begin_drain()
         if not self.in_transaction and self.idle_since is not None:
             self.cut()
 

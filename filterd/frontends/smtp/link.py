@@ -23,6 +23,7 @@ _TURN = 32  # pipelined commands that one client may have answered before the ot
 # Octets of a message in one read after which the others get their turn: libuv would read 32 times 256 KB from a fast client
 # before it looks at anybody else, and 8 MB cost 40 ms (measured: a 1 GB line made good mail wait 1.7 s, and 0.1 s with this).
 _SHARE = 65_536
+FLUSH_SECONDS = 10.0  # for the last replies to get to a client that reads slowly or not at all
 _TIMED_OUT = Reply(421, "4.4.2", "Timeout, closing connection", close=True)
 _DRAINING = Reply(421, "4.3.2", "Service is restarting, try again", close=True)
 _NO_ROOM = Reply(421, "4.3.2", "Idle for too long while others wait, closing connection", close=True)
@@ -63,6 +64,8 @@ class SmtpLink(SMTP):
         self._reading_paused = False
         self._streak = 0  # commands answered without having waited for the client
         self._cut: Reply | None = None
+        self._hurry = False  # nothing is held back on purpose any more
+        self._shaking = False  # a TLS handshake is going on
 
     # ------------------------------------------------------------ called by the event loop
 
@@ -111,10 +114,8 @@ class SmtpLink(SMTP):
 
     async def _wait(self) -> None:
         self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        await self._waiter
+        self._waiter = None
 
     def _check(self) -> None:
         """Raises ConversationOver when there is no use in waiting for the client."""
@@ -128,7 +129,7 @@ class SmtpLink(SMTP):
     async def _hold_back(self, seconds: float, until_it_speaks: bool = False) -> None:
         """Wait on purpose, but not for a client that has left, or, if told so, has begun to speak."""
         self._timer.allow(seconds)
-        while not (self._timer.rung or self._gone or self._cut or (until_it_speaks and self._pending)):
+        while not (self._timer.rung or self._gone or self._hurry or (until_it_speaks and self._pending)):
             await self._wait()
         self._timer.stop()
         self._timer.rung = False
@@ -155,10 +156,8 @@ class SmtpLink(SMTP):
             self._streak = 0
             if not self.in_transaction:
                 self.idle_since = self.loop.time()
-            try:
-                await self._wait()
-            finally:
-                self.idle_since = None
+            await self._wait()
+            self.idle_since = None
             if self._cut is not None and not self.in_transaction:
                 self._check()  # a command that came in that moment finds nobody to obey it
         self._timer.stop()
@@ -217,7 +216,6 @@ class SmtpLink(SMTP):
         if self._taking is None:
             return
         self._taking.close()
-        self._timer.rung = False
         self._timer.until(self._taking.until(self.loop.time()))
         while self._taking is not None and not (self._gone or self._timer.rung or self._cut):
             await self._wait()
@@ -236,6 +234,8 @@ class SmtpLink(SMTP):
                 self._timer.allow(seconds)
             if self._timer.rung:
                 raise ConversationOver("timeout")
+            if self._cut is not None:
+                raise ConversationOver("drain")
             await self._wait()
         if waits:
             self._timer.stop()
@@ -246,13 +246,17 @@ class SmtpLink(SMTP):
         self._reading_paused = False
         if self.transport is None:
             raise ConversationOver("disconnect")
+        self._shaking = True
         try:
             transport = await self.loop.start_tls(
                 self.transport, self, context, server_side=True, ssl_handshake_timeout=seconds
             )
         except (OSError, ssl.CertificateError):
             raise ConversationOver("tls") from None
-        if transport is None:
+        finally:
+            self._shaking = False
+        # A connection that is aborted meanwhile ends the handshake without an error, and without a cipher.
+        if transport is None or transport.get_extra_info("cipher") is None:
             raise ConversationOver("tls")
         self.transport = transport
         return tls_description(transport)
@@ -260,12 +264,16 @@ class SmtpLink(SMTP):
     # ------------------------------------------------------------ the end
 
     def begin_drain(self) -> None:
-        """Endpoint.draining was set: an idle connection says goodbye now."""
+        """Endpoint.draining was set: an idle connection says goodbye now, and nothing is held back on purpose any more."""
+        self._hurry = True
         self._wake()
 
     def cut(self) -> None:
         """Say goodbye even in the middle of a transaction; a hand-over in work still ends by itself."""
         self._cut = _DRAINING
+        self._hurry = True
+        if self._shaking and self.transport is not None:
+            self.transport.abort()  # there is no way to say it
         self._wake()
 
     def make_room(self) -> None:
@@ -280,10 +288,11 @@ class SmtpLink(SMTP):
         if self._taking is not None:
             self._taking.close()
         if self.transport is not None:
-            if self._blocked:
-                self.transport.abort()  # a client that does not read would keep the socket for ever
-            else:
-                self.transport.close()
+            if (
+                self.transport.get_write_buffer_size()
+            ):  # close() alone would wait without end for a client that does not read
+                self.loop.call_later(0 if self._blocked else FLUSH_SECONDS, self.transport.abort)
+            self.transport.close()
 
 
 def tls_description(transport: asyncio.BaseTransport) -> str:
