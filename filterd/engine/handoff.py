@@ -114,7 +114,7 @@ class HandOff:
                 return await self._all(job, failure_reply(name, reference), TerminalState.DEFERRED, str(error))
             replies = dict(zip((str(r.mailbox) for r in job.forward), delivered, strict=True))
             accepted = [r for r in job.forward if replies[str(r.mailbox)].is_success]
-            rest = [r for r in job.forward if r not in accepted]
+            rest = [r for r in job.forward if not replies[str(r.mailbox)].is_success]
             if rest and not accepted:
                 worst = next((r for r in delivered if r.is_temporary), delivered[0])
                 if worst.is_temporary or not held:

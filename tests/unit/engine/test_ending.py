@@ -1,0 +1,157 @@
+"""How a transaction ends: one reply for all recipients, whose copy goes where, and what is written down about it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from filterd.checks.base import CheckContext
+from filterd.config import PolicyConfig
+from filterd.engine.ending import Ending
+from filterd.errors import TemporaryError
+from filterd.mail.address import Mailbox
+from filterd.mail.envelope import Recipient
+from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
+from filterd.mail.message import Message
+from filterd.mail.reply import Reply
+from filterd.ports import TerminalState
+from tests.support.doubles import ScriptedUpstream
+from tests.support.stagehand import MAIL, Finds, Stagehand
+
+
+def test_clean_mail_reaches_upstream_with_our_fields_above_and_the_rest_untouched() -> None:
+    stage = Stagehand()
+    replies = stage.talk("anna")
+    assert [r.code for r in replies] == [250, 250, 250]
+    ((recipients, octets),) = stage.upstream.taken
+    assert recipients == ("anna@example.org",)
+    assert octets.endswith(MAIL)
+    above = octets.removesuffix(MAIL).decode()
+    assert above.startswith(
+        "Received: from client.example (unknown [192.0.2.7])\r\n\tby filter.example.org with ESMTP id "
+    )
+    assert "\r\nAuthentication-Results: filter.example.org" in above
+    assert "\r\nX-Filterd-Report: CIP:192.0.2.7;" in above
+    assert "SCL:1;" in above.replace("\r\n\t", "")
+    assert "SCORE:-2.000;" in above.replace("\r\n\t", "")
+    assert stage.custody.states() == {"anna@example.org": TerminalState.FORWARDED}
+
+
+def test_spam_is_quarantined_durably_and_not_forwarded() -> None:
+    stage = Stagehand(weight=5.0)
+    assert stage.talk("anna")[-1].code == 250
+    assert stage.upstream.taken == []
+    (held,) = stage.custody.held.values()
+    assert b"".join(bytes(c) for c in held.chunks) == MAIL
+    assert held.scl == 6
+    assert b"SFV:SPM" in held.prepended
+
+
+def test_what_the_front_end_refused_is_recorded_and_said_under_our_id() -> None:
+    stage = Stagehand()
+    reply = stage.talk("anna", refusal=Reply(552, "5.3.4", "Message too big"))[-1]
+    assert str(reply).startswith("552 5.3.4 Message too big [")
+    assert stage.upstream.taken == []
+    assert stage.custody.states() == {"anna@example.org": TerminalState.REJECTED}
+
+
+def test_a_fault_of_ours_defers_and_leaves_a_record() -> None:
+    stage = Stagehand(upstream=ScriptedUpstream(crash=RuntimeError("bug")))
+    assert stage.talk("anna")[-1].code == 451
+    assert stage.custody.states() == {"anna@example.org": TerminalState.DEFERRED}
+
+
+def test_observe_mode_forwards_spam_and_says_what_it_would_have_done() -> None:
+    stage = Stagehand(weight=5.0, policy=PolicyConfig(observe=True))
+    stage.talk("anna")
+    assert len(stage.upstream.taken) == 1
+    (record,) = stage.custody.evidence.values()
+    assert (record.verdicts[0]["action"], record.verdicts[0]["would"]) == ("accept", "quarantine")
+
+
+def test_upstream_unreachable_is_451_4_4_1() -> None:
+    stage = Stagehand(upstream=ScriptedUpstream(error=TemporaryError("gone", "unreachable")))
+    assert str(stage.talk("anna")[-1]).startswith("451 4.4.1")
+
+
+@dataclass
+class Dislikes:
+    """A check that finds something against single recipients."""
+
+    weights: dict[str, float]
+    name: ClassVar[str] = "dnsbl"
+    stage: ClassVar[Stage] = Stage.RCPT
+    after: ClassVar[tuple[str, ...]] = ()
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        assert ctx.recipient is not None
+        key = ctx.recipient.mailbox.key
+        weight = self.weights.get(ctx.recipient.mailbox.local)
+        found = Evidence(self.name, self.stage, Result.FAIL, Reason.LISTED, Scope.RECIPIENT, key, key, weight)
+        return (found,) if weight is not None else ()
+
+
+def test_what_was_found_about_one_recipient_never_weighs_for_another() -> None:
+    stage = Stagehand(more=(Dislikes({"bob": 6.5, "carl": 20.0}),))
+    replies = stage.talk("bob", "anna", "carl", "dora")
+    assert [r.code for r in replies] == [250, 250, 250, 550, 250, 250]
+    assert stage.upstream.taken[0][0] == ("anna@example.org", "dora@example.org")
+    (held,) = stage.custody.held.values()
+    assert list(held.recipients) == ["bob@example.org"]
+    (record,) = stage.custody.evidence.values()
+    scores = {verdict["recipient"].partition("@")[0]: verdict["score"] for verdict in record.verdicts}
+    assert scores == {"bob": 4.5, "anna": -2.0, "carl": 12.0, "dora": -2.0}
+
+
+def test_the_record_holds_what_was_found_at_every_stage_and_for_every_recipient() -> None:
+    checks = (
+        *(Finds("rdns", Stage.CONNECT), Finds("helo", Stage.HELO), Finds("spf", Stage.MAIL)),
+        *(Dislikes({"bob": 0.5, "carl": 20.0}), Finds("structure", Stage.DATA)),
+    )
+    stage = Stagehand(more=checks)
+    stage.talk("bob", "anna", "carl", "nobody")
+    (record,) = stage.custody.evidence.values()
+    found = [(item["check"], item["recipient"]) for item in record.evidence]
+    assert [check for check, _ in found if check not in ("dnsbl", "recipient")] == [
+        *("rdns", "helo", "spf", "structure", "content")
+    ]
+    assert {name for check, name in found if check == "dnsbl"} == {"bob@example.org", "carl@example.org"}
+    assert {verdict["recipient"] for verdict in record.verdicts} == {
+        *("anna@example.org", "bob@example.org", "carl@example.org", "nobody@example.org")
+    }
+
+
+def test_a_fault_after_the_hand_over_changes_no_reply_and_makes_no_second_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(Ending, "_note_sender", broken)
+    stage = Stagehand()
+    assert stage.talk("anna")[-1].code == 250
+    assert stage.custody.states() == {"anna@example.org": TerminalState.FORWARDED}
+    assert "engine failed after the hand-over" in caplog.text
+
+
+def test_a_message_for_thousands_costs_each_of_them_the_same() -> None:
+    def cost(count: int) -> float:
+        async def scene() -> float:
+            session = await Stagehand().session()
+            await session.mail(None, ())
+            names = [Recipient(Mailbox(f"r{number}", "example.org")) for number in range(count)]
+            started = time.perf_counter()
+            for name in names:
+                await session.rcpt(name)
+            assert (await session.data(Message(MAIL), None)).code == 250
+            return time.perf_counter() - started
+
+        return asyncio.run(scene())
+
+    small = min(cost(2500) for _ in range(3))
+    assert min(cost(5000) for _ in range(3)) < 3 * small
