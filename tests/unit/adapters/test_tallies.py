@@ -23,6 +23,14 @@ for line in sys.stdin:
     what, kind, value = line.split()
     if what == "race":  # who of two may come in where there is one place?
         print(*[number for number in range(int(value)) if tallies.enter(kind, str(number)) <= 1], flush=True)
+    elif what == "crowd":  # 500 come one after the other; who finds more than `value` goes away again
+        inside = 0
+        for _ in range(500):
+            if tallies.enter("client", kind) <= int(value):
+                inside += 1
+            else:
+                tallies.leave("client", kind)
+        print(inside, flush=True)
     else:
         print(getattr(tallies, what)(kind, value), flush=True)
 """
@@ -98,6 +106,26 @@ def test_of_two_processes_that_come_at_once_never_both_get_the_last_place(fd: in
         theirs = {int(number) for number in other.answer().split()}
     assert not mine & theirs
     assert mine | theirs
+
+
+@pytest.mark.parametrize("limit", [1, 50, 700])
+def test_of_two_crowds_never_more_than_the_limit_are_inside(fd: int, limit: int) -> None:
+    ours = SharedTallies.open(fd, 0)
+    with neighbour(fd) as other:
+        assert other.ask("count", "crowd", "ready") == "0"
+        other.start("crowd", "a", str(limit))
+        mine = 0
+        for _ in range(500):
+            if ours.enter("client", "a") <= limit:
+                mine += 1
+            else:
+                ours.leave("client", "a")
+        theirs = int(other.answer())
+        assert mine + theirs <= limit
+        # Both may have gone away over one last place; with nobody coming at the same time it is given.
+        while ours.enter("client", "a") <= limit:
+            mine += 1
+        assert mine + theirs == limit
 
 
 @pytest.mark.parametrize("just_before_the_look", [True, False])

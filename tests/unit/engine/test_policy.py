@@ -62,6 +62,13 @@ def test_a_missing_answer_is_never_guilt(check: str, reason: Reason) -> None:
         assert verdict.reply.is_temporary
 
 
+def test_a_suspended_zone_weighs_nothing_and_is_said_to_be_missing() -> None:
+    suspended = found("dnsbl", Reason.ZONE_SUSPENDED, detail="bl.example")
+    assert decide([suspended], POLICY, Stage.RCPT, ANNA).row == "wait_for_message"
+    verdict = decide([suspended, content(1.0)], POLICY, Stage.DATA, ANNA)
+    assert (verdict.unavailable, verdict.score) == (("dnsbl",), 1.0)
+
+
 def test_own_block_list_refuses_but_postmaster_stays_reachable() -> None:
     evidence = [found("lists", Reason.BLOCK_LISTED)]
     assert decide(evidence, POLICY, Stage.RCPT, ANNA).action is Action.REJECT
