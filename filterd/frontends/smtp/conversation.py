@@ -156,8 +156,12 @@ class SmtpConversation(SmtpLink):
     async def _read_command(self) -> bytes:
         if self.endpoint.draining and not self.in_transaction:
             raise ConversationOver("drain", _DRAINING)
-        limits = self.shared.limits
-        return await self._read_line(limits.idle_seconds, limits.command_seconds)
+        return await self._read_line(self._patience, self.shared.limits.command_seconds)
+
+    @property
+    def _patience(self) -> float:
+        """Longest wait for the next command, in seconds."""
+        return self.shared.limits.idle_seconds
 
     def begin_drain(self) -> None:
         """Endpoint.draining was set: an idle connection says goodbye now."""

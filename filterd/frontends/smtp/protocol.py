@@ -86,6 +86,14 @@ class SmtpDialog(GreetingCommands):
             await command(self, argument.strip())
         self._idle_commands += not self._progress
 
+    @property
+    def _patience(self) -> float:
+        """Between the chunks of a message its own clock runs on: a bit at a time, it could take for ever."""
+        if self._chunks is None:
+            return super()._patience
+        now = self.loop.time()
+        return max(0.0, min(super()._patience, self._chunks.until(now) - now))
+
     # ------------------------------------------------------------ envelope
 
     async def smtp_MAIL(self, arg: str | None) -> None:
