@@ -9,13 +9,18 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
-def write_certificate(folder: Path, name: str = "localhost", address: str = "127.0.0.1") -> tuple[Path, Path]:
-    """A self-signed certificate for `name` and `address`: the files of certificate and key."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def write_certificate(
+    folder: Path, name: str = "localhost", address: str = "127.0.0.1", *, use_rsa: bool = False, password: bytes = b""
+) -> tuple[Path, Path]:
+    """A self-signed certificate for `name` and `address`: the files of certificate and key.  ECDSA P-256 if not RSA."""
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = (
+        rsa.generate_private_key(65537, 2048) if use_rsa else ec.generate_private_key(ec.SECP256R1())
+    )
+    folder.mkdir(parents=True, exist_ok=True)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))]
@@ -33,9 +38,10 @@ def write_certificate(folder: Path, name: str = "localhost", address: str = "127
     )
     certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
     certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password:
+        encryption = serialization.BestAvailableEncryption(password)
+    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
     return certificate_file, key_file
 
 
