@@ -51,8 +51,10 @@ class Transaction:
 
     def settle(self) -> None:
         """A mailbox that was refused once and accepted later is accepted."""
-        for recipient in self.envelope.recipients:
-            self.refused.pop(str(recipient.mailbox), None)
+        accepted = {str(recipient.mailbox) for recipient in self.envelope.recipients}
+        for name in accepted:
+            self.refused.pop(name, None)
+        self.verdicts = [(name, verdict) for name, verdict in self.verdicts if name not in accepted]
 
 
 def refusal_state(reply: Reply) -> TerminalState:
