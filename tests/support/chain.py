@@ -5,6 +5,10 @@ Must not know what is sent.
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +16,7 @@ from pathlib import Path
 
 from sandbox.exchange import StandInExchange
 from sandbox.session import SIZE
-from tests.support.daemon import Daemon, free_port
+from tests.support.daemon import Daemon, free_port, greets, wait_until
 from tests.support.exchange import running_exchange
 from tests.support.nameserver import running_nameserver
 from tests.support.postfix import Postfix, running_postfix
@@ -56,11 +60,14 @@ class Chain:
 
 @contextmanager
 def chain(folder: Path, upstream: str, extra: str = "") -> Iterator[Chain]:
-    """`upstream` is chunking or plain (a stand-in, that offers CHUNKING or does not) or postfix."""
+    """`upstream` is chunking or plain (a stand-in, that offers CHUNKING or does not), postfix or sink (smtp-sink)."""
     with running_nameserver() as dns_port:
         if upstream == "postfix":
             with running_postfix() as postfix, _daemon(folder, postfix.port, dns_port, extra) as daemon:
                 yield Chain(daemon, lambda: [], lambda: _of_postfix(postfix))
+        elif upstream == "sink":
+            with _running_sink() as (port, dumps), _daemon(folder, port, dns_port, extra) as daemon:
+                yield Chain(daemon, lambda: [], lambda: _of_sink(dumps))
         else:
             with running_exchange(folder / "maildir") as exchange:
                 if upstream == "plain":
@@ -82,6 +89,33 @@ def listener(name: str, *settings: str) -> tuple[int, str]:
     """The port of a further listener, and its table for `extra`."""
     port = free_port()
     return port, "\n".join(["[[listeners]]", f'name = "{name}"', f"port = {port}", *settings, ""])
+
+
+@contextmanager
+def _running_sink() -> Iterator[tuple[int, Path]]:
+    """Postfix' smtp-sink: its port, and the folder with a file for each message."""
+    with tempfile.TemporaryDirectory(prefix="filterd-sink-") as name:
+        Path(name).chmod(0o777)  # it is not run as root
+        port = free_port()
+        command = ["/usr/sbin/smtp-sink", *(["-u", "nobody"] if os.geteuid() == 0 else [])]
+        process = subprocess.Popen([*command, "-d", f"{name}/message.", f"127.0.0.1:{port}", "100"])
+        try:
+            wait_until(lambda: greets(port), 10, "smtp-sink")
+            yield port, Path(name)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _of_sink(dumps: Path) -> list[tuple[str, bytes]]:
+    """A dump has the commands as fields X-..., then the message with LF and an empty line."""
+    found = []
+    for path in dumps.iterdir():
+        octets = path.read_bytes()
+        assert b"\r" not in octets, "a CR that was no line end for smtp-sink"
+        octets = octets.removesuffix(b"\n").replace(b"\n", b"\r\n")
+        found += [(to.decode(), octets) for to in re.findall(rb"^X-Rcpt-Args: <([^>]*)>", octets, re.MULTILINE)]
+    return found
 
 
 def _of_stand_in(exchange: StandInExchange) -> list[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Owns a real Postfix as upstream: own configuration, own queue, loopback only, every mail into one Maildir.
+"""Owns a real Postfix, as upstream or as client: own configuration, own queue, loopback only, every mail into one Maildir.
 
 Settings keep Postfix from changing what it gets, so that tests can compare octets.  Needs root and Debian's postfix.
 """
@@ -34,6 +34,9 @@ retry     unix  - - n - - error
 discard   unix  - - n - - discard
 local     unix  - n n - - local
 virtual   unix  - n n - - virtual
+smtp      unix  - - n - - smtp
+relay     unix  - - n - - smtp
+tlsmgr    unix  - - n 1000? 1 tlsmgr
 anvil     unix  - - n - 1 anvil
 scache    unix  - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
