@@ -18,40 +18,40 @@ pytestmark = [pytest.mark.slow]
 
 BIG = 350_000  # octets; two writes to upstream, so that the point between them is passed once
 ROUNDS = 4  # messages after which every point has been reached often enough
-DATA = "chunking = false\n"
+BY_BDAT, BY_DATA = True, False
 
-# (point, the time at which it kills, kind of message, copies at upstream, held copies, further settings of upstream).  Each
+# (point, the time at which it kills, kind of message, copies at upstream, held copies, how upstream gets it).  Each
 # message passes a point once, and the points of custody's writer twice: odd times are in begin, even ones in finish.
 # The client gets a 250 once, so more than one copy is a duplicate; None: nobody can know whether the octets had left.
-Case = tuple[str, int, Kind, int | None, int, str]
+Case = tuple[str, int, Kind, int | None, int, bool]
 CASES: tuple[Case, ...] = (
-    ("handoff.started", 2, "forwarded", 1, 0, ""),
-    ("custody.taken", 3, "forwarded", 1, 0, ""),
-    ("custody.written", 3, "held", 0, 1, ""),
-    ("custody.committed", 3, "both", 1, 1, ""),
-    ("handoff.begun", 2, "held", 0, 1, ""),
-    ("upstream.connecting", 2, "forwarded", 1, 0, ""),
-    ("upstream.connected", 2, "both", 1, 1, ""),
-    ("upstream.mail", 2, "forwarded", 1, 0, ""),
-    ("upstream.rcpt", 2, "both", 1, 1, ""),
-    ("upstream.ready", 2, "forwarded", 1, 0, ""),
-    ("upstream.ready", 2, "forwarded", 1, 0, DATA),
-    ("upstream.sending", 2, "forwarded", 1, 0, ""),
-    ("upstream.sending", 2, "both", 1, 1, DATA),
-    ("upstream.sent", 2, "forwarded", None, 0, ""),
-    ("upstream.sent", 2, "both", None, 1, DATA),
-    ("upstream.taken", 2, "forwarded", 2, 0, ""),
-    ("handoff.delivered", 2, "both", 2, 1, ""),
-    ("bodies.written", 2, "held", 0, 1, ""),
-    ("bodies.named", 2, "both", 2, 1, ""),
-    ("custody.taken", 4, "held", 0, 1, ""),
-    ("custody.taken", 4, "both", 2, 1, ""),
-    ("custody.written", 4, "forwarded", 2, 0, ""),
-    ("custody.written", 4, "held", 0, 1, ""),
-    ("custody.committed", 4, "forwarded", 2, 0, ""),
-    ("custody.committed", 4, "held", 0, 2, ""),
-    ("handoff.finished", 2, "forwarded", 2, 0, ""),
-    ("handoff.finished", 2, "both", 2, 2, ""),
+    ("handoff.started", 2, "forwarded", 1, 0, BY_BDAT),
+    ("custody.taken", 3, "forwarded", 1, 0, BY_BDAT),
+    ("custody.written", 3, "held", 0, 1, BY_BDAT),
+    ("custody.committed", 3, "both", 1, 1, BY_BDAT),
+    ("handoff.begun", 2, "held", 0, 1, BY_BDAT),
+    ("upstream.connecting", 2, "forwarded", 1, 0, BY_BDAT),
+    ("upstream.connected", 2, "both", 1, 1, BY_BDAT),
+    ("upstream.mail", 2, "forwarded", 1, 0, BY_BDAT),
+    ("upstream.rcpt", 2, "both", 1, 1, BY_BDAT),
+    ("upstream.ready", 2, "forwarded", 1, 0, BY_BDAT),
+    ("upstream.ready", 2, "forwarded", 1, 0, BY_DATA),
+    ("upstream.sending", 2, "forwarded", 1, 0, BY_BDAT),
+    ("upstream.sending", 2, "both", 1, 1, BY_DATA),
+    ("upstream.sent", 2, "forwarded", None, 0, BY_BDAT),
+    ("upstream.sent", 2, "both", None, 1, BY_DATA),
+    ("upstream.taken", 2, "forwarded", 2, 0, BY_BDAT),
+    ("handoff.delivered", 2, "both", 2, 1, BY_BDAT),
+    ("bodies.written", 2, "held", 0, 1, BY_BDAT),
+    ("bodies.named", 2, "both", 2, 1, BY_BDAT),
+    ("custody.taken", 4, "held", 0, 1, BY_BDAT),
+    ("custody.taken", 4, "both", 2, 1, BY_BDAT),
+    ("custody.written", 4, "forwarded", 2, 0, BY_BDAT),
+    ("custody.written", 4, "held", 0, 1, BY_BDAT),
+    ("custody.committed", 4, "forwarded", 2, 0, BY_BDAT),
+    ("custody.committed", 4, "held", 0, 2, BY_BDAT),
+    ("handoff.finished", 2, "forwarded", 2, 0, BY_BDAT),
+    ("handoff.finished", 2, "both", 2, 2, BY_BDAT),
 )
 
 
@@ -59,10 +59,10 @@ def test_every_point_is_killed_at() -> None:
     assert {case[0] for case in CASES} == set(POINTS)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}{'-data' if case[5] else ''}")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}{'' if case[5] else '-data'}")
 def test_a_death_there_loses_nothing(tmp_path: Path, case: Case) -> None:
-    point, nth, kind, at_upstream, held, upstream = case
-    with armed(tmp_path, f"{point}=kill@{nth}", upstream) as scene:
+    point, nth, kind, at_upstream, held, chunking = case
+    with armed(tmp_path, f"{point}=kill@{nth}", chunking=chunking) as scene:
         (worker,) = scene.daemon.smtp_workers()
         for _ in range(ROUNDS):
             sent = scene.new(kind, BIG if point == "upstream.sending" else 3000)

@@ -13,12 +13,13 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, Protocol
 
 import pytest
 
@@ -29,7 +30,6 @@ from filterd.storage import ledger, quarantine
 from filterd.storage.audit import audit
 from filterd.storage.browse import CopyState
 from filterd.storage.database import Database, open_database
-from sandbox.exchange import StandInExchange
 from tests.support.daemon import Daemon, children
 from tests.support.exchange import running_exchange
 from tests.support.nameserver import running_nameserver
@@ -70,16 +70,49 @@ class Sent:
         return [found[1] for answer in self.answers if (found := _ACCEPTED.match(answer))]
 
 
-class ArmedDaemon(Daemon):
-    """One worker, a new connection to upstream for each message, and settings of upstream that a test may add to."""
+class Took(Protocol):
+    """A message that upstream has taken."""
 
-    upstream = "reuse = 1\n"
+    @property
+    def recipients(self) -> tuple[tuple[str, str], ...]:
+        """Forward-paths without brackets, with their parameters."""
+        ...
+
+    @property
+    def octets(self) -> bytes:
+        """As it arrived."""
+        ...
+
+
+class Taker(Protocol):
+    """Any upstream."""
+
+    port: int
+
+    @property
+    def received(self) -> Iterable[Took]:
+        """What it has, oldest first."""
+        ...
+
+
+class ArmedDaemon(Daemon):
+    """One worker, and settings of upstream that a test chooses.
+
+    Attributes:
+        settings: keys of [upstream] in place of those that every daemon of a test has, or beside them.
+    """
+
+    settings: Mapping[str, float | bool] = MappingProxyType({})
 
     def write_config(self) -> None:
-        """As every daemon's, with `upstream` in its table."""
+        """As every daemon's, with `settings`."""
         super().write_config()
         text = self.config.read_text()
-        self.config.write_text(text.replace("[upstream]\n", f"[upstream]\n{self.upstream}"))
+        for key, value in self.settings.items():
+            line = f"{key} = {str(value).lower()}\n"
+            text, found = re.subn(rf"(?m)^{key} = .*\n", line, text)
+            text = text if found else text.replace("[upstream]\n", f"[upstream]\n{line}")
+        self.config.write_text(text)
 
     def kill(self) -> None:
         """SIGKILL to every process."""
@@ -93,10 +126,10 @@ class ArmedDaemon(Daemon):
 
 @dataclass
 class Scene:
-    """filterd between a client and the stand-in for Exchange."""
+    """filterd between a client and an upstream."""
 
     daemon: ArmedDaemon
-    exchange: StandInExchange
+    exchange: Taker
     sent: list[Sent] = field(default_factory=list)
 
     @cached_property
@@ -190,17 +223,23 @@ def _reply(readline: object) -> str:
 
 
 @contextmanager
-def armed(folder: Path, faults: str, upstream: str = "", inline_bytes: int = 1000) -> Iterator[Scene]:
-    """A running filterd with `faults` armed in all its processes, and `upstream` as further lines of that table."""
-    with (
-        running_exchange(folder / "maildir") as exchange,
-        running_nameserver(ZONE) as dns_port,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+def armed(folder: Path, faults: str, inline_bytes: int = 1000, chunking: bool = True) -> Iterator[Scene]:
+    """A running filterd with `faults` armed in all its processes, which makes a new connection for each message."""
+    with running_exchange(folder / "maildir") as exchange:
         exchange.answers[f"rcpt {REFUSED}"] = "550 5.1.1 User unknown"
+        with before(exchange, folder, faults, {"reuse": 1, "chunking": chunking}, inline_bytes) as scene:
+            yield scene
+
+
+@contextmanager
+def before(
+    exchange: Taker, folder: Path, faults: str, settings: Mapping[str, float | bool], inline_bytes: int = 1000
+) -> Iterator[Scene]:
+    """A running filterd before any upstream, with these keys in its table."""
+    with running_nameserver(ZONE) as dns_port, pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, faults)
         daemon = ArmedDaemon(folder / "filterd", exchange.port, dns_port, workers=1, extra=EXTRA % inline_bytes)
-        daemon.upstream += upstream
+        daemon.settings = settings
         daemon.start()
         try:
             yield (scene := Scene(daemon, exchange))

@@ -56,6 +56,7 @@ class SickDisk:
         source.write_text(_SOURCE)
         self.library = folder / "sickdisk.so"
         self._flags = {name: folder / f"sick-{name}" for name in ("fsync", "fdatasync")}
+        assert compiler is not None
         command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(self.library), str(source), "-ldl"]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
 
