@@ -74,7 +74,7 @@ class Ending:
     async def abort(self) -> None:
         """The client gave up before end-of-data."""
         now = self.now
-        names = dict.fromkeys(str(r.mailbox) for r in now.envelope.recipients)
+        names = dict.fromkeys(str(r.mailbox) for r in now.accepted.values())
         aborted = [
             Outcome(name, TerminalState.ABORTED, "", "no end-of-data: the client gave up")
             for name in names

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from filterd.engine.policy import Policy, decide
 from filterd.engine.record import evidence_record
@@ -27,7 +27,7 @@ class Transaction:
 
     Attributes:
         evidence: about the transaction; what was found about one recipient stands in `of_recipient`, by mailbox.
-        accepted: mailboxes of the envelope's recipients.
+        accepted: recipients by mailbox, in order; the envelope gets them all at once, at end-of-data.
         refused: outcomes of recipients that were refused, by name; the first refusal counts.
         asked: every mailbox that was asked for.
     """
@@ -36,7 +36,7 @@ class Transaction:
     received_ms: int
     evidence: list[Evidence] = field(default_factory=list)
     of_recipient: dict[str, list[Evidence]] = field(default_factory=dict)
-    accepted: set[str] = field(default_factory=set)
+    accepted: dict[str, Recipient] = field(default_factory=dict)
     refused: dict[str, Outcome] = field(default_factory=dict)
     verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -50,7 +50,8 @@ class Transaction:
             self.verdicts.append((name, verdict))
 
     def settle(self) -> None:
-        """A mailbox that was refused once and accepted later is accepted."""
+        """No recipient comes any more.  A mailbox that was refused once and accepted later is accepted."""
+        self.envelope = replace(self.envelope, recipients=tuple(self.accepted.values()))
         accepted = {str(recipient.mailbox) for recipient in self.envelope.recipients}
         for name in accepted:
             self.refused.pop(name, None)

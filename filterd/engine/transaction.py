@@ -136,8 +136,7 @@ class Session:
         now.of_recipient[key] = await self.engine.pipeline.run(Stage.RCPT, self.context(Stage.RCPT, recipient))
         verdict = self._decide(Stage.RCPT, recipient)
         if verdict.reply is None or verdict.action not in (Action.REJECT, Action.DEFER, Action.DISCONNECT):
-            now.accepted.add(key)
-            now.envelope = replace(now.envelope, recipients=(*now.envelope.recipients, recipient))
+            now.accepted[key] = recipient
             return Reply(250, "2.1.5", "Recipient OK")
         delay = tarpit_seconds(verdict, now.of_recipient[key], self.engine.clients)
         reply = replace(verdict.reply.with_reference(now.envelope.id), delay_seconds=delay)
@@ -156,7 +155,7 @@ class Session:
         metrics.STORAGE_FAILURES.labels("full").inc()
         told = {**who(now, self.connection), "step": "data", "kind": "full", "reply": str(reply)}
         log.error("storage failed", extra=told)
-        for recipient in now.envelope.recipients:
+        for recipient in now.accepted.values():
             now.refuse(str(recipient.mailbox), reply, "storage_full")
         return reply
 

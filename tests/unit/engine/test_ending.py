@@ -145,11 +145,11 @@ def test_a_message_for_thousands_costs_each_of_them_the_same() -> None:
             session = await Stagehand().session()
             await session.mail(None, ())
             names = [Recipient(Mailbox(f"r{number}", "example.org")) for number in range(count)]
-            started = time.perf_counter()
+            started = time.process_time()
             for name in names:
                 await session.rcpt(name)
             assert (await session.data(Message(MAIL), None)).code == 250
-            return time.perf_counter() - started
+            return time.process_time() - started
 
         return asyncio.run(scene())
 

@@ -24,7 +24,10 @@ BOB = Recipient(Mailbox("bob", "example.org"))
 
 
 def transaction(*recipients: Recipient) -> Transaction:
-    return Transaction(Envelope("06H0000000000001", Mailbox("a", "sender.example"), (), recipients), 1_800_000_000_000)
+    now = Transaction(Envelope("06H0000000000001", Mailbox("a", "sender.example")), 1_800_000_000_000)
+    now.accepted.update({r.mailbox.key: r for r in recipients})
+    now.settle()
+    return now
 
 
 def finding(check: str, weight: float, log_text: str = "") -> Evidence:
