@@ -11,6 +11,14 @@ from typing import Self
 TIMEOUT = 20.0  # of a test that waits in vain
 
 
+def client_context() -> ssl.SSLContext:
+    """TLS settings of a client that takes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class SmtpClient:
     """One connection."""
 
@@ -19,9 +27,9 @@ class SmtpClient:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, port: int, host: str = "127.0.0.1") -> Self:
-        """Connected; the banner is not read yet."""
-        return cls(*await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT))
+    async def connect(cls, port: int, host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> Self:
+        """Connected, under TLS with `context`; the banner is not read yet."""
+        return cls(*await asyncio.wait_for(asyncio.open_connection(host, port, ssl=context), TIMEOUT))
 
     @classmethod
     async def greeted(cls, port: int, hello: str = "EHLO client.example.org") -> Self:
@@ -72,10 +80,7 @@ class SmtpClient:
         """STARTTLS, with `before_handshake` in clear text behind the command, in the same write."""
         await self.send(b"STARTTLS\r\n" + before_handshake)
         assert (await self.line()).startswith("220")
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        await asyncio.wait_for(self.writer.start_tls(context), TIMEOUT)
+        await asyncio.wait_for(self.writer.start_tls(client_context()), TIMEOUT)
 
     def half_close(self) -> None:
         """Say that nothing more will come, but still listen."""

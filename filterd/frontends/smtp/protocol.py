@@ -28,7 +28,8 @@ _UNKNOWN = Reply(500, "5.5.1", "Command is not known")
 _TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")  # RFC 3207 section 4
 _AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")  # RFC 4954 section 6
 # BDAT: there can be no MAIL before it, so it is refused all the same, but its octets are not taken for commands.
-_WITHOUT_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET", "BDAT"})
+# PROXY: it ends the connection, whatever else is asked for.
+_WITHOUT_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET", "BDAT", "PROXY"})
 # RCPT commands of one transaction that may exceed limits.recipients: a client that sends all of them at once must get to its
 # DATA, or it would never get rid of the message.  Postfix's smtpd_recipient_overshoot_limit.
 _SURPLUS = 1000

@@ -36,13 +36,14 @@ class Welcome:
         self._loop = asyncio.get_running_loop()
         self._guests: set[asyncio.Task[None]] = set()
         self._task = self._loop.create_task(self._accept_forever())
+        # Not before the event loop has forgotten it: its number may be given to another one at once.
+        self._task.add_done_callback(lambda _: sock.close())
 
     def close(self) -> None:
         """Accept no more; those who have not said a word yet are let go."""
         self._task.cancel()
         for task in self._guests:
             task.cancel()
-        self._sock.close()
 
     async def _accept_forever(self) -> None:
         while True:
