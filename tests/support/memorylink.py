@@ -141,6 +141,9 @@ class MemoryTransport(asyncio.Transport):
         assert not self.closed, "written after the end"
         self.said += data
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def pause_reading(self) -> None:
         self._paused = True
 
