@@ -15,7 +15,7 @@ from filterd.frontends.smtp.link import ConversationOver, SmtpLink, tls_descript
 from filterd.frontends.smtp.session import Session
 from filterd.frontends.smtp.shared import Endpoint, Guest, Offer, Shared
 from filterd.frontends.smtp.transcript import Transcript
-from filterd.mail.envelope import Connection, TrustClass, parse_ip
+from filterd.mail.envelope import Connection, parse_ip
 from filterd.mail.reply import Reply
 
 log = logging.getLogger(__name__)
@@ -67,15 +67,12 @@ class SmtpConversation(SmtpLink):
                 return
             guest = self.guest = admitted
         self.shared = guest.shared
-        # A submission client is nobody yet, but no stranger either: it can do nothing before AUTH.
-        trust = TrustClass(guest.shared.listener.trust)
-        trust = TrustClass.INTERNAL if trust is TrustClass.AUTHENTICATED else trust
         self._encrypted = transport.get_extra_info("sslcontext") is not None
         self.connection = Connection(
             guest.address,
             guest.port,
             listener=guest.shared.listener.name,
-            trust=trust,
+            trust=guest.shared.trust,
             tls=tls_description(transport) if self._encrypted else "",
             network=guest.ticket.network,
         )

@@ -12,7 +12,6 @@ from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
 from filterd.frontends.smtp.conversation import FAILED_AT_CONNECT, HELLO_FIRST, NO_OFFER, SmtpConversation
 from filterd.frontends.smtp.link import ConversationOver
-from filterd.mail.envelope import TrustClass
 from filterd.mail.network import client_network, parse_network
 from filterd.mail.reply import Reply
 from filterd.wire.sasl import MAX_LINE, MECHANISMS, Challenge, Credentials, Fault, Mechanism
@@ -25,6 +24,7 @@ _AUTH_SECONDS = 30.0  # longest wait for a password check: an LDAP server may be
 _AUTH_WINDOW = 600  # seconds; clients.auth_failures is said for ten minutes
 _FAILURE_DELAY = 1.0  # seconds before a login's refusal: guessing is slow, a person's slip costs nothing
 _NOT_MATCHING = Reply(535, "5.7.8", "Authentication credentials are not valid", delay_seconds=_FAILURE_DELAY)
+_NOT_NOW = Reply(454, "4.7.0", "Temporary authentication failure, try again later")
 _TOO_MANY_FAILURES = Reply(421, "4.7.0", "Too many failed logins from your network, try again later", close=True)
 
 
@@ -141,7 +141,11 @@ class GreetingCommands(SmtpConversation):
             good = await authenticator.check(step.user, step.password, Deadline.after(_AUTH_SECONDS))
         except TemporaryError as error:
             log.error("accounts not available", extra={**self._who(), "kind": error.kind, "error": str(error)})
-            await self._answer(Reply(454, "4.7.0", "Temporary authentication failure, try again later"))
+            await self._answer(_NOT_NOW)
+            return
+        except Exception:  # a fault of ours is no wrong password
+            log.exception("accounts failed", extra=self._who())
+            await self._answer(_NOT_NOW)
             return
         if not good:
             tallies = self.shared.front.admission.tallies
@@ -149,9 +153,17 @@ class GreetingCommands(SmtpConversation):
             log.warning("login refused", extra={**self._who(), "user": step.user, "failures": count})
             await self._answer(_NOT_MATCHING)
             return
-        await self._session_now.authenticated(step.user)
-        self._authenticated = self._progress = True
+        await self._become(step.user)
+        self._progress = True
         await self._answer(Reply(235, "2.7.0", "Authentication succeeded"))
+
+    async def _become(self, user: str) -> None:
+        try:
+            await self._session_now.authenticated(user)
+        except Exception:  # the session would go on with somebody who is nobody
+            log.exception("SMTP session failed", extra=self._who())
+            raise ConversationOver("failure", FAILED_AT_CONNECT) from None
+        self._authenticated = True
 
     @property
     def _network(self) -> str:
@@ -185,17 +197,16 @@ class GreetingCommands(SmtpConversation):
             client_port=said.port or 0,
             client_name=said.name or "",
             helo="",
-            trust=TrustClass(self.shared.listener.trust),
+            trust=self.shared.trust,
             network=client_network(address, clients.ipv4_prefix, clients.ipv6_prefix),
         )
         self.transcript.client = str(address)
         self._helo_said = said.helo or ""
         self._hello, self._offer, self._authenticated, self._progress = False, NO_OFFER, False, True
         self._forget()
-        session = await self._open_session()
+        await self._open_session()
         if said.login:
-            await session.authenticated(said.login)
-            self._authenticated = True
+            await self._become(said.login)
         await self._say_greeting()
 
     async def smtp_PROXY(self, arg: str) -> None:

@@ -111,6 +111,12 @@ class Shared:
     limits: LimitsConfig
     tls: ssl.SSLContext | None = None
 
+    @property
+    def trust(self) -> TrustClass:
+        """What a client is before it has logged in: one of a submission listener is nobody yet, but no stranger either."""
+        trust = TrustClass(self.listener.trust)
+        return TrustClass.INTERNAL if trust is TrustClass.AUTHENTICATED else trust
+
     def offer(self, encrypted: bool, esmtp: bool = True, xclient: bool = False, authenticated: bool = False) -> Offer:
         """What EHLO offers now, or without `esmtp` HELO."""
         upstream = self.front.upstream_extensions()
