@@ -22,6 +22,7 @@ from filterd import parent
 from filterd.adapters.tallies import SharedTallies
 from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
+from filterd.frontends.smtp.tls import check_certificates
 from filterd.worker import HANDOVER_GRACE_S, reloadable
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Start everything; returns the exit status after SIGTERM or SIGINT.  Raises FilterdError when a port is taken."""
+        check_certificates(self._config)
         self._plan()
         self._publish()
         shutil.rmtree(self._metrics_dir, ignore_errors=True)
@@ -179,6 +181,11 @@ class Supervisor:
             log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
             return
         fresh = reloadable(fresh, self._config)
+        try:
+            check_certificates(fresh)  # before it is published: a worker that dies must be able to start with it
+        except ConfigError as error:
+            log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
+            return
         self._config = fresh
         self._publish()
         for part in self._parts:

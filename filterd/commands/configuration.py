@@ -18,6 +18,7 @@ from filterd.app import check_names
 from filterd.commands.options import add_config
 from filterd.config import Config, DnsblConfig, Table, load_config
 from filterd.errors import ConfigError
+from filterd.frontends.smtp.tls import check_certificates
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,6 +47,7 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
     facts: list[str] = []
     warnings: list[tuple[str, str]] = []
     check_names(config)
+    check_certificates(config)
     if config.recipients.file is not None:
         try:
             count = len(read_recipients(config.recipients.file))

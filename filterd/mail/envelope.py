@@ -89,7 +89,7 @@ class Envelope:
         id: our id of the message.
         reverse_path: None is the null reverse-path (bounces).
         parameters: ESMTP parameters of MAIL as written (SIZE, BODY, RET, ENVID, SMTPUTF8).
-        recipients: the accepted forward-paths so far, in order.
+        recipients: the accepted forward-paths, in order; a session fills them in at end-of-data.
     """
 
     id: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from filterd.config import ListenerConfig
+from filterd.config import Config, ListenerConfig
 from filterd.errors import ConfigError
 
 
@@ -29,6 +29,12 @@ def server_context(listener: ListenerConfig) -> ssl.SSLContext | None:
         names = ("tls_rsa_certificate", "tls_rsa_key")
         _load(context, listener.name, names[0], listener.tls_rsa_certificate, names[1], listener.tls_rsa_key)
     return context
+
+
+def check_certificates(config: Config) -> None:
+    """Raises ConfigError that names the keys when a listener's certificate cannot be used."""
+    for listener in config.listeners:
+        server_context(listener)
 
 
 def _load(context: ssl.SSLContext, listener: str, chain_name: str, chain: Path, key_name: str, key: Path) -> None:

@@ -52,3 +52,9 @@ def test_accounts_that_cannot_be_used_are_named(
     (tmp_path / "broken").write_text("# people\nanna\n")
     assert check(tmp_path, auth) == 2
     assert named in capsys.readouterr().err
+
+
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listener = "[[listeners]]\ntls_certificate = 'none.pem'\ntls_key = 'none.pem'"
+    assert check(tmp_path, listener) == 2
+    assert "listeners (internet): tls_certificate and tls_key: expected a PEM chain" in capsys.readouterr().err
