@@ -125,3 +125,8 @@ def test_there_is_a_warning_only_when_something_is_armed(caplog: pytest.LogCaptu
     (record,) = caplog.records
     assert record.levelname == "CRITICAL"
     assert record.__dict__["points"] == [POINT]
+
+
+def test_the_page_tells_of_every_point() -> None:
+    page = (SOURCE.parent / "docs" / "custody.md").read_text()
+    assert [name for name in faults.POINTS if f"`{name}`" not in page] == []
