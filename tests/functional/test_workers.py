@@ -167,14 +167,15 @@ def test_places_of_a_client_are_those_of_all_workers(start: Start, connect: Call
 
 def test_messages_in_a_minute_are_counted_over_all_workers(start: Start) -> None:
     daemon = start(2, LIMITED)
-    replies = []
-    for _ in range(30):
+    replies: list[str] = []
+    while len(replies) < 30:
         with contextlib.closing(Client(daemon.smtp_port)) as client:
             if client.inside:
                 client.say("EHLO client.example.org")
                 client.say("MAIL FROM:<>")
                 replies.append(client.say("RCPT TO:<anna@example.org>")[:9])
-    assert replies.count("250 2.1.5") in (12, 13)  # of the minute before, as much counts as the last 60 s reach back
+    # 24 if each worker counted for itself.  Should the minute turn just now, some more than 12 fit into the last 60 s.
+    assert 12 <= replies.count("250 2.1.5") < 18, replies
     assert set(replies) == {"250 2.1.5", "450 4.7.1"}
 
 
