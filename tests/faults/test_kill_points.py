@@ -70,7 +70,8 @@ def test_a_death_there_loses_nothing(tmp_path: Path, case: Case) -> None:
             if scene.fired():
                 break
         assert scene.fired() == [point]
-        assert sent.answers[0] == ""  # the client that was hit got no answer at all
+        # The client that was hit got no answer at all; unless this was just written.
+        assert sent.answers[0] == "" or point == "smtp.answered"
         wait_until(lambda: worker not in scene.daemon.smtp_workers(), 10, "the dead worker to be gone")
         for other in scene.sent:
             expected = (1 if kind != "held" else 0, 0 if kind == "forwarded" else 1)
