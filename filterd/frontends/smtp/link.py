@@ -141,6 +141,8 @@ class SmtpLink(SMTP):
 
         It must begin within `idle_seconds`, and then end within `command_seconds`.
         """
+        if self.transport is None:  # nobody is left to hear the answers to what it has pipelined
+            raise ConversationOver("disconnect")
         ends = self.loop.time() + idle_seconds
         self._timer.until(ends)
         begun = False
@@ -224,21 +226,19 @@ class SmtpLink(SMTP):
 
     async def _write(self, octets: bytes, seconds: float) -> None:
         """Send in one write; wait up to `seconds` while the client does not read.  Raises ConversationOver."""
-        if self.transport is None:
+        if self.transport is None or self.transport.is_closing():  # asyncio would log each attempt
             return
         self.transport.write(octets)
-        waits = False
+        if not self._blocked:
+            return
+        self._timer.allow(seconds)
         while self._blocked:
-            if not waits:
-                waits = True
-                self._timer.allow(seconds)
             if self._timer.rung:
                 raise ConversationOver("timeout")
             if self._cut is not None:
                 raise ConversationOver("drain")
             await self._wait()
-        if waits:
-            self._timer.stop()
+        self._timer.stop()
 
     async def _start_tls(self, context: ssl.SSLContext, seconds: float) -> str:
         """Encrypt; returns protocol and cipher.  Clear text that came behind STARTTLS is dropped (RFC 3207 section 6)."""

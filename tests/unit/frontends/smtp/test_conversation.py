@@ -84,6 +84,25 @@ def test_drain_does_not_wait_for_a_client_that_does_not_read() -> None:
     run(story, commands=1_000_000)
 
 
+def test_nothing_is_done_for_a_client_that_has_left_its_commands_behind(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(served: Served) -> None:
+        for _ in range(10):
+            client = await SmtpClient.connect(served.port)
+            await client.reply()
+            (conversation,) = served.handle.endpoint.conversations
+            assert isinstance(conversation, link.SmtpLink)
+            conversation.data_received(b"RSET\r\n" * 10_000)
+            client.vanish()
+            await served.session.closed.wait()
+            served.session.closed.clear()
+            await until(lambda: not served.handle.endpoint.conversations, "over")
+        assert served.session.calls.count("close disconnect") == 10
+        assert served.session.calls.count("reset") < 10 * 200
+
+    run(story, commands=1_000_000)
+    assert caplog.records == []
+
+
 # ---------------------------------------------------------------- drain at each state
 
 
