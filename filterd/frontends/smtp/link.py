@@ -229,9 +229,8 @@ class SmtpLink(SMTP):
         if self.transport is None or self.transport.is_closing():  # asyncio would log each attempt
             return
         self.transport.write(octets)
-        if not self._blocked:
-            return
-        self._timer.allow(seconds)
+        if self._blocked:
+            self._timer.allow(seconds)
         while self._blocked:
             if self._timer.rung:
                 raise ConversationOver("timeout")
