@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 FAILED = Reply(451, "4.3.0", "Internal error, try again later")
 FAILED_AT_CONNECT = Reply(421, "4.3.0", "Internal error, try again later", close=True)
 HELLO_FIRST = Reply(503, "5.5.1", "Send EHLO first")
+# For the next command while places are scarce: nobody in a transaction is sent away for others, so a crowd that says MAIL
+# and then waits would keep all of them.  RFC 5321 4.5.3.2.7 wants 300; Postfix gives 10 then (smtpd_timeout under stress).
+SCARCE_SECONDS = 30.0
 NO_OFFER = Offer(0)
 _DRAINING = Reply(421, "4.3.2", "Service is restarting, try again", close=True)
 _TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing connection", close=True)
@@ -158,7 +161,8 @@ class SmtpConversation(SmtpLink):
     @property
     def _patience(self) -> float:
         """Longest wait for the next command, in seconds."""
-        return self.shared.limits.idle_seconds
+        seconds = self.shared.limits.idle_seconds
+        return min(seconds, SCARCE_SECONDS) if self.shared.front.admission.pressed else seconds
 
     def begin_drain(self) -> None:
         """Endpoint.draining was set: an idle connection says goodbye now."""

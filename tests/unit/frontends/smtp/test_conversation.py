@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from filterd.frontends.smtp import link
+from filterd.frontends.smtp import conversation, link
 from filterd.mail.reply import Reply
 from tests.support.certificate import write_certificate
 from tests.support.fakesession import FakeSession, Served
@@ -32,9 +32,9 @@ def deaf(port: int) -> socket.socket:
 async def stuff(served: Served, sock: socket.socket, least: int) -> None:
     """Ask for replies until `least` octets of them wait for the client in our process."""
     loop = asyncio.get_running_loop()
-    (conversation,) = served.handle.endpoint.conversations
-    assert isinstance(conversation, link.SmtpLink)
-    transport = conversation.transport
+    (talk,) = served.handle.endpoint.conversations
+    assert isinstance(talk, link.SmtpLink)
+    transport = talk.transport
     assert transport is not None
     small = transport.get_extra_info("socket")
     small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
@@ -55,14 +55,14 @@ def test_a_client_that_does_not_read_its_last_replies_does_not_keep_the_socket(m
         with deaf(served.port) as sock:
             await until(lambda: bool(served.handle.endpoint.conversations), "connected")
             await stuff(served, sock, 2000)
-            (conversation,) = served.handle.endpoint.conversations
-            assert isinstance(conversation, link.SmtpLink)
-            transport = conversation.transport
+            (talk,) = served.handle.endpoint.conversations
+            assert isinstance(talk, link.SmtpLink)
+            transport = talk.transport
             assert transport is not None
-            assert not conversation._blocked
+            assert not talk._blocked
             await asyncio.get_running_loop().sock_sendall(sock, b"QUIT\r\n")
             await served.session.closed.wait()
-            await until(lambda: conversation.transport is None, "the socket is let go")
+            await until(lambda: talk.transport is None, "the socket is let go")
             await until(lambda: open_files() <= before + 1, "only the client's own is left")
 
     run(story, commands=1_000_000)
@@ -73,10 +73,10 @@ def test_drain_does_not_wait_for_a_client_that_does_not_read() -> None:
         with deaf(served.port) as sock:
             await until(lambda: bool(served.handle.endpoint.conversations), "connected")
             await stuff(served, sock, 65_000)
-            (conversation,) = served.handle.endpoint.conversations
-            assert isinstance(conversation, link.SmtpLink)
+            (talk,) = served.handle.endpoint.conversations
+            assert isinstance(talk, link.SmtpLink)
             flooding = asyncio.create_task(asyncio.get_running_loop().sock_sendall(sock, b"HELP\r\n" * 20_000))
-            await until(lambda: conversation._blocked, "blocked")
+            await until(lambda: talk._blocked, "blocked")
             assert await served.handle.drain(0.1) == 0
             flooding.cancel()
             await asyncio.gather(flooding, return_exceptions=True)
@@ -89,9 +89,9 @@ def test_nothing_is_done_for_a_client_that_has_left_its_commands_behind(caplog: 
         for _ in range(10):
             client = await SmtpClient.connect(served.port)
             await client.reply()
-            (conversation,) = served.handle.endpoint.conversations
-            assert isinstance(conversation, link.SmtpLink)
-            conversation.data_received(b"RSET\r\n" * 10_000)
+            (talk,) = served.handle.endpoint.conversations
+            assert isinstance(talk, link.SmtpLink)
+            talk.data_received(b"RSET\r\n" * 10_000)
             client.vanish()
             await served.session.closed.wait()
             served.session.closed.clear()
@@ -217,6 +217,22 @@ def test_nothing_is_held_back_while_places_are_scarce() -> None:
         assert (await client.command("RCPT TO:<b@example.com>")).startswith("550 5.1.1")
 
     run(story, lambda: FakeSession(answers={"rcpt": tarpit}, greet_seconds=50), connections=1)
+
+
+def test_a_silent_transaction_gets_less_time_while_places_are_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "SCARCE_SECONDS", 0.3)
+
+    async def story(served: Served) -> None:
+        silent = await SmtpClient.greeted(served.port)
+        assert (await silent.command("MAIL FROM:<a@example.org>")).startswith("250")
+        await asyncio.sleep(0.4)
+        assert (await silent.command("RCPT TO:<b@example.com>")).startswith("250")
+        others = [await SmtpClient.greeted(served.port) for _ in range(3)]  # four of five places are taken
+        assert (await silent.command("NOOP")).startswith("250")
+        assert (await silent.rest()).startswith(b"421 4.4.2 ")
+        assert len(others) == 3
+
+    run(story, connections=5)
 
 
 # ---------------------------------------------------------------- the greeting
