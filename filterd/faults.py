@@ -40,6 +40,8 @@ POINTS: Mapping[str, str] = {
     "bodies.written": "a body is in its temporary file, not yet synced",
     "bodies.named": "a body has its file and name on disk, and no row",
     "handoff.finished": "the terminal states are durable, and the client has no answer",
+    "smtp.answering": "the answer to the message is known, and nothing of it is written",
+    "smtp.answered": "the answer to the message is handed to the socket",
 }
 
 _WORD = re.compile(r"([a-z.]{1,40})=([a-z]{1,10})(?:@([1-9][0-9]{0,5}))?")

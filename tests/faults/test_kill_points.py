@@ -52,6 +52,9 @@ CASES: tuple[Case, ...] = (
     ("custody.committed", 4, "held", 0, 2, BY_BDAT),
     ("handoff.finished", 2, "forwarded", 2, 0, BY_BDAT),
     ("handoff.finished", 2, "both", 2, 2, BY_BDAT),
+    ("smtp.answering", 2, "forwarded", 2, 0, BY_BDAT),
+    ("smtp.answering", 2, "held", 0, 2, BY_BDAT),
+    ("smtp.answered", 2, "forwarded", None, 0, BY_BDAT),
 )
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from filterd.faults import reach
 from filterd.frontends.smtp.arguments import parse_mail, parse_rcpt
 from filterd.frontends.smtp.conversation import FAILED, HELLO_FIRST
 from filterd.frontends.smtp.greeting import GreetingCommands
@@ -268,7 +269,9 @@ class SmtpDialog(GreetingCommands):
             self._idle_commands = 0
         if self.transport is None:
             log.info("client left before the answer", extra={**self._who(), "reply": str(reply)})
+        reach("smtp.answering")
         await self._answer(reply, counts=False)
+        reach("smtp.answered")
 
 
 _COMMANDS: dict[str, _Command] = {
