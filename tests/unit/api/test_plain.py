@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.plain import defang, html_to_text, visible
+from tests.support.growth import assert_growth
 
 # What mail programs and browsers make a link of.
 LIVE = re.compile(r"(?i)[a-z]://|\bwww\.[a-z]|\b(?:javascript|vbscript|data|mailto|file):")
@@ -135,13 +136,8 @@ def test_no_html_stays_live(source: str) -> None:
     ],
 )
 def test_time_grows_with_length_only(piece: str) -> None:
-    def seconds(size: int) -> float:
+    def prepare(size: int) -> Callable[[], object]:
         source = piece * (size // len(piece))
-        best = 9.0
-        for _ in range(3):
-            started = time.perf_counter()
-            defang(visible(html_to_text(source)))
-            best = min(best, time.perf_counter() - started)
-        return best
+        return lambda: defang(visible(html_to_text(source)))
 
-    assert seconds(400_000) < 16 * max(seconds(50_000), 0.002)
+    assert_growth(prepare, 50_000, 400_000, 16)
