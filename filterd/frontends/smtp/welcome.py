@@ -88,12 +88,17 @@ class Welcome:
 
     async def _open(self, sock: socket.socket, guest: Guest) -> None:
         tls = guest.shared.tls if self._endpoint.implicit_tls else None
-        await self._loop.connect_accepted_socket(
-            lambda: self._factory(guest),
-            sock,
-            ssl=tls,
-            ssl_handshake_timeout=guest.shared.limits.tls_seconds if tls else None,
-        )
+        protocol = self._factory(guest)
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: protocol,
+                sock,
+                ssl=tls,
+                ssl_handshake_timeout=guest.shared.limits.tls_seconds if tls else None,
+            )
+        except BaseException:  # cancelled too: its conversation may have begun, and uvloop does not tell it
+            protocol.connection_lost(None)
+            raise
 
     async def _proxied(self, sock: socket.socket, peer: tuple[IPAddress, int]) -> tuple[IPAddress, int]:
         """The client that the load balancer names; itself for its own health checks (LOCAL)."""

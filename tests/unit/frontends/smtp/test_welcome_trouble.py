@@ -14,6 +14,7 @@ import pytest
 
 from filterd.config import ListenerConfig
 from filterd.frontends.smtp.welcome import Welcome
+from filterd.mail.reply import Reply
 from filterd.wire.proxy import ProxyError, ProxyParser
 from tests.support.certificate import write_certificate
 from tests.support.fakesession import FakeSession, Served
@@ -286,6 +287,32 @@ def test_drain_lets_go_of_those_who_have_not_begun(tmp_path: Path) -> None:
         await until(lambda: served.tallies.open["connections", ""] == 0, "nobody is left")
 
     run(story, listeners=[with_tls(tmp_path)])
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_conversation_that_begins_in_the_moment_of_a_drain_ends_without_a_fault(
+    implicit: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """uvloop does not tell a connection that is given up so early."""
+
+    async def story(served: Served) -> None:
+        async def drain_begins() -> Reply:
+            served.handle._server.close()
+            await asyncio.sleep(0.01)
+            return Reply(220, "", "")
+
+        served.session.answers["connect"] = drain_begins
+        client = await SmtpClient.connect(served.port)
+        if implicit:
+            await Handshake(client).shake(V1, whole)
+        else:
+            await client.send(V1)
+        await served.session.closed.wait()
+        assert served.session.calls[-1] in ("close disconnect", "close drain")
+        await until(lambda: not any(served.tallies.open.values()), "the place is free again")
+
+    run(story, listeners=[with_tls(tmp_path) if implicit else listener()], idle_seconds=0.5)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_what_is_opened_in_the_moment_of_a_drain_is_not_taken_for_the_listening_socket() -> None:
