@@ -77,6 +77,7 @@ connections_per_client = 1000
 connections_per_minute = 0
 messages_per_minute = 0
 sender_messages_per_minute = 0
+sender_transactions = 0
 """
 _SIZES = (2_048, 10_240, 102_400, 1_000_000, 25_000_000)
 _MAX_OCTETS = 1_000_000_000  # of a row: 200 clients with 25 MB each are left out, the disk would be measured

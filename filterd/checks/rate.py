@@ -24,7 +24,7 @@ class Rate:
     tallies: Tallies
     name: ClassVar[str] = "rate"
     stage: ClassVar[Stage] = Stage.MAIL
-    after: ClassVar[tuple[str, ...]] = ()
+    after: ClassVar[tuple[str, ...]] = ("spf",)
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         return [
@@ -50,8 +50,11 @@ class Rate:
             return []
         if any(item.reason is Reason.ALLOW_LISTED for item in ctx.found("lists")):
             return []
-        sender = ctx.envelope.reverse_path
+        network, sender = ctx.connection.network, ctx.envelope.reverse_path
+        # Anybody can say anybody's reverse-path: only where SPF passed it is counted wherever it comes from.
+        proven = any(item.result is Result.PASS for item in ctx.found("spf"))
+        key = "" if sender is None else sender.key if proven else f"{network} {sender.key}"
         return [
-            ("client", "messages", ctx.connection.network, clients.messages_per_minute),
-            ("reverse-path", "sender", sender.key if sender else "", clients.sender_messages_per_minute),
+            ("client", "messages", network, clients.messages_per_minute),
+            ("reverse-path", "sender", key, clients.sender_messages_per_minute),
         ]

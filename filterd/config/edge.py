@@ -122,9 +122,9 @@ class ClientsConfig(Table):
     messages_per_minute: int = Field(default=300, ge=0)
     """Mail transactions of one client network in a minute; beyond it 450 4.7.1. 0 is no limit. Default 300."""
     sender_messages_per_minute: int = Field(default=300, ge=0)
-    """Mail transactions of one reverse-path in a minute, null reverse-path aside; beyond it 450 4.7.1. 0 is no limit. Default 300."""
+    """Mail transactions of one reverse-path in a minute (from one client network, where SPF does not pass), null reverse-path aside; beyond it 450 4.7.1. 0 is no limit. Default 300."""
     sender_transactions: int = Field(default=50, ge=0)
-    """Mail transactions of one reverse-path open at once, null reverse-path aside; beyond it 450 4.7.1. 0 is no limit. Default 50."""
+    """Mail transactions of one reverse-path open at once from one client network, null reverse-path aside; beyond it 450 4.7.1. 0 is no limit. Default 50."""
     user_messages_per_minute: int = Field(default=60, ge=0)
     """Mail transactions of one authenticated user in a minute; beyond it 450 4.7.1. 0 is no limit. Default 60."""
     auth_failures: int = Field(default=10, ge=1)

@@ -130,13 +130,14 @@ class SmtpDialog(GreetingCommands):
         await self._answer(reply)
 
     def _count_sender(self, reverse_path: Mailbox | None) -> bool:
-        """Count an open transaction of this reverse-path, all workers together; whether it may be one more."""
+        """Count an open transaction of this reverse-path from this network, all workers together; whether it may be one more."""
         limit = self.shared.front.clients.sender_transactions
         if reverse_path is None or not limit or self.shared.listener.trust != "internet":
             return True
         self._release_sender()
         tallies = self.shared.front.admission.tallies
-        self._sender = reverse_path.key
+        # Of this client network alone: anybody can say anybody's reverse-path, and must not use up its places.
+        self._sender = f"{self._network} {reverse_path.key}"
         if tallies.enter(_OPEN_SENDER, self._sender) <= limit:
             return True
         self._release_sender()

@@ -10,13 +10,14 @@ from filterd.checks.rate import Rate
 from filterd.config import ClientsConfig
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Envelope, TrustClass
-from filterd.mail.evidence import Evidence, Reason, Scope
+from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 from tests.support.checks import ALLOW_LISTED, CLIENT, ask, context
 from tests.support.tallies import MemoryTallies
 
 COUNTED = replace(CLIENT, network="192.0.2.7/32")
 USER = replace(COUNTED, trust=TrustClass.AUTHENTICATED, user="anna")
 SENDER = Mailbox("news", "sender.example")
+PROVEN = Evidence("spf", Stage.MAIL, Result.PASS, Reason.OK)
 CLIENTS = ClientsConfig(messages_per_minute=5, sender_messages_per_minute=3, user_messages_per_minute=2)
 
 
@@ -52,8 +53,17 @@ def test_the_null_reverse_path_counts_for_the_client_only() -> None:
 def test_a_reverse_path_is_one_however_it_is_spelled_and_whoever_brings_it() -> None:
     sending = Sending()
     for number in range(3):
-        assert sending.mail(replace(COUNTED, network=f"192.0.2.{number}/32"), Mailbox("NEWS", "Sender.Example")) == []
-    assert sending.mail() == ["reverse-path"]
+        client = replace(COUNTED, network=f"192.0.2.{number}/32")
+        assert sending.mail(client, Mailbox("NEWS", "Sender.Example"), (PROVEN,)) == []
+    assert sending.mail(evidence=(PROVEN,)) == ["reverse-path"]
+
+
+def test_a_stranger_cannot_use_up_what_somebody_else_may_send() -> None:
+    sending = Sending()
+    stranger = replace(COUNTED, network="198.51.100.1/32")
+    assert sending.over(4, stranger)[-1] == ["reverse-path"]
+    assert sending.mail(evidence=(PROVEN,)) == []  # the sender's own server, for which SPF passes
+    assert sending.mail() == []  # and any other, without SPF
 
 
 def test_other_clients_and_reverse_paths_are_not_held_liable() -> None:

@@ -47,7 +47,7 @@ def test_a_transaction_after_one_without_recipients_is_counted_once() -> None:
             for _ in range(5):
                 await client.command("MAIL FROM:<a@example.org>")
                 await client.command("DATA")  # refused: no recipients; MAIL may follow
-            assert served.tallies.open["open-sender", "a@example.org"] == 1
+            assert served.tallies.open["open-sender", "127.0.0.1/32 a@example.org"] == 1
 
     asyncio.run(main())
 
