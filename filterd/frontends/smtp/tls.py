@@ -1,7 +1,4 @@
-"""Owns the TLS settings of a listener.  RFC 8996, 8461 are others' business: opportunistic SMTP takes any client certificate or none.
-
-Must not know connections.
-"""
+"""Owns the TLS settings of a listener: certificates, versions, tickets.  RFC 3207, 8996.  Must not know connections."""
 
 from __future__ import annotations
 
