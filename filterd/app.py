@@ -261,6 +261,7 @@ def build_graph(
         header_bytes=config.limits.header_bytes,
         clients=config.clients,
         greylist_config=config.greylist,
+        lookups_per_message=config.dns.lookups_per_message,
         senders=SenderNotes(greylist, clock) if greylist is not None and config.greylist.enabled else None,
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
@@ -282,4 +283,4 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     table = network_table(config, take_snapshot(database))
     parts = Parts(resolver, FileDirectory(config.recipients), table, model, SharedTallies.alone())
     checks = [check for check in build(config, parts) if check.name not in LIVE_ONLY]
-    return Scanner(Pipeline(checks), Policy(config.policy), config.authserv_id)
+    return Scanner(Pipeline(checks), Policy(config.policy), config.dns.lookups_per_message)

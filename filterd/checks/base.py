@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from filterd.deadline import Deadline
+from filterd.lookups import Lookups
 from filterd.mail.envelope import Connection, Envelope, Recipient
 from filterd.mail.evidence import Evidence, Stage
 from filterd.mail.message import Message
+from filterd.ports import Resolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class CheckContext:
         evidence: what was found before, in order; at the same stage only by checks named in `after`.
         doubtful: what was found so far weighs greylist.score or more; set at Stage.RCPT.
         deadline: the stage's deadline; what passes it comes back as a time-out.
+        lookups: notes what is asked of DNS for this connection or transaction.
     """
 
     connection: Connection
@@ -32,6 +35,11 @@ class CheckContext:
     recipient: Recipient | None = None
     message: Message | None = None
     doubtful: bool = False
+    lookups: Lookups = field(default_factory=Lookups)
+
+    def noted(self, resolver: Resolver) -> Resolver:
+        """`resolver` for this message: what it answers is recorded, and how much it may be asked is bounded."""
+        return self.lookups.of(resolver)
 
     def found(self, check: str) -> list[Evidence]:
         """What that check found before."""

@@ -65,7 +65,7 @@ class Dnsbl:
         if not watch.may_ask():
             return self._unknown(zone, Reason.ZONE_SUSPENDED, watch.problem.text if watch.problem else "")
         try:
-            answer = await ask(zone, client, self._resolver, deadline)
+            answer = await ask(zone, client, ctx.noted(self._resolver), deadline)
         except TemporaryError as error:
             watch.failed(error)
             return self._unknown(zone, Reason.UNAVAILABLE, str(error))

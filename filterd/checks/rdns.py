@@ -39,7 +39,7 @@ class Rdns:
             return ()
         client = ctx.connection.client_ip
         pointer = client.reverse_pointer
-        answer = await self.resolver.query(pointer, "PTR", ctx.deadline)  # its TemporaryError is evidence: unavailable
+        answer = await ctx.noted(self.resolver).query(pointer, "PTR", ctx.deadline)  # its TemporaryError is evidence: unavailable
         if answer.status is not DnsStatus.NOERROR:
             return (self._evidence(Result.FAIL, Reason.NO_PTR, f"{pointer} {answer.status}"),)
         names = [name.lower() for name in answer.records[:MAX_NAMES] if name.isascii() and is_domain(name)]
@@ -56,7 +56,7 @@ class Rdns:
     async def _confirms(self, name: str, client: IPAddress, ctx: CheckContext) -> bool | TemporaryError:
         """Whether the name has the client's address; a failure comes back as a value, so that others can still confirm."""
         try:
-            answer = await self.resolver.query(name, "A" if client.version == 4 else "AAAA", ctx.deadline)
+            answer = await ctx.noted(self.resolver).query(name, "A" if client.version == 4 else "AAAA", ctx.deadline)
         except TemporaryError as error:
             return error
         return _has(answer.records, client)

@@ -25,6 +25,7 @@ from filterd.config.edge import (
 )
 from filterd.config.mail import (
     ApiConfig,
+    ArcConfig,
     DnsConfig,
     LogConfig,
     ModelConfig,
@@ -40,6 +41,7 @@ __all__ = [
     "ACTIVE_CONFIG",
     "SEED_MODEL",
     "ApiConfig",
+    "ArcConfig",
     "AuthConfig",
     "ClientsConfig",
     "Config",
@@ -79,6 +81,7 @@ class Config(Table):
     dns: DnsConfig = DnsConfig()
     dnsbl: tuple[DnsblConfig, ...] = Field(default=(), strict=False)
     lists: ListsConfig = ListsConfig()
+    arc: ArcConfig = ArcConfig()
     policy: PolicyConfig = PolicyConfig()
     model: ModelConfig = ModelConfig()
     storage: StorageConfig = StorageConfig()
@@ -198,6 +201,7 @@ _PATH_KEYS = {
     ("auth", "file"),
     ("auth", "ldap_ca_file"),
     ("upstream", "tls_ca_file"),
+    ("arc", "key_file"),
     ("recipients", "file"),
     ("model", "path"),
 }

@@ -77,6 +77,8 @@ class DnsConfig(Table):
     """Longest wait for one question, all servers together. Default 3."""
     cache_entries: int = Field(default=20_000, ge=0)
     """Answers kept in each worker. Default 20000."""
+    lookups_per_message: int = Field(default=250, ge=20, le=2000)
+    """Different questions that one message may cost, and one connection before it; what exceeds it is unknown, never guilty. Default 250."""
 
 
 class PolicyConfig(Table):
@@ -94,6 +96,8 @@ class PolicyConfig(Table):
     """Score of the evidence other than content that a refusal needs. Default 3."""
     content_cap: float = Field(default=5.0, ge=0, le=20)
     """Most that content may add or take away. Default 5: the seed model alone quarantines, never refuses."""
+    own_domain: Literal["score", "quarantine", "reject"] = "quarantine"
+    """What mail from the internet leads to whose author claims one of our accepted domains without proof: +4 only, quarantine, or refusal. Default quarantine."""
     observe: bool = False
     """Decide and record everything, but forward all mail that the directory knows. Default false."""
     observe_checks: tuple[str, ...] = Field(default=(), strict=False)
@@ -103,6 +107,27 @@ class PolicyConfig(Table):
     def _ordered(self) -> PolicyConfig:
         if not self.tag_score < self.quarantine_score < self.reject_score:
             raise ValueError("expected tag_score < quarantine_score < reject_score")
+        return self
+
+
+class ArcConfig(Table):
+    """Authenticated Received Chain (RFC 8617): whose word counts for mail that was changed on its way, and our own seal."""
+
+    trusted_sealers: tuple[Domain, ...] = Field(default=(), strict=False)
+    """Domains (d= of their seals) whose DMARC pass is believed when ours fails, such as those of mailing lists you know. Default none."""
+    seal: bool = False
+    """Add a set of our own to what is handed to upstream; Exchange Online can be told to trust it. Default false."""
+    domain: Domain | None = None
+    """Domain of our seal (d=). Default none."""
+    selector: Domain | None = None
+    """Selector of our seal (s=): the public key stands at selector._domainkey.domain. Default none."""
+    key_file: Path | None = None
+    """PEM file with the private key of our seal, RSA (2048 bits) or Ed25519. Default none."""
+
+    @model_validator(mode="after")
+    def _sealing_is_whole(self) -> ArcConfig:
+        if self.seal and (self.domain is None or self.selector is None or self.key_file is None):
+            raise ValueError("seal = true needs domain, selector and key_file")
         return self
 
 

@@ -13,6 +13,7 @@ from filterd import metrics
 from filterd.engine.handoff import Job, count, failure_reply
 from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state
 from filterd.engine.shared import Engine
+from filterd.lookups import Lookups
 from filterd.mail.authres import authentication_results
 from filterd.mail.envelope import Connection, Recipient
 from filterd.mail.evidence import Evidence, Result
@@ -36,12 +37,14 @@ class Ending:
     Attributes:
         of_client: what was found before MAIL.
         now: what the transaction has gathered.
+        client_lookups: what was asked of DNS before MAIL.
     """
 
     engine: Engine
     connection: Connection
     of_client: tuple[Evidence, ...]
     now: Transaction
+    client_lookups: Lookups | None = None
 
     async def carry_out(self, message: Message, verdicts: Verdicts) -> Reply:
         """Do what was decided; the reply at end-of-data."""
@@ -141,4 +144,5 @@ class Ending:
         count(every)
 
     def _evidence(self, message: Message | None) -> EvidenceRecord:
-        return evidence_of(self.now, self.of_client, self.engine.policy, self.engine.model_name(), message)
+        model = self.engine.model_name()
+        return evidence_of(self.now, self.of_client, self.engine.policy, model, message, self.client_lookups)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from filterd.engine.policy import Policy, decide
 from filterd.engine.record import evidence_record
+from filterd.lookups import Lookups
 from filterd.mail.envelope import Connection, Envelope, Recipient
 from filterd.mail.evidence import Evidence, Reason, Stage
 from filterd.mail.message import Message
@@ -30,6 +31,7 @@ class Transaction:
         accepted: recipients by mailbox, in order; the envelope gets them all at once, at end-of-data.
         refused: outcomes of recipients that were refused, by name; the first refusal counts.
         asked: every mailbox that was asked for.
+        lookups: what was asked of DNS since MAIL.
     """
 
     envelope: Envelope
@@ -40,6 +42,7 @@ class Transaction:
     refused: dict[str, Outcome] = field(default_factory=dict)
     verdicts: list[tuple[str, Verdict]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    lookups: Lookups = field(default_factory=Lookups)
 
     def refuse(self, name: str, reply: Reply, why: str, verdict: Verdict | None = None) -> None:
         """`name` was told `reply`; said twice, it is one outcome."""
@@ -82,13 +85,19 @@ def message_record(now: Transaction, connection: Connection, worker: str, messag
 
 
 def evidence_of(
-    now: Transaction, of_client: Iterable[Evidence], policy: Policy, model: str, message: Message | None
+    now: Transaction,
+    of_client: Iterable[Evidence],
+    policy: Policy,
+    model: str,
+    message: Message | None,
+    client_lookups: Lookups | None = None,
 ) -> EvidenceRecord:
-    """Everything found, of the client, the transaction and its recipients, with the verdicts."""
+    """Everything found, of the client, the transaction and its recipients, with the verdicts and what DNS answered."""
     verdicts = now.verdicts or [("", decide((), policy, Stage.RCPT))]
     about = (item for found in now.of_recipient.values() for item in found)
     features = message.views.get("features", b"") if message else b""
-    return evidence_record((*of_client, *now.evidence, *about), verdicts, features, model)
+    answers = [*(client_lookups.record() if client_lookups else ()), *now.lookups.record()]
+    return evidence_record((*of_client, *now.evidence, *about), verdicts, features, model, answers)
 
 
 def who(now: Transaction, connection: Connection) -> dict[str, str]:

@@ -51,9 +51,13 @@ def evidence_json(evidence: Sequence[Evidence], verdict: Verdict) -> list[dict[s
 
 
 def evidence_record(
-    evidence: Sequence[Evidence], verdicts: Sequence[tuple[str, Verdict]], features: bytes = b"", model: str = ""
+    evidence: Sequence[Evidence],
+    verdicts: Sequence[tuple[str, Verdict]],
+    features: bytes = b"",
+    model: str = "",
+    dns: Sequence[dict[str, Any]] = (),
 ) -> EvidenceRecord:
-    """The record of a message; its headline is the strictest of the verdicts."""
+    """The record of a message; its headline is the strictest of the verdicts.  `dns`: as lookups.Lookups.record gives it."""
     order = ["accept", "tag", "quarantine", "defer", "reject", "disconnect"]
     headline = max((v for _, v in verdicts), key=lambda v: order.index(v.action.value))
     return EvidenceRecord(
@@ -66,4 +70,5 @@ def evidence_record(
         model=model,
         features=features,
         version=RECORD_VERSION,
+        extra={"dns": list(dns)} if dns else {},
     )

@@ -15,6 +15,7 @@ from filterd.engine.pipeline import Pipeline, stage_deadline
 from filterd.engine.policy import Policy, decide
 from filterd.engine.record import evidence_json, verdict_json
 from filterd.errors import FilterdError
+from filterd.lookups import BUDGET, Lookups
 from filterd.mail.address import parse_mailbox
 from filterd.mail.envelope import Connection, Envelope, Recipient, new_id, parse_ip
 from filterd.mail.evidence import Evidence, Stage
@@ -41,10 +42,10 @@ def with_crlf(octets: bytes) -> bytes:
 class Scanner:
     """Runs every stage and decides for each recipient."""
 
-    def __init__(self, pipeline: Pipeline, policy: Policy, authserv_id: str) -> None:
+    def __init__(self, pipeline: Pipeline, policy: Policy, lookups_per_message: int = BUDGET) -> None:
         self._pipeline = pipeline
         self._policy = policy
-        self._authserv_id = authserv_id
+        self._lookups_per_message = lookups_per_message
 
     async def scan(
         self, octets: bytes, *, client_ip: str, helo: str, mail_from: str, rcpt_to: Sequence[str]
@@ -67,17 +68,22 @@ class Scanner:
         envelope = Envelope(new_id(int(time.time() * 1000)), reverse_path, (), recipients)
         message = Message(with_crlf(octets))
         evidence: list[Evidence] = []
+        lookups = Lookups(self._lookups_per_message)
         for stage in (Stage.CONNECT, Stage.HELO, Stage.MAIL):
             known = envelope if stage is Stage.MAIL else None
-            ctx = CheckContext(connection, stage_deadline(stage), tuple(evidence), known)
+            ctx = CheckContext(connection, stage_deadline(stage), tuple(evidence), known, lookups=lookups)
             evidence += await self._pipeline.run(stage, ctx)
         for recipient in recipients:
-            ctx = CheckContext(connection, stage_deadline(Stage.RCPT), tuple(evidence), envelope, recipient)
+            ctx = CheckContext(
+                connection, stage_deadline(Stage.RCPT), tuple(evidence), envelope, recipient, lookups=lookups
+            )
             evidence += await self._pipeline.run(Stage.RCPT, ctx)
-        ctx = CheckContext(connection, stage_deadline(Stage.DATA), tuple(evidence), envelope, None, message)
+        ctx = CheckContext(
+            connection, stage_deadline(Stage.DATA), tuple(evidence), envelope, None, message, lookups=lookups
+        )
         evidence += await self._pipeline.run(Stage.DATA, ctx)
         verdicts = [(str(r.mailbox), self._decide(evidence, r, connection)) for r in recipients]
-        return _answer(envelope.id, evidence, verdicts)
+        return {**_answer(envelope.id, evidence, verdicts), "dns": lookups.record()}
 
     def _decide(self, evidence: Sequence[Evidence], recipient: Recipient, connection: Connection) -> Verdict:
         """What the client would hear: a refusal at RCPT stands, else the verdict at end-of-data."""

@@ -14,6 +14,7 @@ from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
 from filterd.engine.standing import SenderNotes
+from filterd.lookups import BUDGET
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class Engine:
         model_name: the content model in use, for the record.
         clients, greylist_config: what clients may do, and from where on mail is doubtful.
         senders: notes those whose mail is not greylisted later; None where nobody is greylisted.
+        lookups_per_message: DNS questions that one message, or one connection before it, may cost.
         has_room: whether the disk has room for another message.
         clock: Unix seconds.
     """
@@ -42,6 +44,7 @@ class Engine:
     clients: ClientsConfig = field(default_factory=ClientsConfig)
     greylist_config: GreylistConfig = field(default_factory=GreylistConfig)
     senders: SenderNotes | None = None
+    lookups_per_message: int = BUDGET
     model_name: Callable[[], str] = lambda: ""
     has_room: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.time

@@ -20,6 +20,7 @@ from filterd.engine.policy import decide
 from filterd.engine.shared import Engine
 from filterd.engine.standing import greet_seconds, is_doubtful, tarpit_seconds
 from filterd.errors import FilterdError
+from filterd.lookups import Lookups
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass, new_id
 from filterd.mail.evidence import Evidence, Stage
@@ -45,6 +46,7 @@ class Session:
         self._of_helo: list[Evidence] = []
         self._now: Transaction | None = None
         self._reference = ""
+        self._lookups = Lookups(engine.lookups_per_message)
 
     @classmethod
     async def connected(cls, engine: Engine, connection: Connection) -> Self:
@@ -78,6 +80,7 @@ class Session:
         """AUTH succeeded: what the client's address told counts no longer, who it is does."""
         await self.reset()
         self.of_connection, self._of_helo = [], []
+        self._lookups = Lookups(self.engine.lookups_per_message)
         self.connection = replace(self.connection, user=user, trust=TrustClass.AUTHENTICATED)
 
     @property
@@ -100,6 +103,7 @@ class Session:
             message,
             doubtful=stage is Stage.RCPT
             and is_doubtful(self.connection, self.evidence, self.engine.policy, self.engine.greylist_config),
+            lookups=self._now.lookups if self._now else self._lookups,
         )
 
     async def secured(self, tls: str) -> None:
@@ -120,7 +124,8 @@ class Session:
         """MAIL: a new transaction with an id of its own."""
         await self.reset()
         now_ms = int(self.engine.clock() * 1000)
-        self._now = Transaction(Envelope(new_id(now_ms), reverse_path, parameters), now_ms)
+        lookups = Lookups(self.engine.lookups_per_message)
+        self._now = Transaction(Envelope(new_id(now_ms), reverse_path, parameters), now_ms, lookups=lookups)
         self._reference = self._now.envelope.id
         self._now.evidence += await self.engine.pipeline.run(Stage.MAIL, self.context(Stage.MAIL))
         return Reply(250, "2.1.0", "Sender OK")
@@ -210,4 +215,5 @@ class Session:
         return decide(about, self.engine.policy, stage, recipient.mailbox.key, self.connection.trust)
 
     def _ending(self, now: Transaction) -> Ending:
-        return Ending(self.engine, self.connection, (*self.of_connection, *self._of_helo), now)
+        client = (*self.of_connection, *self._of_helo)
+        return Ending(self.engine, self.connection, client, now, self._lookups)
