@@ -40,7 +40,10 @@ class Dkim:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.message is None:
             return ()
         outcomes = await verify_dkim(
-            ctx.noted(self.resolver), ctx.message, int(self.clock()), ctx.deadline.within(ctx.deadline.remaining * _SHARE)
+            ctx.noted(self.resolver),
+            ctx.message,
+            int(self.clock()),
+            ctx.deadline.within(ctx.deadline.remaining * _SHARE),
         )
         if not outcomes:
             return (Evidence(self.name, self.stage, Result.NONE, Reason.NOT_SIGNED),)
