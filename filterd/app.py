@@ -240,7 +240,7 @@ def build_graph(
     clock: Callable[[], float] = time.time,
 ) -> Graph:
     """Everything that decides and hands over, from one configuration."""
-    resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
+    resolver = _build_resolver(config)
     model = load_model(model_path)
     snapshot = take_snapshot(database)
     table = network_table(config, snapshot)
@@ -269,6 +269,11 @@ def build_graph(
     return Graph(engine, checks, resolver, used_upstream, model_path, snapshot, by_name)
 
 
+def _build_resolver(config: Config) -> DnsResolver:
+    dns, zones = config.dns, tuple(zone.zone for zone in config.dnsbl)
+    return DnsResolver(dns.servers, dns.timeout_seconds, dns.cache_entries, zones=zones)
+
+
 def _postmaster_domain(config: Config) -> str:
     """Where our own postmaster's mail goes: the hostname if we take mail for it, else the first accepted domain."""
     domains = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
@@ -278,7 +283,7 @@ def _postmaster_domain(config: Config) -> str:
 def build_scanner(config: Config, database: Database | None) -> Scanner:
     """The engine without a hand-over, for `filterd scan` and the API."""
     check_names(config)
-    resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
+    resolver = _build_resolver(config)
     model = load_model(active_model(config, database))
     table = network_table(config, take_snapshot(database))
     parts = Parts(resolver, FileDirectory(config.recipients), table, model, SharedTallies.alone())

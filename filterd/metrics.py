@@ -42,6 +42,16 @@ PROTOCOL_LOG_DROPPED = Counter(
     "filterd_protocol_log_dropped_total", "Conversations that the protocol log could not keep"
 )
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
+DMARC_ROWS = Counter(
+    "filterd_dmarc_counted_total",
+    "Messages counted for DMARC reports: kept, dropped (a bound was reached), lost (they could not be written)",
+    ["result"],
+)
+DMARC_REPORTS = Counter(
+    "filterd_dmarc_reports_total",
+    "Deliveries of DMARC reports: delivered, retry, given_up, unwanted (the destination does not confirm)",
+    ["result"],
+)
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
 DNSBL_ANSWERS = Counter(
     "filterd_dnsbl_answers_total",
@@ -51,6 +61,16 @@ DNSBL_ANSWERS = Counter(
 DNSBL_SUSPENDED = Gauge(
     "filterd_dnsbl_suspended", "1 while a process does not ask this DNS list", ["zone"], multiprocess_mode="max"
 )
+DNS_LOOKUPS = Counter("filterd_dns_lookups_total", "Questions to DNS, answered from the cache or not", ["zone"])
+DNS_CACHE_HITS = Counter("filterd_dns_cache_hits_total", "Questions to DNS answered from the cache", ["zone"])
+DNS_FAILURES = Counter("filterd_dns_failures_total", "Questions to DNS without a usable answer", ["zone", "kind"])
+DNS_SECONDS = Histogram(
+    "filterd_dns_seconds", "Wall time of questions that name servers were asked", ["zone"], buckets=_LATENCY[:10]
+)
+DNS_STRANGERS = Counter(
+    "filterd_dns_strangers_total", "Datagrams that came instead of an answer: many are attempts at forgery"
+)
+DNS_OVER_TCP = Counter("filterd_dns_over_tcp_total", "Questions to DNS that were asked over TCP")
 STAGE_SECONDS = Histogram("filterd_stage_seconds", "Wall time of the checks of a stage", ["stage"], buckets=_LATENCY)
 HANDOVER_SECONDS = Histogram("filterd_handover_seconds", "Wall time of hand-overs to upstream", buckets=_LATENCY)
 
