@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from filterd.auth.dmarc_record import PolicyRecord, is_policy_record, parse_record
 from filterd.auth.names import ascii_domain, is_address, is_same_or_below
@@ -29,7 +29,8 @@ class DmarcOutcome:
         policy: what the domain's owner asks for when the result is fail, after sp, np and t: none, quarantine, reject.
         organizational_domain: of the author domain, empty when unknown.
         record_domain: where the policy record was found, empty when there is none.
-        aligned_by: "spf" or "dkim" for a pass, else empty.
+        record: the policy record's text.
+        aligned: the mechanisms by which an identifier is aligned: "dkim", "spf", both or none.
         problem: for the log.
     """
 
@@ -37,7 +38,8 @@ class DmarcOutcome:
     policy: str = "none"
     organizational_domain: str = ""
     record_domain: str = ""
-    aligned_by: str = ""
+    record: str = ""
+    aligned: frozenset[str] = field(default=frozenset())
     problem: str = ""
 
 
@@ -67,13 +69,13 @@ async def evaluate_dmarc(
     if chosen is None:
         return DmarcOutcome(Result.NONE, organizational_domain=organizational)
     record = found[chosen]
-    outcome = DmarcOutcome(Result.FAIL, "none", organizational, chosen)
+    outcome = DmarcOutcome(Result.FAIL, "none", organizational, chosen, record.text)
     if not record.usable:
         return replace(outcome, result=Result.PERMERROR, problem="the policy record has no valid policy")
     exists = True
     try:
-        aligned_by = await _aligned(_identifiers(spf_domain, dkim_domains), author, organizational, record, walks)
-        if not aligned_by:
+        aligned = await _aligned(_identifiers(spf_domain, dkim_domains), author, organizational, record, walks)
+        if not aligned:
             uncertain = _identifiers(uncertain_spf, uncertain_dkim)
             if await _aligned(uncertain, author, organizational, record, walks):
                 raise TemporaryError("SPF or DKIM that would align has a temporary error")
@@ -82,8 +84,8 @@ async def evaluate_dmarc(
     except TemporaryError as error:
         return replace(outcome, result=Result.TEMPERROR, problem=f"alignment is not known now: {error}")
     policy = record.policy(below=chosen != author, exists=exists)
-    result = Result.PASS if aligned_by else Result.FAIL
-    return replace(outcome, result=result, policy=policy, aligned_by=aligned_by)
+    result = Result.PASS if aligned else Result.FAIL
+    return replace(outcome, result=result, policy=policy, aligned=aligned)
 
 
 def _identifiers(spf: str | None, dkim: Sequence[str]) -> list[tuple[str, str]]:
@@ -95,16 +97,17 @@ def _identifiers(spf: str | None, dkim: Sequence[str]) -> list[tuple[str, str]]:
 
 async def _aligned(
     identifiers: list[tuple[str, str]], author: str, organizational: str, record: PolicyRecord, walks: _Walks
-) -> str:
-    """By which mechanism an identifier is aligned (RFC 9989 4.4, 4.10.2); "" when none is.
+) -> frozenset[str]:
+    """The mechanisms by which an identifier is aligned (RFC 9989 4.4, 4.10.2); empty when none is.
 
-    `organizational` is empty when it is not known now.  Raises TemporaryError when DNS does not say.
+    `organizational` is empty when it is not known now.  Raises TemporaryError when nothing is aligned as far as DNS says,
+    and it does not say everything.
     """
-    for by, domain in identifiers:
-        if domain == author:
-            return by
+    aligned = {by for by, domain in identifiers if domain == author}
     unknown: TemporaryError | None = None
     for by, domain in identifiers:
+        if by in aligned:
+            continue
         if record.strict_dkim if by == "dkim" else record.strict_spf:
             continue
         # the organizational domain of a name is the name or one above it: others cannot share the author's
@@ -117,10 +120,10 @@ async def _aligned(
         if error:
             unknown = error
         elif _organizational_domain(domain, found) == organizational:
-            return by
-    if unknown:
+            aligned.add(by)
+    if unknown and not aligned:
         raise unknown
-    return ""
+    return frozenset(aligned)
 
 
 class _Walks:

@@ -29,6 +29,7 @@ class PolicyRecord:
         strict_dkim, strict_spf: adkim=s, aspf=s.
         testing: t=y.
         usable: False when p is missing or invalid, or sp or np invalid, and no address for reports makes up for it.
+        text: the record as published, at most MAX_RECORD characters.
     """
 
     p: str
@@ -39,6 +40,7 @@ class PolicyRecord:
     strict_spf: bool
     testing: bool
     usable: bool
+    text: str = ""
 
     def policy(self, below: bool, exists: bool) -> str:
         """The policy for a domain: that of the record, or one `below` it, which `exists` or not; t=y is applied."""
@@ -77,4 +79,5 @@ def parse_record(text: str) -> PolicyRecord:
         lower.get("aspf") == "s",
         lower.get("t") == "y",
         valid or reports,
+        text[:MAX_RECORD],
     )

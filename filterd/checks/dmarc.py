@@ -1,17 +1,19 @@
 """Is the author domain one that SPF or DKIM stands for, and what does its owner ask for if not?  RFC 9989.
 
-Owns: how the evidence of SPF and DKIM becomes authenticated identifiers, and what DMARC's results are called among our
+Owns: how the evidence of SPF, DKIM and ARC becomes authenticated identifiers, and what DMARC's results are called among our
 reasons.  Must not know: how DMARC is evaluated, what a policy leads to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from filterd.auth.author import author_domains
 from filterd.auth.dmarc import DmarcOutcome, evaluate_dmarc
+from filterd.auth.dmarc_record import POLICIES
 from filterd.auth.spf import PROPERTY
 from filterd.checks.base import CheckContext
 from filterd.mail.envelope import TrustClass
@@ -30,6 +32,8 @@ _REASONS = {
     Result.TEMPERROR: Reason.UNAVAILABLE,
 }
 _SHARE = 0.9  # of the time left: leave time to say what is not known
+# RFC 9989 11.5: of several author domains as many are evaluated as an honest message with two or three authors has.
+MAX_AUTHORS = 4
 
 
 @dataclass(slots=True)
@@ -39,21 +43,32 @@ class Dmarc:
     resolver: Resolver
     name: ClassVar[str] = "dmarc"
     stage: ClassVar[Stage] = Stage.DATA
-    after: ClassVar[tuple[str, ...]] = ("dkim",)
+    after: ClassVar[tuple[str, ...]] = ("dkim", "arc")
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.message is None:
             return ()
         authors = author_domains(ctx.message)
-        if len(authors) != 1:  # RFC 9989 5.3.1: DMARC is not possible
-            text = f"author domains: {', '.join(authors[:5]) or 'none'}"
-            return (Evidence(self.name, self.stage, Result.NONE, Reason.NO_AUTHOR_DOMAIN, log_text=text),)
+        outcomes = await asyncio.gather(*(self._evaluate(author, ctx) for author in authors[:MAX_AUTHORS]))
+        if len(authors) == 1:
+            return (self._evidence(authors[0], outcomes[0], ctx),)
+        # RFC 9989 5.3.1: DMARC is not possible, or for each domain, the strictest policy among those that fail (11.5):
+        # else a second author would be the way around everybody's policy.
+        text = f"author domains: {', '.join(authors[:5]) or 'none'}"
+        found = [Evidence(self.name, self.stage, Result.NONE, Reason.NO_AUTHOR_DOMAIN, log_text=text)]
+        failed = [(author, outcome) for author, outcome in _pairs(authors, outcomes) if outcome.result is Result.FAIL]
+        if failed:
+            strictest = max(failed, key=lambda item: POLICIES.index(item[1].policy))
+            found.append(self._evidence(*strictest, ctx))
+        return found
+
+    async def _evaluate(self, author: str, ctx: CheckContext) -> DmarcOutcome:
         spf, dkim = ctx.found("spf"), ctx.found("dkim")
         spf_passed, spf_unknown = _domains(spf, tuple(PROPERTY.values()))
         dkim_passed, dkim_unknown = _domains(dkim, ("header.d",))
         outcome = await evaluate_dmarc(
-            self.resolver,
-            authors[0],
+            ctx.noted(self.resolver),
+            author,
             spf_passed[0] if spf_passed else None,
             dkim_passed,
             ctx.deadline.within(ctx.deadline.remaining * _SHARE),
@@ -61,24 +76,53 @@ class Dmarc:
             uncertain_dkim=dkim_unknown,
         )
         if outcome.result is Result.FAIL and _lost(spf + dkim):
-            outcome = DmarcOutcome(Result.TEMPERROR, problem="SPF or DKIM did not end; the author may be authentic")
-        return (self._evidence(authors[0], outcome),)
+            return replace(
+                outcome, result=Result.TEMPERROR, problem="SPF or DKIM did not end; the author may be authentic"
+            )
+        return outcome
 
-    def _evidence(self, author: str, outcome: DmarcOutcome) -> Evidence:
-        failed = outcome.result is Result.FAIL
+    def _evidence(self, author: str, outcome: DmarcOutcome, ctx: CheckContext) -> Evidence:
         properties = {"header.from": author}
         if outcome.record_domain:
             properties["policy.dmarc"] = outcome.policy
-        found = f"record of {outcome.record_domain}" if outcome.record_domain else ""
-        aligned = f"aligned by {outcome.aligned_by}" if outcome.aligned_by else ""
+            # for the aggregate report (RFC 9990); without a dot, so that it is not written into the message
+            properties |= {
+                "record": outcome.record,
+                "record_domain": outcome.record_domain,
+                "organizational_domain": outcome.organizational_domain,
+                "aligned_dkim": "pass" if "dkim" in outcome.aligned else "fail",
+                "aligned_spf": "pass" if "spf" in outcome.aligned else "fail",
+            }
+        texts = [outcome.problem, f"record of {outcome.record_domain}" if outcome.record_domain else ""]
+        texts.append(f"aligned by {', '.join(sorted(outcome.aligned))}" if outcome.aligned else "")
+        reason = _REASONS.get(outcome.result, _NOT_ALIGNED[outcome.policy])
+        sealer = _sealed_pass(author, ctx) if outcome.result is Result.FAIL else ""
+        if sealer:
+            reason = Reason.NOT_ALIGNED_BUT_SEALED
+            comment = f"passed DMARC before {sealer} sealed it"
+            properties |= {"override": "trusted_forwarder", "override_comment": comment, "reason": comment}
+            texts.append(comment)
         return Evidence(
             self.name,
             self.stage,
             outcome.result,
-            _NOT_ALIGNED[outcome.policy] if failed else _REASONS[outcome.result],
+            reason,
             properties=properties,
-            log_text=", ".join(text for text in (outcome.problem, found, aligned) if text),
+            log_text=", ".join(text for text in texts if text),
         )
+
+
+def _pairs(authors: Sequence[str], outcomes: Sequence[DmarcOutcome]) -> Iterable[tuple[str, DmarcOutcome]]:
+    return zip(authors, outcomes, strict=False)  # authors beyond MAX_AUTHORS have no outcome
+
+
+def _sealed_pass(author: str, ctx: CheckContext) -> str:
+    """The sealer that we trust and that says the author passed DMARC where it came in (RFC 8617 7.2), or ""."""
+    for item in ctx.found("arc"):
+        stated = (item.properties.get("trusted_dmarc"), item.properties.get("trusted_from"))
+        if item.result is Result.PASS and stated == ("pass", author):
+            return item.properties.get("trusted", "")
+    return ""
 
 
 def _domains(evidence: list[Evidence], names: tuple[str, ...]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Does the client's address have a name that has the address?  Forward-confirmed reverse DNS, RFC 8601 2.7.3 (iprev).
+"""Does the client's address have a name that has the address?  Forward-confirmed reverse DNS, RFC 8601 2.7.3 (iprev: its result words).
 
 Owns: the questions and the confirmed name.  Must not know: what a missing name costs.
 """
@@ -39,19 +39,21 @@ class Rdns:
             return ()
         client = ctx.connection.client_ip
         pointer = client.reverse_pointer
-        answer = await ctx.noted(self.resolver).query(pointer, "PTR", ctx.deadline)  # its TemporaryError is evidence: unavailable
+        answer = await ctx.noted(self.resolver).query(
+            pointer, "PTR", ctx.deadline
+        )  # its TemporaryError is evidence: unavailable
         if answer.status is not DnsStatus.NOERROR:
-            return (self._evidence(Result.FAIL, Reason.NO_PTR, f"{pointer} {answer.status}"),)
+            return (self._evidence(Result.PERMERROR, Reason.NO_PTR, f"{pointer} {answer.status}", client),)
         names = [name.lower() for name in answer.records[:MAX_NAMES] if name.isascii() and is_domain(name)]
         outcomes = await asyncio.gather(*(self._confirms(name, client, ctx) for name in names))
         for name, outcome in zip(names, outcomes, strict=True):
             if outcome is True:
-                return (self._evidence(Result.PASS, Reason.OK, name, {"client_name": name}),)
+                return (self._evidence(Result.PASS, Reason.OK, name, client, {"client_name": name}),)
         shown = " ".join(names)
         for outcome in outcomes:
             if isinstance(outcome, TemporaryError):  # the name without an answer may have been the right one
-                return (self._evidence(Result.TEMPERROR, Reason.UNAVAILABLE, f"{shown}: {outcome}"),)
-        return (self._evidence(Result.FAIL, Reason.PTR_UNCONFIRMED, f"{shown} without {client}"),)
+                return (self._evidence(Result.TEMPERROR, Reason.UNAVAILABLE, f"{shown}: {outcome}", client),)
+        return (self._evidence(Result.FAIL, Reason.PTR_UNCONFIRMED, f"{shown} without {client}", client),)
 
     async def _confirms(self, name: str, client: IPAddress, ctx: CheckContext) -> bool | TemporaryError:
         """Whether the name has the client's address; a failure comes back as a value, so that others can still confirm."""
@@ -62,7 +64,12 @@ class Rdns:
         return _has(answer.records, client)
 
     def _evidence(
-        self, result: Result, reason: Reason, log_text: str, properties: dict[str, str] | None = None
+        self,
+        result: Result,
+        reason: Reason,
+        log_text: str,
+        client: IPAddress,
+        properties: dict[str, str] | None = None,
     ) -> Evidence:
         return Evidence(
             check=self.name,
@@ -70,7 +77,7 @@ class Rdns:
             result=result,
             reason=reason,
             scope=Scope.CONNECTION,
-            properties=properties or {},
+            properties={"policy.iprev": str(client), **(properties or {})},
             log_text=log_text,
         )
 

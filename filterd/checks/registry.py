@@ -20,14 +20,16 @@ from filterd.checks.rate import Rate
 from filterd.checks.rdns import Rdns
 from filterd.checks.recipient import RecipientCheck
 from filterd.checks.spf import Spf
+from filterd.checks.spf_helo import SpfHelo
+from filterd.checks.spoof import Spoof, own_domains
 from filterd.checks.structure import Structure
 from filterd.classifier.model import Model
 from filterd.config import Config
 from filterd.ports import Directory, Greylist, Resolver, Tallies
 
 NAMES = (
-    *("lists", "dnsbl", "rdns", "helo", "manners", "spf", "rate", "recipient", "harvest", "greylist"),
-    *("dkim", "dmarc", "structure", "content"),
+    *("lists", "dnsbl", "rdns", "helo", "manners", "spf", "spf_helo", "rate", "recipient", "harvest", "greylist"),
+    *("dkim", "dmarc", "spoof", "structure", "content"),
 )
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
 LIVE_ONLY = frozenset({"rate", "harvest", "greylist"})
@@ -56,12 +58,14 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Helo(our_names(config)),
         Manners(),
         Spf(parts.resolver),
+        SpfHelo(parts.resolver),
         Rate(config.clients, parts.tallies),
         RecipientCheck(parts.directory),
         Harvest(config.clients, parts.tallies),
         *greylist,
         Dkim(parts.resolver, parts.clock),
         Dmarc(parts.resolver),
+        Spoof(own_domains(config.recipients)),
         Structure(config.authserv_id, parts.clock),
         Content(parts.model, config.model.abstain_log_odds),
     ]

@@ -40,7 +40,7 @@ class Spf:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.envelope is None:
             return ()
         outcome = await check_spf(
-            self.resolver,
+            ctx.noted(self.resolver),
             ctx.connection.client_ip,
             ctx.envelope.mail_from,
             ctx.connection.helo,

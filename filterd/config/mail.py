@@ -97,7 +97,7 @@ class PolicyConfig(Table):
     content_cap: float = Field(default=5.0, ge=0, le=20)
     """Most that content may add or take away. Default 5: the seed model alone quarantines, never refuses."""
     own_domain: Literal["score", "quarantine", "reject"] = "quarantine"
-    """What mail from the internet leads to whose author claims one of our accepted domains without proof: +4 only, quarantine, or refusal. Default quarantine."""
+    """What mail from the internet leads to whose author claims one of our accepted domains without SPF, DKIM or DMARC behind it: only its weight (3), quarantine, or refusal. Default quarantine."""
     observe: bool = False
     """Decide and record everything, but forward all mail that the directory knows. Default false."""
     observe_checks: tuple[str, ...] = Field(default=(), strict=False)

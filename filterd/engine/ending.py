@@ -19,6 +19,7 @@ from filterd.mail.envelope import Connection, Recipient
 from filterd.mail.evidence import Evidence, Result
 from filterd.mail.headers import prepended, received, remove_forged, report, utc
 from filterd.mail.message import Message
+from filterd.mail.received_spf import received_spf
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
 from filterd.ports import EvidenceRecord, Outcome, TerminalState
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 Verdicts = Sequence[tuple[Recipient, Verdict]]
 
+_SPF = ("spf", "spf_helo")
 _NO_EVIDENCE = EvidenceRecord("defer", 0, 0.0, 0.5, [], [])
 
 
@@ -107,9 +109,12 @@ class Ending:
         cleaned = remove_forged(message, engine.authserv_id)
         if cleaned.removed:
             metrics.FORGED_FIELDS.inc(len(cleaned.removed))
+        found = (*self.of_client, *now.evidence)
         common = [
+            # RFC 7208 9.1: above our own Received
+            *(received_spf(self.connection, envelope, e, engine.authserv_id) for e in found if e.check in _SPF),
             received(self.connection, envelope, engine.hostname, utc(now.received_ms)),
-            authentication_results(engine.authserv_id, (*self.of_client, *now.evidence)),
+            authentication_results(engine.authserv_id, found),
         ]
 
         def above(verdict: Verdict) -> bytes:

@@ -125,6 +125,10 @@ def _first_row(
     if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions) and not exempt:
         reply = Reply(550, "5.7.1", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
         return Action.REJECT, Reason.NOT_ALIGNED_REJECT, "dmarc_reject_agreed", reply
+    forged = ("spoof", Reason.OWN_DOMAIN) in reasons
+    if forged and config.own_domain == "reject" and not exempt:
+        reply = Reply(550, "5.7.1", "Mail from our own domain is taken from outside only with SPF, DKIM or a login")
+        return Action.REJECT, Reason.OWN_DOMAIN, "own_domain", reply
     score = millis / 1000
     without_content = sum(c.millis for c in contributions if c.check not in _CONTENT_PARTS) / 1000
     may_reject = without_content >= config.reject_without_content or policy.content_may_reject
@@ -141,6 +145,8 @@ def _first_row(
     for reason in (Reason.NOT_ALIGNED_REJECT, Reason.NOT_ALIGNED_QUARANTINE):
         if ("dmarc", reason) in reasons:
             return Action.QUARANTINE, reason, "dmarc_quarantine", None
+    if forged and config.own_domain == "quarantine":
+        return Action.QUARANTINE, Reason.OWN_DOMAIN, "own_domain", None
     decisive_reason = _heaviest(evidence, contributions).reason if contributions and score > 0 else Reason.OK
     if score >= config.quarantine_score:
         return Action.QUARANTINE, decisive_reason, "quarantine_score", None
@@ -156,7 +162,7 @@ def _refusing_zone(evidence: Sequence[Evidence], reject_score: float) -> Evidenc
 
 
 _CONTENT_PARTS = frozenset({"content", "cap:content"})
-_AUTH_PARTS = frozenset({"spf", "dkim", "dmarc", "cap:authentication"})
+_AUTH_PARTS = frozenset({*(n for n, g in GROUP_OF.items() if g is Group.AUTHENTICATION), "cap:authentication"})
 
 
 def _others_agree(contributions: Sequence[Contribution]) -> bool:

@@ -68,6 +68,7 @@ FAILURE: Mapping[str, FailureRow] = {
     "manners": FailureRow(OnFailure.OPEN),
     "rate": FailureRow(OnFailure.OPEN),
     "spf": FailureRow(OnFailure.OPEN),
+    "spf_helo": FailureRow(OnFailure.OPEN),
     "recipient": FailureRow(
         OnFailure.DEFER, Reply(451, "4.4.3", "Recipient directory is not available, please try again later")
     ),
@@ -75,6 +76,7 @@ FAILURE: Mapping[str, FailureRow] = {
     "greylist": FailureRow(OnFailure.OPEN),
     "dkim": FailureRow(OnFailure.OPEN),
     "dmarc": FailureRow(OnFailure.OPEN),
+    "spoof": FailureRow(OnFailure.OPEN),
     "structure": FailureRow(OnFailure.OPEN),
     "content": FailureRow(OnFailure.OPEN),
     # not checks: the hand-over's own needs
@@ -122,8 +124,11 @@ GROUP_OF: Mapping[str, Group] = {
     "greylist": Group.CLIENT,
     "recipient": Group.CLIENT,
     "spf": Group.AUTHENTICATION,
+    "spf_helo": Group.AUTHENTICATION,
     "dkim": Group.AUTHENTICATION,
+    "arc": Group.AUTHENTICATION,
     "dmarc": Group.AUTHENTICATION,
+    "spoof": Group.AUTHENTICATION,
     "structure": Group.SHAPE,
     "content": Group.CONTENT,
 }
@@ -147,13 +152,16 @@ WEIGHTS: Mapping[tuple[str, Reason], float] = {
     ("spf", Reason.SPF_NEUTRAL): 0.2,
     ("spf", Reason.NO_RECORD): 0.2,
     ("spf", Reason.BAD_RECORD): 0.4,
+    ("spf_helo", Reason.HELO_NOT_AUTHORIZED): 1.0,
     ("dkim", Reason.OK): -0.3,
     ("dkim", Reason.SIGNATURE_INVALID): 0.2,
     ("dmarc", Reason.OK): -0.5,
-    ("dmarc", Reason.NOT_ALIGNED_NONE): 0.5,
+    # NOT_ALIGNED_NONE weighs nothing: p=none MUST NOT modify how mail is handled (RFC 9989 5.4)
     ("dmarc", Reason.NOT_ALIGNED_QUARANTINE): 2.5,
     ("dmarc", Reason.NOT_ALIGNED_REJECT): 4.0,
     ("dmarc", Reason.NO_AUTHOR_DOMAIN): 1.0,
+    ("spoof", Reason.OWN_DOMAIN): 3.0,
+    ("spoof", Reason.OWN_REVERSE_PATH): 1.0,
     ("structure", Reason.MALFORMED): 1.5,
     ("structure", Reason.MISSING_FIELDS): 1.0,
     ("structure", Reason.DUPLICATE_FIELDS): 1.0,

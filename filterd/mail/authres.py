@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from filterd.mail.evidence import Evidence
 
-METHODS = ("spf", "dkim", "dmarc")  # checks whose evidence the field reports, in this order
-MAX_RESULTS = 20  # of all methods: one SPF, ten DKIM, one DMARC, and room
+# Checks whose evidence the field reports, in this order, and the method that each one is (RFC 8601 2.7, RFC 8617 4.1.3).
+METHODS = {"spf": "spf", "spf_helo": "spf", "dkim": "dkim", "arc": "arc", "dmarc": "dmarc", "rdns": "iprev"}
+MAX_RESULTS = 20  # of all methods: two SPF, ten DKIM, one each of ARC, iprev and DMARC, and room
 MAX_VALUE = 330  # octets of one value: the longest mailbox of RFC 5321 (64 + 1 + 255), and room
 LINE = 78  # octets after which a line is folded (RFC 5322 2.1.1); no line can exceed 900, see MAX_VALUE
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+(?:@[A-Za-z0-9._-]+)?|@[A-Za-z0-9._-]+")  # RFC 2045 token, pvalue
@@ -26,13 +27,20 @@ _NOT_NAME = re.compile(r"[^a-z0-9.:\[\]_-]")
 
 def authentication_results(authserv_id: str, evidence: Sequence[Evidence]) -> bytes:
     """The whole header field, folded, ending with CRLF.  Nothing in a value can end it, fold it or begin another result."""
+    return f"Authentication-Results: {results_text(authserv_id, evidence)}\r\n".encode("ascii")
+
+
+def results_text(authserv_id: str, evidence: Sequence[Evidence]) -> str:
+    """The field's body, folded, without the final CRLF: also what an ARC set says (RFC 8617 4.1.1)."""
     parts: list[list[str]] = []
-    for method in METHODS:
+    for check, method in METHODS.items():
         for item in evidence:
-            if item.check == method and len(parts) < MAX_RESULTS:
+            if item.check == check and len(parts) < MAX_RESULTS:
                 properties = [f"{k}={_value(v)}" for k, v in item.properties.items() if v and _PROPERTY.fullmatch(k)]
-                parts.append([f"{method}={item.result.value}", *properties])
-    lines = [f"Authentication-Results: {_value(authserv_id)};"]
+                reason = item.properties.get("reason", "")  # RFC 8601 2.2: reasonspec
+                said = [f"reason={_quoted(reason)}"] if reason else []
+                parts.append([f"{method}={item.result.value}", *said, *properties])
+    lines = [f"{_value(authserv_id)};"]
     for index, words in enumerate(parts or [["none"]]):
         end = ";" if index < len(parts) - 1 else ""
         lines.append(f"\t{words[0]}")
@@ -42,14 +50,16 @@ def authentication_results(authserv_id: str, evidence: Sequence[Evidence]) -> by
             else:
                 lines[-1] += f" {word}"
         lines[-1] += end
-    return "\r\n".join(lines).encode("ascii") + b"\r\n"
+    return "\r\n".join(lines)
 
 
 def _value(text: str) -> str:
     """A value that may stand in the field: a token or address as it is, everything else in quotes, made printable."""
     text = text[:MAX_VALUE]
-    if _TOKEN.fullmatch(text):
-        return text
+    return text if _TOKEN.fullmatch(text) else _quoted(text)
+
+
+def _quoted(text: str) -> str:
     clean = _NOT_PRINTABLE.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{clean}"'
 

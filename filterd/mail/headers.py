@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from filterd.mail.authres import names_authserv_id
 from filterd.mail.envelope import Connection, Envelope
 from filterd.mail.message import MAX_FIELDS, HeaderField, Message, Octets, Tail
+from filterd.mail.received_spf import names_receiver
 from filterd.mail.verdict import Action, Verdict
 
 REPORT_FIELD = "X-Filterd-Report"
@@ -50,10 +51,15 @@ def is_forged(header: HeaderField, authserv_id: str) -> bool:
     key = header.key
     if not key:  # not a field by the grammar; a lenient reader may still see one
         squashed = header.raw.translate(None, _NOT_FTEXT).lower()
-        ours = squashed.startswith(b"authentication-results") and authserv_id.lower().encode() in squashed
+        ours = (
+            squashed.startswith((b"authentication-results", b"received-spf"))
+            and authserv_id.lower().encode() in squashed
+        )
         return ours or squashed.startswith(tuple(prefix.encode() for prefix in FORBIDDEN_PREFIXES))
     if key.startswith(FORBIDDEN_PREFIXES):
         return True
+    if key == "received-spf":
+        return names_receiver(header.body, authserv_id)
     return key == "authentication-results" and names_authserv_id(header.body, authserv_id)
 
 

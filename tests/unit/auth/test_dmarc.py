@@ -114,8 +114,9 @@ def test_a_public_suffix_policy_applies_where_the_organization_has_none() -> Non
 
 def test_strict_alignment_is_equality() -> None:
     zone: dict[str, str | list[str]] = {"example.com": "v=DMARC1; p=reject; adkim=s; aspf=s"}
-    assert evaluate(zone, "example.com", "EXAMPLE.com").aligned_by == "spf"
-    assert evaluate(zone, "example.com", None, ["example.com"]).aligned_by == "dkim"
+    assert evaluate(zone, "example.com", "EXAMPLE.com").aligned == {"spf"}
+    assert evaluate(zone, "example.com", None, ["example.com"]).aligned == {"dkim"}
+    assert evaluate(zone, "example.com", "mail.example.com", ["example.com"]).aligned == {"dkim", "spf"}
     assert evaluate(zone, "example.com", "mail.example.com", ["mail.example.com"]).result == Result.FAIL
 
 

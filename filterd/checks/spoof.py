@@ -1,0 +1,79 @@
+"""Does mail from the internet claim one of our own domains, with nothing behind the claim?
+
+Owns: which domains are ours, and what counts as proof: DMARC, or SPF or DKIM for the domain itself where it has no DMARC
+record, or a sealer we trust.  Must not know: what a claim without proof leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from filterd.auth.author import author_domains
+from filterd.auth.names import ascii_domain, is_same_or_below
+from filterd.checks.base import CheckContext
+from filterd.config import RecipientsConfig
+from filterd.mail.envelope import TrustClass
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
+
+_IDENTIFIERS = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
+
+
+def own_domains(recipients: RecipientsConfig) -> frozenset[str]:
+    """The domains that we take mail for, as they are compared."""
+    names = (ascii_domain(name) for name in (*recipients.accepted_domains, *recipients.relay_domains))
+    return frozenset(name for name in names if name)
+
+
+@dataclass(slots=True)
+class Spoof:
+    """The check; `ours` are accepted domains, their subdomains belong to them."""
+
+    ours: frozenset[str]
+    name: ClassVar[str] = "spoof"
+    stage: ClassVar[Stage] = Stage.DATA
+    after: ClassVar[tuple[str, ...]] = ("dkim", "dmarc")
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        if ctx.connection.trust is not TrustClass.INTERNET or ctx.message is None or ctx.envelope is None:
+            return ()
+        if any(item.reason is Reason.ALLOW_LISTED for item in ctx.found("lists")):
+            return ()
+        authentic, unknown = self._proof(ctx)
+        claimed = [(domain, self._own(domain)) for domain in author_domains(ctx.message)]
+        forged = [domain for domain, own in claimed if own and own not in authentic]
+        if forged:
+            if unknown:
+                return (self._evidence(Result.TEMPERROR, Reason.UNAVAILABLE, forged[0], "its proof is not known now"),)
+            return (self._evidence(Result.FAIL, Reason.OWN_DOMAIN, forged[0], "author without proof"),)
+        sender = ctx.envelope.reverse_path
+        domain = (ascii_domain(sender.domain) or "") if sender is not None else ""
+        own = self._own(domain)
+        if own and own not in authentic and not unknown:
+            return (self._evidence(Result.FAIL, Reason.OWN_REVERSE_PATH, domain, "reverse-path without proof"),)
+        return ()
+
+    def _own(self, domain: str) -> str:
+        """The accepted domain that `domain` belongs to, empty when it is not ours."""
+        return next((own for own in self.ours if is_same_or_below(domain, own)), "")
+
+    def _proof(self, ctx: CheckContext) -> tuple[set[str], bool]:
+        """(accepted domains that somebody stands for, whether more might be known later)."""
+        authentic: set[str] = set()
+        unknown = False
+        for item in ctx.found("dmarc"):
+            if item.result is Result.PASS or item.reason is Reason.NOT_ALIGNED_BUT_SEALED:
+                authentic.add(self._own(item.properties.get("header.from", "")))
+            unknown = unknown or item.result is Result.TEMPERROR
+        for check, names in _IDENTIFIERS.items():
+            for item in ctx.found(check):
+                domain = next((item.properties[name] for name in names if name in item.properties), "")
+                if item.result is Result.PASS:
+                    authentic.add(self._own(domain))
+                elif item.result is Result.TEMPERROR and (not domain or self._own(domain)):
+                    unknown = True
+        return authentic, unknown
+
+    def _evidence(self, result: Result, reason: Reason, domain: str, text: str) -> Evidence:
+        return Evidence(self.name, self.stage, result, reason, detail=domain, log_text=f"{domain}: {text}")
