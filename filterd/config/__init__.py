@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from filterd.config.base import Table
+from filterd.config.dmarc_reports import DmarcReportsConfig
 from filterd.config.edge import (
     AuthConfig,
     ClientsConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "AuthConfig",
     "ClientsConfig",
     "Config",
+    "DmarcReportsConfig",
     "DnsConfig",
     "DnsblConfig",
     "GreylistConfig",
@@ -85,6 +87,7 @@ class Config(Table):
     policy: PolicyConfig = PolicyConfig()
     model: ModelConfig = ModelConfig()
     storage: StorageConfig = StorageConfig()
+    dmarc_reports: DmarcReportsConfig = DmarcReportsConfig()
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()
 
@@ -204,6 +207,8 @@ _PATH_KEYS = {
     ("arc", "key_file"),
     ("recipients", "file"),
     ("model", "path"),
+    ("dmarc_reports", "tls_ca_file"),
+    ("dmarc_reports", "dkim_key_file"),
 }
 
 

@@ -200,3 +200,43 @@ greylist = Table(
     Column("at_ms", BigInteger, nullable=False),
     Index("ix_greylist_age", "kind", "at_ms"),
 )
+
+dmarc_domains = Table(
+    "dmarc_domains",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),  # since 1970-01-01, UTC
+    Column("policy_domain", String(253), primary_key=True),
+    Column("record", Text, nullable=False),  # the policy record seen last
+    Column("row_count", Integer, nullable=False),
+    Column("dropped", BigInteger, nullable=False),  # messages whose rows were beyond a bound
+    Column("planned", Boolean(create_constraint=False), nullable=False),  # whether its reports are in dmarc_reports
+)
+
+dmarc_rows = Table(
+    "dmarc_rows",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("policy_domain", String(253), primary_key=True),
+    Column("key", String(64), primary_key=True),  # SHA-256 of `row`
+    Column("row", Text, nullable=False),  # JSON
+    Column("messages", BigInteger, nullable=False),
+)
+
+dmarc_reports = Table(
+    "dmarc_reports",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("day", Integer, nullable=False),
+    Column("policy_domain", String(253), nullable=False),
+    Column("destination", String(254), nullable=False),  # mailbox, from the policy record
+    Column("state", State, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=False, index=True),  # the last attempt, 0 before the first
+    Column("lease_ms", BigInteger, nullable=False),  # when an Active row may be claimed by another
+    Column("last_error", Text, nullable=False),
+    Column("last_reply", Text, nullable=False),
+    UniqueConstraint("day", "policy_domain", "destination"),
+    Index("ix_dmarc_reports_due", "state", "next_ms"),
+    sqlite_autoincrement=True,
+)
