@@ -7,13 +7,12 @@ reasons.  Must not know: how DMARC is evaluated, what a policy leads to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from filterd.auth.author import author_domains
 from filterd.auth.dmarc import DmarcOutcome, evaluate_dmarc
-from filterd.auth.dmarc_record import POLICIES
 from filterd.auth.spf import PROPERTY
 from filterd.checks.base import CheckContext
 from filterd.mail.envelope import TrustClass
@@ -50,17 +49,17 @@ class Dmarc:
             return ()
         authors = author_domains(ctx.message)
         outcomes = await asyncio.gather(*(self._evaluate(author, ctx) for author in authors[:MAX_AUTHORS]))
+        found = [self._evidence(author, outcome, ctx) for author, outcome in zip(authors, outcomes, strict=False)]
         if len(authors) == 1:
-            return (self._evidence(authors[0], outcomes[0], ctx),)
-        # RFC 9989 5.3.1: DMARC is not possible, or for each domain, the strictest policy among those that fail (11.5):
-        # else a second author would be the way around everybody's policy.
+            return found
+        # RFC 9989 5.3.1: without exactly one author domain DMARC is not possible, or it is asked for each of them and the
+        # strictest policy among those that fail applies (11.5): else a second author would be the way around every policy.
         text = f"author domains: {', '.join(authors[:5]) or 'none'}"
-        found = [Evidence(self.name, self.stage, Result.NONE, Reason.NO_AUTHOR_DOMAIN, log_text=text)]
-        failed = [(author, outcome) for author, outcome in _pairs(authors, outcomes) if outcome.result is Result.FAIL]
-        if failed:
-            strictest = max(failed, key=lambda item: POLICIES.index(item[1].policy))
-            found.append(self._evidence(*strictest, ctx))
-        return found
+        none = Evidence(self.name, self.stage, Result.NONE, Reason.NO_AUTHOR_DOMAIN, log_text=text)
+        return [
+            item if item.result is Result.FAIL else replace(item, reason=Reason.NO_AUTHOR_DOMAIN, log_text=text)
+            for item in found
+        ] or [none]
 
     async def _evaluate(self, author: str, ctx: CheckContext) -> DmarcOutcome:
         spf, dkim = ctx.found("spf"), ctx.found("dkim")
@@ -110,10 +109,6 @@ class Dmarc:
             properties=properties,
             log_text=", ".join(text for text in texts if text),
         )
-
-
-def _pairs(authors: Sequence[str], outcomes: Sequence[DmarcOutcome]) -> Iterable[tuple[str, DmarcOutcome]]:
-    return zip(authors, outcomes, strict=False)  # authors beyond MAX_AUTHORS have no outcome
 
 
 def _sealed_pass(author: str, ctx: CheckContext) -> str:
