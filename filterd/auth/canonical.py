@@ -1,25 +1,15 @@
 """Owns the canonical forms of header fields and of the body.  RFC 6376 3.4.
 
-Everything is linear in the octets, whatever they are (no run of blanks costs more than its length), and the body is read in
-chunks: a mapped message is never copied as a whole.  Must not know signatures.
+Everything is linear in the octets, whatever they are (no run of blanks costs more than its length), and the body is taken in
+pieces: a mapped message is never copied as a whole.  Must not know signatures.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from typing import Protocol
 
-from filterd.mail.message import Octets
-
-CHUNK = 65536  # octets per step: about 0.4 ms of work, so that other sessions wait no longer than that
 _CRLF = b"\r\n"
-
-
-class Digest(Protocol):
-    """What takes octets: a hashlib object."""
-
-    def update(self, data: bytes, /) -> None: ...
+_EMPTY_LINES = 32_768  # that are given at once, when what follows makes them count
 
 
 def relaxed_field(name: str, raw: bytes) -> bytes:
@@ -41,90 +31,66 @@ def _one_blank(data: bytes) -> bytes:
     return data
 
 
-def relaxed_body(octets: Octets, start: int) -> Iterator[bytes]:
-    """RFC 6376 3.4.4, the body from offset `start`, piece by piece; an empty body stays empty."""
-    return _without_empty_end(_relaxed_pieces(octets, start), empty=b"")
+class CanonicalBody:
+    """One canonical form of a body that comes piece by piece; what is given back, joined, is that form.
 
+    Simple (RFC 6376 3.4.3): an empty body is one CRLF.  Relaxed (3.4.4): an empty body stays empty.
+    """
 
-def simple_body(octets: Octets, start: int) -> Iterator[bytes]:
-    """RFC 6376 3.4.3, the body from offset `start`, piece by piece; an empty body is one CRLF."""
-    return _without_empty_end(_raw_pieces(octets, start), empty=_CRLF)
+    def __init__(self, relaxed: bool) -> None:
+        self._relaxed = relaxed
+        self._open = (
+            b""  # relaxed: what may still change by what follows: a blank at the end, and a CR that may end a line
+        )
+        self._half = b""  # a CR whose LF may be in the next piece
+        self._waiting = 0  # CRLFs that count only when something follows
+        self._anything = False
 
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """What is certain after these octets."""
+        return self._without_empty_end(self._one_blank_a_run(piece) if self._relaxed else piece)
 
-def _raw_pieces(octets: Octets, start: int) -> Iterator[bytes]:
-    for position in range(start, len(octets), CHUNK):
-        yield bytes(octets[position : position + CHUNK])
+    def end(self) -> Iterator[bytes]:
+        """The rest.  Empty lines at the end go; a last line without CRLF gets one."""
+        if self._open:  # blanks at the end of the last line go, as at the end of every line
+            rest, self._open = self._open.removesuffix(b" "), b""
+            yield from self._without_empty_end(rest)
+        if self._half:
+            yield from self._line_ends()
+            self._anything = True
+            yield self._half
+        if self._anything or not self._relaxed:
+            yield _CRLF
 
-
-def _relaxed_pieces(octets: Octets, start: int) -> Iterator[bytes]:
-    kept = b""  # what may still change by what follows: blanks at the end, and a CR that may end a line
-    for piece in _raw_pieces(octets, start):
-        data = _one_blank(kept + piece).replace(b" \r\n", _CRLF)
+    def _one_blank_a_run(self, piece: bytes) -> bytes:
+        data = _one_blank(self._open + piece).replace(b" \r\n", _CRLF)
         end = len(data)
         if data.endswith(b"\r"):
             end -= 1
         if data[:end].endswith(b" "):
             end -= 1
-        kept = data[end:]
-        yield data[:end]
-    # The last line has no CRLF.  Blanks at its end go, as at the end of every line.
-    if kept:
-        yield kept.removesuffix(b" ")
+        self._open = data[end:]
+        return data[:end]
 
-
-def _without_empty_end(pieces: Iterator[bytes], empty: bytes) -> Iterator[bytes]:
-    """Empty lines at the end go; a last line without CRLF gets one."""
-    waiting = 0  # CRLFs that count only when something follows
-    half = b""  # a CR whose LF may be in the next piece
-    anything = False
-    for piece in pieces:
-        data = half + piece
-        half = b"\r" if data.endswith(b"\r") else b""
-        data = data[: len(data) - len(half)]
+    def _without_empty_end(self, piece: bytes) -> Iterator[bytes]:
+        data = self._half + piece
+        self._half = b"\r" if data.endswith(b"\r") else b""
+        data = data[: len(data) - len(self._half)]
         end = len(data.rstrip(_CRLF))
         # within a tail of only CRs and LFs, the CRLF pairs at its very end
         marks = data[end:].replace(_CRLF, b"$")
         pairs = len(marks) - len(marks.rstrip(b"$"))
         head = data[: len(data) - 2 * pairs]
         if head:
-            yield from _line_ends(waiting)
-            waiting = 0
-            anything = True
-        yield head  # an empty one too: the reader counts pieces to let others run
-        waiting += pairs
-    if half:
-        yield from _line_ends(waiting)
-        waiting, anything = 0, True
-        yield half
-    if anything:
-        yield _CRLF
-    elif empty:
-        yield empty
+            yield from self._line_ends()
+            self._anything = True
+            yield head
+        self._waiting += pairs
 
-
-def _line_ends(count: int) -> Iterator[bytes]:
-    at_once = 32_768
-    whole, rest = divmod(count, at_once)
-    for _ in range(whole):
-        yield _CRLF * at_once
-    if rest:
-        yield _CRLF * rest
-
-
-async def feed(pieces: Iterator[bytes], digest: Digest, limit: int | None) -> tuple[int, int]:
-    """Give the first `limit` octets (None: all) of the canonical body to `digest`.
-
-    Returns (octets given, octets of the whole canonical body).  Lets other tasks run between pieces.
-    """
-    given = total = 0
-    for index, piece in enumerate(pieces):
-        if index % 4 == 3:
-            await asyncio.sleep(0)
-        total += len(piece)
-        if limit is None or given + len(piece) <= limit:
-            digest.update(piece)
-            given += len(piece)
-        elif given < limit:
-            digest.update(piece[: limit - given])
-            given = limit
-    return given, total
+    def _line_ends(self) -> Iterator[bytes]:
+        whole, rest = divmod(self._waiting, _EMPTY_LINES)
+        self._waiting = 0
+        for _ in range(whole):
+            yield _CRLF * _EMPTY_LINES
+        if rest:
+            yield _CRLF * rest

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,6 +23,7 @@ from filterd.auth.tags import TagError, parse_tags, without_blanks, words
 MAX_RECORD = 4096  # octets of a key record
 MIN_RSA_BITS, MAX_RSA_BITS = 1024, 4096  # RFC 8301 3.2; above, verification costs the receiver, not the signer
 MAX_EXPONENT = 2**32  # everybody uses 65537
+KEPT = 256  # keys kept loaded (a few KB each): loading one costs half as much as a verification with it
 _HASHES: dict[str, HashAlgorithm] = {"sha256": SHA256(), "sha1": SHA1()}  # noqa: S303 - signatures with sha1 are refused before; the tests of old suites need it
 
 
@@ -41,12 +43,14 @@ class PublicKey:
         kind: "rsa" or "ed25519".
         hashes: names the owner allows, empty for all.
         exact_identity: t=s, the domain of i= must be d= itself.
+        testing: t=y, the owner only tries.
     """
 
     kind: str
     key: RSAPublicKey | Ed25519PublicKey
     hashes: frozenset[str]
     exact_identity: bool
+    testing: bool
 
     def verifies(self, signature: bytes, digest: bytes, hash_name: str) -> bool:
         """Whether `signature` is this key's for the digest of the canonical header."""
@@ -64,6 +68,11 @@ def parse_key(record: str) -> PublicKey:
     """The key in one TXT record.  Raises UnusableKeyError or WeakKeyError."""
     if len(record) > MAX_RECORD:
         raise UnusableKeyError(f"key record is longer than {MAX_RECORD} octets")
+    return _parsed(record)
+
+
+@lru_cache(maxsize=KEPT)
+def _parsed(record: str) -> PublicKey:
     try:
         tags = parse_tags(record)
     except TagError as error:
@@ -86,7 +95,8 @@ def parse_key(record: str) -> PublicKey:
         octets = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise UnusableKeyError("key record: p= is not base64") from None
-    return PublicKey(kind, _load(kind, octets), hashes, "s" in words(tags.get("t", "")))
+    flags = words(tags.get("t", ""))
+    return PublicKey(kind, _load(kind, octets), hashes, "s" in flags, "y" in flags)
 
 
 def _load(kind: str, octets: bytes) -> RSAPublicKey | Ed25519PublicKey:

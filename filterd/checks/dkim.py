@@ -21,6 +21,7 @@ _REASONS = {
     Result.FAIL: Reason.SIGNATURE_INVALID,
     Result.TEMPERROR: Reason.UNAVAILABLE,
     Result.PERMERROR: Reason.SIGNATURE_UNUSABLE,
+    Result.NEUTRAL: Reason.SIGNATURE_UNUSABLE,
     Result.POLICY: Reason.SIGNATURE_UNUSABLE,
 }
 _SHARE = 0.6  # of the time left: DMARC runs after this under the same deadline and needs its part
@@ -57,8 +58,11 @@ class Dkim:
             self.name,
             self.stage,
             outcome.result,
-            _REASONS[outcome.result],
+            # RFC 6376 3.6.1: a key in test mode says no more against a message than no signature does
+            Reason.SIGNATURE_UNUSABLE
+            if outcome.testing and outcome.result is Result.FAIL
+            else _REASONS[outcome.result],
             detail=outcome.domain,
             properties={name: value for name, value in facts.items() if value},
-            log_text=outcome.problem,
+            log_text=outcome.problem + (" (key is in test mode, t=y)" if outcome.testing else ""),
         )

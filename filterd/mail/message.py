@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from email.header import decode_header
 from functools import cached_property
+from typing import Any
 
 # Bounds of what is split into fields; what lies beyond is one nameless field.  Exchange refuses more than 256 KB, and
 # so do we (mail/headers.py, header_problem) before anything is passed on.
@@ -82,6 +83,7 @@ class Message:
     def __init__(self, octets: WholeOctets) -> None:
         self.octets = octets
         self.views: dict[str, bytes] = {}  # results that a check computed anyway and the record wants (features)
+        self.shared: dict[str, Any] = {}  # what one check computed and another needs too; each key has one owner
 
     def __len__(self) -> int:
         return len(self.octets)
