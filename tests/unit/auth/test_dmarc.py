@@ -116,7 +116,8 @@ def test_strict_alignment_is_equality() -> None:
     zone: dict[str, str | list[str]] = {"example.com": "v=DMARC1; p=reject; adkim=s; aspf=s"}
     assert evaluate(zone, "example.com", "EXAMPLE.com").aligned == {"spf"}
     assert evaluate(zone, "example.com", None, ["example.com"]).aligned == {"dkim"}
-    assert evaluate(zone, "example.com", "mail.example.com", ["example.com"]).aligned == {"dkim", "spf"}
+    assert evaluate(zone, "example.com", "mail.example.com", ["example.com"]).aligned == {"dkim"}
+    assert evaluate(zone, "example.com", "example.com", ["example.com"]).aligned == {"dkim", "spf"}
     assert evaluate(zone, "example.com", "mail.example.com", ["mail.example.com"]).result == Result.FAIL
 
 

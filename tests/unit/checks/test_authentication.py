@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,14 +12,17 @@ import pytest
 
 from filterd.checks.base import CheckContext
 from filterd.checks.dkim import Dkim
-from filterd.checks.dmarc import Dmarc
+from filterd.checks.dmarc import MAX_AUTHORS, Dmarc
 from filterd.checks.spf import Spf
 from filterd.deadline import Deadline
+from filterd.engine.policy import Policy, decide
+from filterd.lookups import Lookups, RecordedResolver
 from filterd.mail.address import parse_mailbox
 from filterd.mail.authres import authentication_results
 from filterd.mail.envelope import Connection, Envelope, TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.message import Message
+from filterd.mail.verdict import Action
 from filterd.ports import Resolver
 from tests.support.dns import MapResolver
 from tests.support.keys import KEY_NAME, rsa_key, sign
@@ -134,10 +138,100 @@ def test_every_signature_is_evidence_of_its_own() -> None:
     assert run_all(MapResolver(world()), context(octets=changed))[1].reason == Reason.SIGNATURE_INVALID
 
 
-@pytest.mark.parametrize(
-    "octets", [b"Subject: x\r\n\r\n", b"From: a@example.com, b@example.net\r\n\r\n", b"From: nobody\r\n\r\n"]
-)
-def test_without_exactly_one_author_domain_there_is_no_dmarc(octets: bytes) -> None:
+TWO = b"From: a@other.example, joe@example.com\r\n\r\n"
+TWO_FIELDS = b"From: a@other.example\r\nFrom: joe@example.com\r\n\r\n"
+
+
+@pytest.mark.parametrize("octets", [TWO, TWO_FIELDS])
+@pytest.mark.parametrize("policy", ["none", "quarantine", "reject"])
+def test_a_second_author_is_no_way_around_a_policy(octets: bytes, policy: str) -> None:
+    """RFC 9989 11.5: each author domain is asked about, the strictest policy of those that fail applies."""
+    records = world(policy)
+    records[("other.example", "TXT")] = SPF_PASS
+    records[("_dmarc.other.example", "TXT")] = ["v=DMARC1; p=none"]
+    found = [e for e in run_all(MapResolver(records), context("x@other.example", octets)) if e.check == "dmarc"]
+    assert [(e.properties["header.from"], e.result) for e in found] == [
+        ("other.example", Result.PASS),
+        ("example.com", Result.FAIL),
+    ]
+    assert found[0].reason is Reason.NO_AUTHOR_DOMAIN  # a pass among several authors is no praise
+    assert found[1].reason.value == f"not_aligned_{policy}"
+    action = decide(found, Policy(), recipient="anna@example.org").action
+    assert action is (Action.ACCEPT if policy == "none" else Action.QUARANTINE)
+
+
+def test_of_many_authors_only_some_are_asked_about() -> None:
+    octets = b"From: " + b", ".join(b"a@d%d.example" % n for n in range(20)) + b"\r\n\r\n"
+    resolver = MapResolver(world())
+    found = [e for e in run_all(resolver, context(octets=octets)) if e.check == "dmarc"]
+    assert {e.reason for e in found} == {Reason.NO_AUTHOR_DOMAIN}
+    assert len([name for name, _ in resolver.asked if name.startswith("_dmarc.d")]) == MAX_AUTHORS
+
+
+def arc(result: Result = Result.PASS, dmarc: str = "pass", author: str = "example.com") -> Evidence:
+    properties = {"trusted": "list.example", "trusted_dmarc": dmarc, "trusted_from": author}
+    return Evidence("arc", Stage.DATA, result, Reason.OK, properties=properties)
+
+
+def test_a_sealer_we_trust_stands_for_an_author_whose_signature_the_list_broke() -> None:
+    ctx = replace(context("bounce@list.example"), evidence=(arc(),))
+    (item,) = asyncio.run(run_one(Dmarc(MapResolver(world())), ctx))
+    assert (item.result, item.reason) == (Result.FAIL, Reason.NOT_ALIGNED_BUT_SEALED)
+    assert item.properties["override"] == "trusted_forwarder"
+    assert b'dmarc=fail reason="passed DMARC before list.example sealed it"' in authentication_results(
+        "us.example", [item]
+    )
+    assert decide([item], Policy(), recipient="anna@example.org").action is Action.ACCEPT
+
+
+@pytest.mark.parametrize("word", [arc(Result.FAIL), arc(dmarc="fail"), arc(dmarc="none"), arc(author="other.example")])
+def test_a_sealer_who_says_something_else_changes_nothing(word: Evidence) -> None:
+    ctx = replace(context("bounce@list.example"), evidence=(word,))
+    (item,) = asyncio.run(run_one(Dmarc(MapResolver(world())), ctx))
+    assert item.reason is Reason.NOT_ALIGNED_REJECT
+
+
+def test_a_report_on_dmarc_finds_everything_it_needs() -> None:
+    found = run_all(MapResolver(world()), context("x@evil.example", sign(MESSAGE)))[-1]
+    assert {name: value for name, value in found.properties.items() if "." not in name} == {
+        "record": "v=DMARC1; p=reject",
+        "record_domain": "example.com",
+        "organizational_domain": "example.com",
+        "aligned_dkim": "pass",
+        "aligned_spf": "fail",
+    }
+
+
+def test_what_dns_said_is_enough_to_decide_again_without_it() -> None:
+    """Every answer stands in the evidence record; the same checks on it come to the same end."""
+    records = {**world(), ("mx.example.com", "TXT"): ["v=spf1 a -all"], ("evil.example", "TXT"): ["v=spf1 mx -all"]}
+    for resolver, sender in (
+        (MapResolver(records), "joe@example.com"),
+        (MapResolver(records), "x@evil.example"),
+        (MapResolver(records, {KEY_NAME}), "x@evil.example"),
+        (MapResolver(records, {"_dmarc.example.com"}, kind="timeout"), "joe@example.com"),
+    ):
+        ctx = context(sender, sign(MESSAGE))
+        first = run_all(resolver, ctx)
+        recorded = json.loads(json.dumps(ctx.lookups.record()))
+        again = run_all(RecordedResolver(recorded), replace(ctx, lookups=Lookups()))
+        assert [(e.check, e.result, e.reason, e.properties) for e in again] == [
+            (e.check, e.result, e.reason, e.properties) for e in first
+        ]
+
+
+def test_a_message_that_asks_too_much_is_unknown_not_guilty() -> None:
+    ctx = replace(context(octets=sign(MESSAGE)), lookups=Lookups(budget=1))
+    found = run_all(MapResolver(world()), ctx)
+    assert brief(found) == [
+        ("spf", Result.PASS, Reason.OK),
+        ("dkim", Result.TEMPERROR, Reason.UNAVAILABLE),
+        ("dmarc", Result.TEMPERROR, Reason.UNAVAILABLE),
+    ]
+
+
+@pytest.mark.parametrize("octets", [b"Subject: x\r\n\r\n", b"From: nobody\r\n\r\n"])
+def test_without_an_author_domain_there_is_no_dmarc(octets: bytes) -> None:
     assert run_all(MapResolver(world()), context(octets=octets))[-1].reason == Reason.NO_AUTHOR_DOMAIN
 
 
