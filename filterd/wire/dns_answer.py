@@ -14,6 +14,7 @@ from typing import NamedTuple
 from filterd.wire.dns_query import HEADER, MAX_NAME, DnsMessageError, Query
 
 MAX_MESSAGE = 32_768  # octets, over TCP; the largest honest sets (TXT of a big domain) have a third of it
+MAX_TEXT = MAX_MESSAGE  # characters of all records; compressed names could make 500 KB of a message
 MAX_RECORDS = 512  # in a section; above it the answer is not read
 MAX_ALIASES = 16  # CNAMEs of one answer
 NO_LIMIT = 2**31 - 1  # the largest TTL, RFC 2181 section 8
@@ -204,6 +205,7 @@ def _is_below(name: bytes, zone: bytes) -> bool:
 def _values(rdtype: int, found: list[tuple[int, int, int]], names: _Names, data: bytes) -> tuple[str, ...]:
     """The records as text, each once (RFC 2181 section 5.0)."""
     once: dict[bytes | str, str] = {}
+    size = 0
     for _, start, end in found:
         rdata = data[start:end]
         if rdtype == _A:
@@ -224,6 +226,9 @@ def _values(rdtype: int, found: list[tuple[int, int, int]], names: _Names, data:
             text = name_text(name)
             if rdtype == _MX:
                 text = f"{rdata[0] << 8 | rdata[1]} {text}"
+        size += len(text)
+        if size > MAX_TEXT:
+            raise DnsMessageError(f"the records are more than {MAX_TEXT} characters")
         # two TXT records that differ in how they are split are two (a second SPF record is an error)
         once.setdefault(rdata if rdtype == _TXT else text, text)
     return tuple(once.values())
