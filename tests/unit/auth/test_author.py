@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from filterd.auth.author import MAX_DOMAINS, author_domains, domains_in
 from filterd.auth.names import ascii_domain
 from filterd.mail.message import Message
+from tests.support.growth import assert_growth
 
 
 def of(*fields: str) -> list[str]:
@@ -98,16 +99,11 @@ UNITS = ['"', "(", "()", "\\", '"\\', "<", "<>", "@", "@:", ":", ",", "a@b,", " 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_growth(unit: str) -> None:
-    def cost(length: int) -> float:
+    def prepare(length: int) -> Callable[[], object]:
         text = "x@" + unit * (length // len(unit))
-        best = float("inf")
-        for _ in range(3):
-            started = time.process_time()
-            domains_in(text)
-            best = min(best, time.process_time() - started)
-        return best
+        return lambda: domains_in(text)
 
-    assert cost(32_000) < 8 * 4 * cost(4_000) + 0.01
+    assert_growth(prepare, 4_000, 32_000, 8 * 3)
 
 
 @given(st.text(max_size=300))

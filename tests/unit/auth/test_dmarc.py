@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from filterd.auth.dmarc_record import POLICIES, is_policy_record, parse_record
 from filterd.deadline import Deadline
 from filterd.mail.evidence import Result
 from tests.support.dns import MapResolver
+from tests.support.growth import assert_growth
 
 
 def evaluate(
@@ -191,7 +191,17 @@ def test_any_record_has_a_policy(text: str) -> None:
 
 @pytest.mark.parametrize("unit", [";", "p=none;", "=", " ", "rua=mailto:x,", ","])
 def test_growth(unit: str) -> None:
-    started = time.process_time()
-    parse_record("v=DMARC1;rua=" + unit * (60_000 // len(unit)))
-    is_policy_record("v" + " " * 60_000)
-    assert time.process_time() - started < 0.2
+    def prepare(length: int) -> Callable[[], object]:
+        text = "v=DMARC1;rua=" + unit * (length // len(unit))
+        return lambda: [parse_record(text) for _ in range(20)]
+
+    assert_growth(prepare, 500, 4_000, 8 * 3)
+    assert_growth(prepare, 4_000, 400_000, 3)  # what is longer than a record may be is not read
+
+
+def test_growth_of_the_version() -> None:
+    def prepare(length: int) -> Callable[[], object]:
+        text = "v" + " " * length
+        return lambda: [is_policy_record(text) for _ in range(20)]
+
+    assert_growth(prepare, 4_000, 32_000, 8 * 3)
