@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakSet
@@ -20,12 +20,14 @@ from filterd.adapters.directory_file import FileDirectory
 from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
+from filterd.aggregate.collector import Collector, Counted
 from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.lists import Kind, Lists, NetworkTable
 from filterd.checks.registry import LIVE_ONLY, NAMES, Parts, build
 from filterd.classifier.model import Model
-from filterd.config import SEED_MODEL, Config
+from filterd.config import SEED_MODEL, Config, DmarcReportsConfig
+from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
@@ -37,8 +39,8 @@ from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
 from filterd.mail.envelope import Connection
 from filterd.ports import Custody, Greylist, Tallies, Upstream
 from filterd.slot import Slot
+from filterd.storage import aggregate, settings
 from filterd.storage import lists as list_store
-from filterd.storage import settings
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, open_database
 from filterd.storage.greylist import SqlGreylist
@@ -124,7 +126,7 @@ class App:
         self._greylist: SqlGreylist | None = None
         self._room_until = 0.0
         # Weak: what earlier configurations built goes with the last connection that uses it.
-        self._writers: WeakSet[HandOff | SenderNotes] = WeakSet()
+        self._writers: WeakSet[HandOff | SenderNotes | Collector] = WeakSet()
         self.custody = SqlCustody(self.database)
         self._place.recover(self.database, self.custody, self.boot_id)
         self.graph = self._build(config)
@@ -139,7 +141,17 @@ class App:
         self._writers.add(graph.engine.handoff)
         if graph.engine.senders is not None:
             self._writers.add(graph.engine.senders)
+        if config.dmarc_reports.enabled:
+            collector = self._collector(config.dmarc_reports)
+            self._writers.add(collector)
+            graph.engine.dmarc_notes = DmarcNotes(collector.note, config.dmarc_reports.email.lower())
         return graph
+
+    def _collector(self, config: DmarcReportsConfig) -> Collector:
+        def write(counted: Mapping[Counted, int]) -> None:
+            aggregate.count(self.database, counted, config.rows_per_report, config.rows_per_day)
+
+        return Collector(write, time.time)
 
     def has_room(self) -> bool:
         """Whether a message may come: looked at once a second, so that a full disk refuses DATA and not the whole message."""

@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from filterd import __version__
-from filterd.commands import audit, configuration, doctor, lists, password, protocol, scan, serve, token, trace
+from filterd.commands import (
+    audit,
+    configuration,
+    dmarc_reports,
+    doctor,
+    lists,
+    password,
+    protocol,
+    scan,
+    serve,
+    token,
+    trace,
+)
 from filterd.errors import ConfigError, FilterdError
 
 Command = Callable[[argparse.Namespace], int]
@@ -18,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="filterd", description="Anti-spam edge filter for Microsoft Exchange.")
     top.add_argument("--version", action="version", version=f"filterd {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, scan, audit, trace, protocol, token, password, lists, configuration, doctor):
+    for module in (serve, scan, audit, trace, protocol, token, password, lists, dmarc_reports, configuration, doctor):
         module.register(commands)
     return top
 

@@ -1,4 +1,4 @@
-"""Owns what must run somewhere besides the mail path: delivery of the outbox and the daily expiry.
+"""Owns what must run somewhere besides the mail path: delivery of the outbox, DMARC reports and the daily expiry.
 
 The side service runs it; without one `serve` starts it as a part of its own (`--part outbox`).  Must not know HTTP or SMTP.
 """
@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.upstream import SmtpUpstream
+from filterd.aggregate.sender import ReportSender, relay_config
 from filterd.config import Config
 from filterd.errors import StorageError
 from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
 from filterd.ports import Upstream
-from filterd.storage import greylist, ledger, quarantine
+from filterd.storage import aggregate, greylist, ledger, quarantine
 from filterd.storage.database import Database, now_ms, open_database
 
 log = logging.getLogger(__name__)
@@ -29,24 +32,33 @@ _DAY_MS = 86_400_000
 
 @asynccontextmanager
 async def background(config: Config, database: Database, upstream: Upstream) -> AsyncIterator[Callable[[], bool]]:
-    """Runs both until the block ends; gives the question whether released copies are being delivered.
+    """Runs them until the block ends; gives the question whether released copies are being delivered.
 
     At the end a hand-over under way may take server.drain_seconds; what it has not finished then is tried again later.
     """
     stop = asyncio.Event()
     deliveries = asyncio.create_task(OutboxRunner(database, upstream).run(stop), name="outbox")
+    sending = {deliveries}
+    relay: SmtpUpstream | None = None
+    if config.dmarc_reports.enabled:
+        relay = SmtpUpstream(relay_config(config.dmarc_reports), config.server.hostname)
+        resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
+        reports = ReportSender(config.dmarc_reports, database, resolver, relay, time.time)
+        sending.add(asyncio.create_task(reports.run(stop), name="DMARC reports"))
     expiry = asyncio.create_task(_expire_daily(config, database), name="expiry")
     try:
         yield lambda: not deliveries.done()
     finally:
         stop.set()
         expiry.cancel()
-        _, unfinished = await asyncio.wait({deliveries}, timeout=config.server.drain_seconds)
+        _, unfinished = await asyncio.wait(sending, timeout=config.server.drain_seconds)
         for task in unfinished:
             task.cancel()
-        for task in (deliveries, expiry):
+        for task in (*sending, expiry):
             with suppress(asyncio.CancelledError):
                 await task
+        if relay is not None:
+            await relay.close()
         if isinstance(upstream, SmtpUpstream):
             await upstream.close()
 
@@ -65,7 +77,7 @@ async def _expire_daily(config: Config, database: Database) -> None:
 
 
 def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int, int]:
-    """Expire what is older than storage.keep_days, and what greylisting need not know any more.  Blocks.
+    """Expire what is older than storage.keep_days, and what greylisting and DMARC reports need not know any more.  Blocks.
 
     Returns how many (quarantined messages, evidence records, greylist rows).
     """
@@ -73,6 +85,7 @@ def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int, in
     messages = quarantine.expire(database, before)
     records = ledger.expire_evidence(database, before)
     forgotten = greylist.expire(database, config.greylist, at_ms)
+    aggregate.expire(database, at_ms // _DAY_MS - config.dmarc_reports.keep_days)
     log.info("expired", extra={"quarantined": messages, "evidence": records, "greylist": forgotten})
     return messages, records, forgotten
 

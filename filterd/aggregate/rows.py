@@ -83,9 +83,9 @@ def to_text(row: AggregateRow) -> str:
 def from_text(text: str) -> AggregateRow:
     """The row that `to_text` wrote."""
     values = json.loads(text)
-    overrides = tuple(Override(*item) for item in values[7])
-    signatures = tuple(Signature(*item) for item in values[8])
-    return AggregateRow(*values[:7], overrides, signatures, *values[9:])
+    values[7] = tuple(Override(*item) for item in values[7])
+    values[8] = tuple(Signature(*item) for item in values[8])
+    return AggregateRow(*values)
 
 
 def key_of(text: str) -> str:

@@ -59,9 +59,12 @@ class Ending:
         if deferred is not None or len(final) == len(verdicts):
             refusing = deferred or final[0]
             reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
-            return await self.refuse_all(message, reply, refusing.row)
+            answer = await self.refuse_all(message, reply, refusing.row)
+            self._note_dmarc(message, answer, verdicts)
+            return answer
         reply = await engine.handoff.run(self._job(message, verdicts))
         try:
+            self._note_dmarc(message, reply, verdicts)
             self._note_sender(reply, verdicts)
             log_end(now, self.connection, reply, verdicts)
         except Exception:  # custody has ended: another reply would be a lie, and make a duplicate
@@ -140,6 +143,12 @@ class Ending:
         accepted = all(verdict.would is Action.ACCEPT for _, verdict in verdicts)
         if senders is not None and reply.is_success and sender is not None and passed and accepted:
             senders.note(sender.domain_key)
+
+    def _note_dmarc(self, message: Message, reply: Reply, verdicts: Verdicts) -> None:
+        """A message that does not come again is counted for the reports that its author's domain asks for."""
+        notes = self.engine.dmarc_notes
+        if notes is not None and not reply.is_temporary:
+            notes.note(self.connection, self.now.envelope, self.now.evidence, verdicts, message)
 
     async def _record(self, outcomes: Sequence[Outcome], message: Message | None) -> None:
         """Terminal states of copies that nobody took; those refused at RCPT are counted here too."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from filterd.config import ClientsConfig, GreylistConfig
+from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
@@ -29,6 +30,7 @@ class Engine:
         clients, greylist_config: what clients may do, and from where on mail is doubtful.
         senders: notes those whose mail is not greylisted later; None where nobody is greylisted.
         lookups_per_message: DNS questions that one message, or one connection before it, may cost.
+        dmarc_notes: counts messages for DMARC reports; None where none are sent.
         has_room: whether the disk has room for another message.
         clock: Unix seconds.
     """
@@ -44,6 +46,7 @@ class Engine:
     clients: ClientsConfig = field(default_factory=ClientsConfig)
     greylist_config: GreylistConfig = field(default_factory=GreylistConfig)
     senders: SenderNotes | None = None
+    dmarc_notes: DmarcNotes | None = None
     lookups_per_message: int = BUDGET
     model_name: Callable[[], str] = lambda: ""
     has_room: Callable[[], bool] = lambda: True
