@@ -140,6 +140,7 @@ def _read(query: Query, data: bytes) -> Answer:
             target, behind = names.read(at - length)
             if behind != at:
                 raise DnsMessageError("a CNAME does not fill its record")
+            # RFC 1034 section 3.6.2: a name has one CNAME; of several, the first counts
             aliases.setdefault(owner.lower(), (_ttl(ttl), target.lower()))
     if at > len(data):
         raise DnsMessageError("the message ends early")
