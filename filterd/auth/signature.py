@@ -213,8 +213,8 @@ def check_signature(signature: MessageSignature, keys: Iterable[PublicKey], mess
         raise UnfitError(Result.PERMERROR, "l= is more than the body has")
     if body.digest != signature.body_hash:
         raise UnfitError(Result.FAIL, "body has changed since it was signed")
-    digest = header_hash(signature, message)
     signed = signature.signed
+    digest = header_hash(message, signature.names, signed.header, signature.relaxed_header, signed.hash_name)
     if not any(key.verifies(signed.signature, digest, signed.hash_name) for key in keys):
         raise UnfitError(Result.FAIL, "signature does not verify")
     if body.total > body.covered:
@@ -223,16 +223,15 @@ def check_signature(signature: MessageSignature, keys: Iterable[PublicKey], mess
         raise UnfitError(Result.POLICY, "one of several From fields is not signed")
 
 
-def header_hash(signature: MessageSignature, message: Message) -> bytes:
+def header_hash(message: Message, names: Iterable[str], own: HeaderField, relaxed: bool, hash_name: str) -> bytes:
     """RFC 6376 3.7: the named fields from the bottom up, then the signature field without the value of b=.
 
     A field is made canonical once for all signatures of the message.
     """
-    signed, relaxed = signature.signed, signature.relaxed_header
-    digest = hashlib.new(signed.hash_name, usedforsecurity=False)
+    digest = hashlib.new(hash_name, usedforsecurity=False)
     canonical: dict[int, bytes] = message.shared.setdefault(_SHARED, {}) if relaxed else {}
     used: dict[str, int] = {}
-    for name in signature.names:
+    for name in names:
         fields = message.all(name)
         used[name] = used.get(name, 0) + 1
         if used[name] > len(fields):
@@ -244,7 +243,7 @@ def header_hash(signature: MessageSignature, message: Message) -> bytes:
         if header.start not in canonical:
             canonical[header.start] = relaxed_field(name, header.raw)
         digest.update(canonical[header.start])
-    digest.update(without_value(signed.header, relaxed))
+    digest.update(without_value(own, relaxed))
     return digest.digest()
 
 
