@@ -35,6 +35,7 @@ AAR, AMS, AS = "arc-authentication-results", "arc-message-signature", "arc-seal"
 MAX_SETS = 50  # RFC 8617 5.2 step 1
 MAX_KEY_NAMES = 20  # different keys of one chain that are asked for; real chains have up to five sealers
 MAX_OLDER = 10  # AMS fields that are verified, the newest included, to find the oldest that passes (step 5 is optional)
+_SHARED = "arc"  # where the message keeps the outcome
 _INSTANCE = re.compile(r"[1-9][0-9]?")  # RFC 8617 4.2.1: 1 to 50
 _AAR = re.compile(
     rb"[ \t\r\n]*i[ \t\r\n]*=[ \t\r\n]*([0-9]{1,2})[ \t\r\n]*;"
@@ -105,8 +106,20 @@ class _Set:
     seal: Signed
 
 
+def chain_of(message: Message) -> ArcOutcome | None:
+    """What `verify_arc` said of this message; None when it was not asked or has not ended."""
+    found: ArcOutcome | None = message.shared.get(_SHARED)
+    return found
+
+
 async def verify_arc(resolver: Resolver, message: Message, now: int, deadline: Deadline) -> ArcOutcome:
     """RFC 8617 5.2.  `now` is Unix time in seconds.  Never raises; a key that cannot be had in time is temperror."""
+    outcome = await _outcome(resolver, message, now, deadline)
+    message.shared[_SHARED] = outcome
+    return outcome
+
+
+async def _outcome(resolver: Resolver, message: Message, now: int, deadline: Deadline) -> ArcOutcome:
     present = [message.all(name) for name in (AAR, AMS, AS)]
     if not any(present):
         return ArcOutcome(Result.NONE)

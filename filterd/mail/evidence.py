@@ -90,6 +90,7 @@ class Reason(StrEnum):
     NOT_SIGNED = "not_signed"
     SIGNATURE_INVALID = "signature_invalid"
     SIGNATURE_UNUSABLE = "signature_unusable"
+    ARC_BROKEN = "arc_broken"
     HELO_AUTHORIZED = "helo_authorized"
     HELO_NOT_AUTHORIZED = "helo_not_authorized"
     HELO_NO_RESULT = "helo_no_result"

@@ -1,0 +1,92 @@
+"""The ARC check: what a chain is called, and whose statements are believed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from filterd.checks.arc import Arc
+from filterd.mail.authres import authentication_results
+from filterd.mail.envelope import TrustClass
+from filterd.mail.evidence import Evidence, Reason, Result
+from filterd.mail.message import Message
+from tests.support.arc import NOW, keys, sealed
+from tests.support.checks import CLIENT, ask, context
+from tests.support.dns import MapResolver
+
+MESSAGE = b"From: joe@author.example\r\nTo: b@example.org\r\nSubject: x\r\n\r\nHello\r\n"
+PASS = "dmarc=pass header.from=author.example"
+FAIL = "arc=pass; dmarc=fail (p=reject) header.from=author.example"
+LIST, BIG, EVIL = "list.example", "big.example", "evil.example"
+
+
+def found(
+    octets: bytes, trusted: tuple[str, ...] = (), trust: TrustClass = TrustClass.INTERNET, **resolver: set[str]
+) -> list[Evidence]:
+    double = MapResolver(keys(LIST, BIG, EVIL), resolver.get("failing", set()))
+    check = Arc(double, lambda: float(NOW), frozenset(trusted))
+    return ask(check, context(dataclasses.replace(CLIENT, trust=trust), message=Message(octets)))
+
+
+def believed(octets: bytes, *trusted: str) -> tuple[str, str, str]:
+    (evidence,) = found(octets, trusted)
+    assert evidence.result is Result.PASS
+    properties = evidence.properties
+    return tuple(properties.get(name, "") for name in ("trusted", "trusted_dmarc", "trusted_from"))  # type: ignore[return-value]  # three names
+
+
+def test_results_and_reasons() -> None:
+    chain = sealed(MESSAGE, (LIST, PASS))
+    for octets, failing, result, reason in [
+        (MESSAGE, set(), Result.NONE, Reason.NOT_SIGNED),
+        (chain, set(), Result.PASS, Reason.OK),
+        (chain.replace(b"Hello", b"Howdy"), set(), Result.FAIL, Reason.ARC_BROKEN),
+        (chain, {f"s1._domainkey.{LIST}"}, Result.TEMPERROR, Reason.UNAVAILABLE),
+    ]:
+        (evidence,) = found(octets, failing=failing)
+        assert (evidence.result, evidence.reason) == (result, reason)
+
+
+def test_what_is_written_into_the_message() -> None:
+    (evidence,) = found(sealed(MESSAGE, (LIST, PASS), (BIG, FAIL)), (LIST, BIG))
+    assert evidence.properties["sealers"] == "big.example list.example"
+    written = authentication_results("mx.example.org", [evidence])
+    assert b"arc=pass header.oldest-pass=0 smtp.remote-ip=192.0.2.7" in written
+    assert b"trusted" not in written
+    assert b"sealers" not in written
+
+
+@pytest.mark.parametrize(
+    ("hops", "trusted", "expected"),
+    [
+        ([(LIST, PASS)], [], ("", "", "")),
+        ([(LIST, PASS)], [LIST], (LIST, "pass", "author.example")),
+        ([(LIST, PASS)], [BIG], ("", "", "")),
+        ([(LIST, FAIL)], [LIST], (LIST, "fail", "author.example")),
+        ([(LIST, "spf=pass")], [LIST], (LIST, "", "")),
+        # whoever came after a trusted sealer may have changed everything: he must be trusted too
+        ([(LIST, PASS), (EVIL, PASS)], [LIST], ("", "", "")),
+        ([(EVIL, PASS), (LIST, FAIL)], [LIST], (LIST, "fail", "author.example")),
+        ([(LIST, PASS), (BIG, FAIL)], [LIST, BIG], (LIST, "pass", "author.example")),
+        ([(LIST, PASS), (EVIL, FAIL), (BIG, FAIL)], [LIST, BIG], (BIG, "fail", "author.example")),
+        # two statements are none
+        ([(LIST, PASS + "; " + FAIL)], [LIST], (LIST, "", "")),
+        ([(LIST, 'dkim=fail reason="; dmarc=pass header.from=author.example"')], [LIST], (LIST, "", "")),
+        ([(LIST, "dmarc=pass header.from=AUTHOR.Example.")], [LIST], (LIST, "pass", "author.example")),
+        ([(LIST, "dmarc=pass header.from=joe@x")], [LIST], (LIST, "pass", "")),
+    ],
+)
+def test_whose_statement_is_believed(
+    hops: list[tuple[str, str]], trusted: list[str], expected: tuple[str, str, str]
+) -> None:
+    assert believed(sealed(MESSAGE, *hops), *trusted) == expected
+
+
+def test_nothing_is_believed_of_a_broken_chain() -> None:
+    (evidence,) = found(sealed(MESSAGE, (LIST, PASS)).replace(b"Hello", b"Howdy"), (LIST,))
+    assert not {"trusted", "sealers", "header.oldest-pass"} & evidence.properties.keys()
+
+
+def test_only_mail_from_the_internet_is_asked() -> None:
+    assert found(sealed(MESSAGE, (LIST, PASS)), trust=TrustClass.INTERNAL) == []
