@@ -1,0 +1,211 @@
+"""Owns the fuzz targets: a function of octets for each reader of what strangers send, with the invariant that it must keep.
+
+The same targets run under hypothesis in CI (test_targets.py) and under atheris by command (python -m tests.fuzz).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from filterd.auth.arc import verify_arc
+from filterd.auth.author import author_domains
+from filterd.auth.body import BodyHash, BodyWant, walk
+from filterd.auth.canonical import CanonicalBody, relaxed_field, simple_field
+from filterd.auth.dkim import verify_dkim
+from filterd.auth.dkim_key import UnusableKeyError, WeakKeyError, parse_key
+from filterd.auth.dmarc_record import POLICIES, is_policy_record, parse_record
+from filterd.auth.names import ascii_domain
+from filterd.auth.spf import check_spf
+from filterd.auth.tags import TagError, parse_tags
+from filterd.deadline import Deadline
+from filterd.engine.scan import with_crlf
+from filterd.mail.authres import authentication_results, names_authserv_id
+from filterd.mail.authres_read import read_results
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.mail.headers import is_forged, remove_forged
+from filterd.mail.message import Message
+from filterd.wire.dns_answer import read_answer
+from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
+from tests.support.dns import MapResolver
+from tests.support.keys import KEY_NAME, rsa_key
+
+Target = Callable[[bytes], None]
+US = "filter.example.org"
+_AUTHENTIC = b"From: joe@example.com\r\nSubject: hello\r\n"
+
+
+def header_fields(data: bytes) -> None:
+    """The fields are the header section, no octet more or less; without the forged ones none is left, and the body is whole.
+
+    With the line ends that SMTP lets pass: bare CR and LF are refused before (wire/octets).
+    """
+    data = with_crlf(data)
+    message = Message(data)
+    assert b"".join(field.raw for field in message.fields) == message.header_section
+    rest = b"".join(bytes(chunk) for chunk in remove_forged(message, US).chunks)
+    assert not [field for field in Message(rest).fields if is_forged(field, US)]
+    assert rest.endswith(data[message.header_end :])
+
+
+def authors(data: bytes) -> None:
+    """Author domains are names in the form in which they are compared."""
+    for domain in author_domains(Message(b"From: " + data + b"\r\n\r\n")):
+        assert ascii_domain(domain) == domain
+
+
+def tag_list(data: bytes) -> None:
+    """Strict reading raises TagError alone; lenient reading never does, and agrees with a strict one that succeeds."""
+    text = data.decode("latin-1")
+    lenient = parse_tags(text, lenient=True)
+    try:
+        strict = parse_tags(text)
+    except TagError:
+        return
+    assert strict == lenient
+
+
+def key_record(data: bytes) -> None:
+    """A record is a key or one of two errors."""
+    try:
+        parse_key(data.decode("latin-1"))
+    except (UnusableKeyError, WeakKeyError):
+        return
+
+
+def policy_record(data: bytes) -> None:
+    """Every record leads to a policy."""
+    text = data.decode("latin-1")
+    is_policy_record(text)
+    record = parse_record("v=DMARC1;" + text)
+    assert {record.policy(below, exists) for below in (True, False) for exists in (True, False)} <= set(POLICIES)
+
+
+def spf_record(data: bytes) -> None:
+    """Every record has a result."""
+    text = "v=spf1 " + data.decode("latin-1")
+    records = {
+        ("example.com", "TXT"): [text],
+        ("example.com", "A"): ["192.0.2.1"],
+        ("example.com", "MX"): ["1 a.example"],
+    }
+    client = ip_address("198.51.100.1")
+    outcome = asyncio.run(check_spf(MapResolver(records), client, "x@example.com", "h.example.com", Deadline.after(20)))
+    assert outcome.result in Result
+
+
+def canonical_body(data: bytes) -> None:
+    """Where pieces end does not matter; the relaxed form of a relaxed form is itself."""
+    for relaxed in (False, True):
+        whole = _canonical(relaxed, [data])
+        assert _canonical(relaxed, [data[i : i + 1] for i in range(len(data))]) == whole
+        if relaxed:
+            assert _canonical(relaxed, [whole]) == whole
+
+
+def _canonical(relaxed: bool, pieces: list[bytes]) -> bytes:
+    form = CanonicalBody(relaxed)
+    return b"".join([octets for piece in pieces for octets in form.feed(piece)] + list(form.end()))
+
+
+def body_hash(data: bytes) -> None:
+    """All hashes of one walk are those of walks of their own."""
+    length = data[0] if data else 0
+    wants = [BodyWant(relaxed, "sha256", limit) for relaxed in (False, True) for limit in (None, length, length // 2)]
+    together: dict[BodyWant, BodyHash] = {}
+    list(walk(data, 0, wants, together))
+    for want in wants:
+        alone: dict[BodyWant, BodyHash] = {}
+        list(walk(data, 0, [want], alone))
+        assert alone[want] == together[want]
+
+
+def canonical_field(data: bytes) -> None:
+    """A canonical field is one line; made canonical again it stays."""
+    raw = b"Subject:" + data.replace(b"\n", b"") + b"\r\n"
+    once = relaxed_field("Subject", raw)
+    assert relaxed_field("subject", once) == once
+    assert simple_field(raw) == raw
+
+
+def dkim_signature(data: bytes) -> None:
+    """No signature that nobody made verifies, and none raises."""
+    message = Message(b"DKIM-Signature: " + data + b"\r\n" + _AUTHENTIC + b"\r\nbody\r\n")
+    resolver = MapResolver({(KEY_NAME, "TXT"): [rsa_key()[1]]})
+    outcomes = asyncio.run(verify_dkim(resolver, message, 1_800_000_000, Deadline.after(20)))
+    assert Result.PASS not in {outcome.result for outcome in outcomes}
+
+
+def arc_chain(data: bytes) -> None:
+    """No chain that nobody sealed passes, and none raises."""
+    message = Message(data + b"\r\n" + _AUTHENTIC + b"\r\nbody\r\n")
+    resolver = MapResolver({(KEY_NAME, "TXT"): [rsa_key()[1]]})
+    outcome = asyncio.run(verify_arc(resolver, message, 1_800_000_000, Deadline.after(20)))
+    assert outcome.result is not Result.PASS
+
+
+def dns_answer(data: bytes) -> None:
+    """What a server sends is an answer or one error, and never an answer to another question."""
+    name = encode_name("mail.example.com")
+    assert name is not None
+    for rdtype in (1, 28, 16, 15, 12, 5):
+        query = build_query(name, rdtype, bytes(range(64)))
+        if match(query, data) is Match.ANSWER:
+            assert data[:2] == query.wire[:2]
+        header = query.wire[:2] + b"\x81\x80" + query.wire[4:6]  # an answer as far as `match` looks
+        for octets in (data, header + data[:6] + query.wire[12 : query.end] + data[6:]):
+            try:
+                read_answer(query, octets)
+            except DnsMessageError:
+                continue
+
+
+def authres_foreign(data: bytes) -> None:
+    """Reading a stranger's field never fails; what begins with our name is known as ours."""
+    names_authserv_id(data, US)
+    read_results(data)
+    assert names_authserv_id(b" " + US.encode() + b"; " + data, US)
+
+
+def authres_own(data: bytes) -> None:
+    """Whatever a stranger's value is, our field is one field with our result, and no other reader sees more in it."""
+    text = data.decode("utf-8", "replace")
+    found = Evidence("dkim", Stage.DATA, Result.FAIL, Reason.OK, properties={"header.d": text, "reason": text})
+    message = Message(authentication_results(US, [found]) + b"\r\n")
+    (field,) = message.fields
+    assert is_forged(field, US)
+    stated = read_results(field.body)
+    assert [(item.method, item.result) for item in stated.results] == [("dkim", "fail")]
+
+
+TARGETS: dict[str, Target] = {
+    target.__name__: target
+    for target in (
+        header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
+        dkim_signature, arc_chain, dns_answer, authres_foreign, authres_own,
+    )
+}  # fmt: skip
+
+# What grammars are made of, so that random octets get past the first character.
+WORDS: dict[str, list[bytes]] = {
+    "header_fields": [b"\r\n", b"\r\n\r\n", b": ", b" :", b"\r\n ", b"Authentication-Results", b"X-Filterd-Report",
+                      b"X-MS-Exchange-Organization-SCL", b"Received-SPF", US.encode(), b"\n", b"\r", b"\x00", b"\t"],
+    "authors": [b"@", b"<", b">", b",", b";", b":", b'"', b"\\", b"(", b")", b"a@example.com", b"\xc3\xa9.example", b"."],
+    "tag_list": [b";", b"=", b"v", b"p", b"\r\n ", b" ", b"a_1"],
+    "key_record": [b"v=DKIM1;", b"k=rsa;", b"k=ed25519;", b"p=", b"h=sha256;", b"t=s;", b"MIGf", b"s=email;", b"="],
+    "policy_record": [b"p=reject;", b"sp=", b"np=none;", b"t=y;", b"psd=y;", b"rua=mailto:x@y", b"adkim=s", b",", b"!10m"],
+    "spf_record": [b" a", b" mx", b" ptr", b" all", b" -", b" include:", b" exists:", b" redirect=", b" exp=", b"%{i}",
+                   b"%{l1r-}", b"%%", b"example.com", b"/24", b"//64", b" ip4:192.0.2.1", b" ip6:::1"],
+    "canonical_body": [b" ", b"\t", b"\r\n", b"\r", b"\n", b"a"],
+    "body_hash": [b" ", b"\t", b"\r\n", b"\r", b"\n", b"a"],
+    "canonical_field": [b" ", b"\t", b"\r\n ", b"\r", b":"],
+    "dkim_signature": [b"v=1;", b"a=rsa-sha256;", b"a=ed25519-sha256;", b"d=example.com;", b"s=test;", b"h=from:subject;",
+                       b"c=relaxed/simple;", b"l=3;", b"x=1;", b"t=1;", b"i=@example.com;", b"bh=", b"b=", b"AAAA", b";"],
+    "arc_chain": [b"ARC-Seal: ", b"ARC-Message-Signature: ", b"ARC-Authentication-Results: ", b"i=1;", b"i=2;", b"cv=none;",
+                  b"cv=pass;", b"a=rsa-sha256;", b"d=example.com;", b"s=test;", b"h=from;", b"bh=AAAA;", b"b=AAAA", b"\r\n"],
+    "dns_answer": [b"\xc0\x0c", b"\xc0", b"\x00\x01\x00\x01", b"\x00\x05\x00\x01", b"\x00\x10\x00\x01", b"\x00\x00\x01\x2c",
+                   b"\x00\x04\x7f\x00\x00\x02", b"\x04mail\x07example\x03com\x00", b"\x00\x01\x00\x00\x00\x00"],
+    "authres_foreign": [b";", b"=", b'"', b"(", b")", b"\\", US.encode(), b"spf=pass", b"header.from=", b" 1", b"\r\n\t"],
+    "authres_own": [b'"', b"\\", b";", b"=", b"(", b")", b"\r\n", b"dmarc=pass", b" ", b"\x00"],
+}  # fmt: skip
