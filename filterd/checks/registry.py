@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from filterd.checks.arc import Arc
 from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.dkim import Dkim
@@ -29,7 +30,7 @@ from filterd.ports import Directory, Greylist, Resolver, Tallies
 
 NAMES = (
     *("lists", "dnsbl", "rdns", "helo", "manners", "spf", "spf_helo", "rate", "recipient", "harvest", "greylist"),
-    *("dkim", "dmarc", "spoof", "structure", "content"),
+    *("dkim", "arc", "dmarc", "spoof", "structure", "content"),
 )
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
 LIVE_ONLY = frozenset({"rate", "harvest", "greylist"})
@@ -64,6 +65,7 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Harvest(config.clients, parts.tallies),
         *greylist,
         Dkim(parts.resolver, parts.clock),
+        Arc(parts.resolver, parts.clock, frozenset(config.arc.trusted_sealers)),
         Dmarc(parts.resolver),
         Spoof(own_domains(config.recipients)),
         Structure(config.authserv_id, parts.clock),

@@ -75,6 +75,7 @@ FAILURE: Mapping[str, FailureRow] = {
     "harvest": FailureRow(OnFailure.OPEN),
     "greylist": FailureRow(OnFailure.OPEN),
     "dkim": FailureRow(OnFailure.OPEN),
+    "arc": FailureRow(OnFailure.OPEN),
     "dmarc": FailureRow(OnFailure.OPEN),
     "spoof": FailureRow(OnFailure.OPEN),
     "structure": FailureRow(OnFailure.OPEN),
