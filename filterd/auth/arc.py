@@ -37,9 +37,9 @@ MAX_KEY_NAMES = 20  # different keys of one chain that are asked for; real chain
 MAX_OLDER = 10  # AMS fields that are verified, the newest included, to find the oldest that passes (step 5 is optional)
 _SHARED = "arc"  # where the message keeps the outcome
 _INSTANCE = re.compile(r"[1-9][0-9]?")  # RFC 8617 4.2.1: 1 to 50
-_AAR = re.compile(
-    rb"[ \t\r\n]*i[ \t\r\n]*=[ \t\r\n]*([0-9]{1,2})[ \t\r\n]*;"
-)  # RFC 8617 4.1.1: the instance comes first
+# RFC 8617 4.1.1, 4.2.1: the instance comes first; blanks and comments (RFC 5322 CFWS, not nested) may stand everywhere.
+_CFWS = rb"(?:[ \t\r\n]|\([^()\\]*\))*"
+_AAR = re.compile(_CFWS + rb"i" + _CFWS + rb"=" + _CFWS + rb"([1-9][0-9]?)" + _CFWS + rb";")
 
 
 @dataclass(frozen=True, slots=True)
