@@ -25,8 +25,9 @@ from filterd.mail.address import Mailbox, parse_mailbox
 from filterd.mail.envelope import Envelope, Recipient, new_id
 from filterd.mail.reply import Reply
 from filterd.ports import Delivery, Resolver, Upstream
-from filterd.storage import aggregate
-from filterd.storage.aggregate import Domain, Report
+from filterd.storage import aggregate, aggregate_queue
+from filterd.storage.aggregate import Domain
+from filterd.storage.aggregate_queue import Report
 from filterd.storage.database import Database
 from filterd.storage.outbox import QueueState
 
@@ -102,7 +103,7 @@ class ReportSender:
         """Send the report that is due longest; whether there was one.  Raises StorageError."""
         config, now_ms = self._config, int(self._clock() * 1000)
         limits = (config.reports_per_minute, config.reports_per_day)
-        report = await asyncio.to_thread(aggregate.claim, self._database, now_ms, LEASE_SECONDS, *limits)
+        report = await asyncio.to_thread(aggregate_queue.claim, self._database, now_ms, LEASE_SECONDS, *limits)
         if report is None:
             return False
         try:
@@ -128,9 +129,9 @@ class ReportSender:
         due = {
             str(mailbox): int(since_ms + self._uniform(0.0, spread_ms))
             for mailbox in published(domain.record).destinations
-            if mailbox.key != self._sender.key  # what comes from there is not sent there
+            if domain.rows and mailbox.key != self._sender.key  # what comes from there is not sent there
         }
-        aggregate.plan(self._database, domain.day, domain.policy_domain, due)
+        aggregate_queue.plan(self._database, domain.day, domain.policy_domain, due)
 
     async def _make(self, report: Report) -> _Made:
         """Raises PermanentError when there is nothing to send or nobody who wants it, TemporaryError: not now."""
@@ -176,21 +177,23 @@ class ReportSender:
         if replies[0].is_success:
             metrics.DMARC_REPORTS.labels("delivered").inc()
             log.info("DMARC report sent", extra={**_about(report), "reply": str(replies[0])})
-            await asyncio.to_thread(aggregate.delivered, self._database, report.id, str(replies[0]))
+            await asyncio.to_thread(aggregate_queue.delivered, self._database, report.id, str(replies[0]))
         elif all(reply.is_permanent for reply in replies):
             await self._removed(report, f"relay: {replies[0]}", "given_up")
         else:
             await self._failed(report, f"relay: {replies[0]}")
 
     async def _failed(self, report: Report, error: str) -> None:
-        state = await asyncio.to_thread(aggregate.failed, self._database, report, error, int(self._clock() * 1000))
+        state = await asyncio.to_thread(
+            aggregate_queue.failed, self._database, report, error, int(self._clock() * 1000)
+        )
         metrics.DMARC_REPORTS.labels("retry" if state is QueueState.RETRY else "given_up").inc()
         log.warning("DMARC report not sent", extra={**_about(report), "state": state.value, "error": error})
 
     async def _removed(self, report: Report, why: str, result: str) -> None:
         metrics.DMARC_REPORTS.labels(result).inc()
         log.warning("DMARC report not sent, nor tried again", extra={**_about(report), "error": why})
-        await asyncio.to_thread(aggregate.removed, self._database, report.id, why)
+        await asyncio.to_thread(aggregate_queue.removed, self._database, report.id, why)
 
 
 def heading_of(config: DmarcReportsConfig, sender: Mailbox, domain: Domain) -> Heading:

@@ -14,8 +14,8 @@ from filterd.auth.names import ascii_domain
 from filterd.commands.options import add_config, add_json, print_json, table, time_text
 from filterd.config import DmarcReportsConfig, load_config
 from filterd.mail.address import Mailbox, parse_mailbox
-from filterd.storage import aggregate
-from filterd.storage.aggregate import ENDS
+from filterd.storage import aggregate, aggregate_queue
+from filterd.storage.aggregate_queue import ENDS
 from filterd.storage.database import Database, open_database
 
 _EPOCH = date(1970, 1, 1)
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     database = open_database(config)
     if options.show:
         return _show(database, config.dmarc_reports, *options.show)
-    domains, reports = aggregate.domains(database, limit=_LIMIT), aggregate.reports(database, _LIMIT)
+    domains, reports = aggregate.domains(database, limit=_LIMIT), aggregate_queue.reports(database, _LIMIT)
     if options.json:
         counted = [asdict(item) | {"day": day_text(item.day)} for item in domains]
         queue = [asdict(item) | {"day": day_text(item.day)} for item in reports]
