@@ -18,6 +18,7 @@ from weakref import WeakSet
 from filterd import metrics
 from filterd.adapters.directory_file import FileDirectory
 from filterd.adapters.resolver import DnsResolver
+from filterd.adapters.signing_key import seal_signer
 from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.aggregate.collector import Collector, Counted
@@ -274,6 +275,7 @@ def build_graph(
         clients=config.clients,
         greylist_config=config.greylist,
         lookups_per_message=config.dns.lookups_per_message,
+        signer=seal_signer(config),
         senders=SenderNotes(greylist, clock) if greylist is not None and config.greylist.enabled else None,
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,

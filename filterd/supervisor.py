@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from filterd import parent
+from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.tallies import SharedTallies
 from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
@@ -100,6 +101,7 @@ class Supervisor:
     def run(self) -> int:
         """Start everything; returns the exit status after SIGTERM or SIGINT.  Raises FilterdError when a port is taken."""
         check_certificates(self._config)
+        check_signing_keys(self._config)
         self._plan()
         self._publish()
         shutil.rmtree(self._metrics_dir, ignore_errors=True)
@@ -183,6 +185,7 @@ class Supervisor:
         fresh = reloadable(fresh, self._config)
         try:
             check_certificates(fresh)  # before it is published: a worker that dies must be able to start with it
+            check_signing_keys(fresh)
         except ConfigError as error:
             log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
             return

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from filterd import metrics
+from filterd.auth.arc import chain_of
+from filterd.auth.seal import seal
 from filterd.engine.handoff import Job, count, failure_reply
 from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state
 from filterd.engine.shared import Engine
 from filterd.lookups import Lookups
-from filterd.mail.authres import authentication_results
+from filterd.mail.authres import authentication_results, results_text
 from filterd.mail.envelope import Connection, Recipient
 from filterd.mail.evidence import Evidence, Result
 from filterd.mail.headers import prepended, received, remove_forged, report, utc
@@ -62,7 +64,7 @@ class Ending:
             answer = await self.refuse_all(message, reply, refusing.row)
             self._note_dmarc(message, answer, verdicts)
             return answer
-        reply = await engine.handoff.run(self._job(message, verdicts))
+        reply = await engine.handoff.run(self._job(message, verdicts, await self._sealed(message)))
         try:
             self._note_dmarc(message, reply, verdicts)
             self._note_sender(reply, verdicts)
@@ -104,7 +106,7 @@ class Ending:
 
     # ------------------------------------------------------------ inside
 
-    def _job(self, message: Message, verdicts: Verdicts) -> Job:
+    def _job(self, message: Message, verdicts: Verdicts, sealed: bytes) -> Job:
         # never 5yz if anybody's policy accepts: a refusal for some becomes their quarantine (facts: exchange.md 9.4)
         forward = [(r, v) for r, v in verdicts if v.action in (Action.ACCEPT, Action.TAG)]
         hold = [(r, v) for r, v in verdicts if v.action not in (Action.ACCEPT, Action.TAG)]
@@ -121,7 +123,7 @@ class Ending:
         ]
 
         def above(verdict: Verdict) -> bytes:
-            return prepended([*common, report(self.connection, envelope.id, verdict)], message)
+            return prepended([sealed, *common, report(self.connection, envelope.id, verdict)], message)
 
         return Job(
             envelope=envelope,
@@ -135,6 +137,19 @@ class Ending:
             hold_reason=hold[0][1].reason.value if hold else "",
             refused=tuple(now.refused.values()),
         )
+
+    async def _sealed(self, message: Message) -> bytes:
+        """An ARC set of our own, where we seal and have looked at the chain; a fault in it costs the seal, not the message."""
+        signer, chain = self.engine.signer, chain_of(message)
+        if signer is None or chain is None:
+            return b""
+        results = results_text(self.engine.authserv_id, (*self.of_client, *self.now.evidence))
+        try:
+            return await seal(message, signer, results, chain, int(self.engine.clock()))
+        except Exception:  # counted like a check that crashed
+            log.exception("cannot seal", extra={"id": self.now.envelope.id})
+            metrics.CHECK_FAILURES.labels("seal", "crashed").inc()
+            return b""
 
     def _note_sender(self, reply: Reply, verdicts: Verdicts) -> None:
         """A reverse-path with SPF behind it whose mail everybody gets is a known sender from now on."""

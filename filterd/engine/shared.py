@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from filterd.auth.seal import Signer
 from filterd.config import ClientsConfig, GreylistConfig
 from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.handoff import HandOff
@@ -31,6 +32,7 @@ class Engine:
         senders: notes those whose mail is not greylisted later; None where nobody is greylisted.
         lookups_per_message: DNS questions that one message, or one connection before it, may cost.
         dmarc_notes: counts messages for DMARC reports; None where none are sent.
+        signer: who adds an ARC set to what is handed over; None for nobody.
         has_room: whether the disk has room for another message.
         clock: Unix seconds.
     """
@@ -48,6 +50,7 @@ class Engine:
     senders: SenderNotes | None = None
     dmarc_notes: DmarcNotes | None = None
     lookups_per_message: int = BUDGET
+    signer: Signer | None = None
     model_name: Callable[[], str] = lambda: ""
     has_room: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.time

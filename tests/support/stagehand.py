@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from filterd.auth.seal import Signer
 from filterd.checks.base import Check, CheckContext
 from filterd.checks.lists import Lists, NetworkTable
 from filterd.checks.recipient import RecipientCheck
@@ -57,6 +58,7 @@ class Stagehand:
     clients: ClientsConfig = field(default_factory=ClientsConfig)
     more: tuple[Check, ...] = ()
     greylist: MemoryGreylist | None = None
+    signer: Signer | None = None
 
     async def session(self) -> Session:
         table = NetworkTable(
@@ -74,6 +76,7 @@ class Stagehand:
             clock=lambda: 1_800_000_000.0,
             has_room=lambda: self.room,
             clients=self.clients,
+            signer=self.signer,
             senders=SenderNotes(self.greylist, lambda: 1_800_000_000.0) if self.greylist else None,
         )
         session = await Session.connected(engine, self.client)

@@ -1,0 +1,41 @@
+"""Private keys of the configuration: read before anything uses them; what is wrong is named with its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from filterd.adapters.signing_key import check_signing_keys, seal_signer
+from filterd.config import Config, parse_config
+from filterd.errors import ConfigError
+from tests.support.keys import rsa_key
+
+
+def config(folder: Path, content: bytes | None, **more: object) -> Config:
+    if content is not None:
+        (folder / "seal.pem").write_bytes(content)
+    arc = {"seal": True, "domain": "Filter.Example.Org", "selector": "s1", "key_file": "seal.pem", **more}
+    return parse_config({"arc": arc}, folder)
+
+
+def test_the_signer_of_the_seal(tmp_path: Path) -> None:
+    signer = seal_signer(config(tmp_path, rsa_key()[0]))
+    assert signer is not None
+    assert (signer.domain, signer.selector, signer.algorithm) == ("filter.example.org", "s1", "rsa-sha256")
+    assert seal_signer(config(tmp_path, rsa_key()[0], seal=False)) is None
+    assert seal_signer(Config()) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense", rsa_key()[1].encode(), b"-----BEGIN PRIVATE KEY-----\n"])
+def test_what_is_no_key_is_named(tmp_path: Path, content: bytes | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_signing_keys(config(tmp_path, content))
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"arc.key_file: {tmp_path / 'seal.pem'} cannot be ")
+
+
+def test_half_a_seal_is_no_seal(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"arc": {"seal": True, "domain": "example.org"}}, tmp_path)
+    assert "seal = true needs domain, selector and key_file" in str(caught.value)
