@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -90,12 +91,23 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an nsd with the zones of one scenario."""
-    zone = SCENARIOS[request.param]["zonedata"]
-    lines = [line for name, entries in zone.items() for line in lines_of(name, entries)]
-    with nsd(tmp_path_factory.mktemp("nsd"), {".": "\n".join(lines)}, failing_names(zone)) as address:
-        yield address
+def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], str]]:
+    """Gives the address of an nsd with the zones of a scenario; it runs until another one is asked for."""
+    addresses: dict[int, str] = {}
+    with ExitStack() as running:
+
+        def start(number: int) -> str:
+            if number not in addresses:
+                running.close()
+                addresses.clear()
+                zone = SCENARIOS[number]["zonedata"]
+                lines = [line for name, entries in zone.items() for line in lines_of(name, entries)]
+                folder = tmp_path_factory.mktemp("nsd")
+                server = nsd(folder, {".": "\n".join(lines)}, failing_names(zone))
+                addresses[number] = running.enter_context(server)
+            return addresses[number]
+
+        yield start
 
 
 def cases() -> list[Any]:
@@ -108,10 +120,15 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.server("nsd")
-@pytest.mark.parametrize(("server", "test"), cases(), indirect=["server"])
-def test_openspf(server: str, test: dict[str, Any], request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("number", "test"), cases())
+def test_openspf(
+    server_of: Callable[[int], str], number: int, test: dict[str, Any] | None, request: pytest.FixtureRequest
+) -> None:
+    if test is None:
+        conformance_dir()  # skips by name
+        return
     name = request.node.callspec.id
-    resolver, client = Watched(server), ipaddress.ip_address(test["host"])
+    resolver, client = Watched(server_of(number)), ipaddress.ip_address(test["host"])
     outcome = asyncio.run(check_spf(resolver, client, test.get("mailfrom") or "", test["helo"], Deadline.after(20)))
     expected = test["result"] if isinstance(test["result"], list) else [test["result"]]
     agrees = outcome.result.value in expected

@@ -1,9 +1,9 @@
-"""What every Resolver promises, on the double and on DnsResolver against a real server on loopback."""
+"""What every Resolver promises, on the double and on DnsResolver against our loopback server and a real one (nsd)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
@@ -13,6 +13,7 @@ from filterd.deadline import Deadline
 from filterd.errors import ConfigError, TemporaryError
 from filterd.ports import DnsAnswer, DnsStatus, Resolver
 from tests.support.dns import LoopbackDns, MapResolver, loopback_dns
+from tests.support.nsd import nsd, owner, text_rdata
 
 RECORDS: dict[tuple[str, str], list[str]] = {
     ("example.com", "A"): ["192.0.2.1", "192.0.2.2"],
@@ -30,7 +31,8 @@ RECORDS: dict[tuple[str, str], list[str]] = {
     ("deep.below.example.com", "A"): ["192.0.2.9"],
     ("a_b.example.com", "A"): ["192.0.2.7"],
 }
-FAILING: set[str | tuple[str, str]] = {"broken.example.com", ("example.com", "AAAA")}
+FAILING: set[str | tuple[str, str]] = {"broken.example.com", ("broken-type.example.com", "AAAA")}
+ZONES = ("example.com", "example.net", "2.0.192.in-addr.arpa")  # a real server has a zone for each, and joins no CNAMEs
 Maker = Callable[[], AbstractAsyncContextManager[Resolver]]
 
 
@@ -56,10 +58,51 @@ async def real_with_own_chaining() -> AsyncIterator[Resolver]:
         await resolver.close()
 
 
-@pytest.fixture(params=[in_memory, real, real_with_own_chaining], ids=["double", "dns", "dns-no-chaining"])
+def zone_texts() -> dict[str, str]:
+    """RECORDS as nsd reads them."""
+    texts = dict.fromkeys(ZONES, "")
+    for (name, rdtype), records in RECORDS.items():
+        zone = next(zone for zone in ZONES if name.endswith(zone))
+        for record in records:
+            if rdtype == "MX":
+                preference, _, exchange = record.partition(" ")
+                rdata = f"{preference} {'.' if exchange == '.' else owner(exchange)}"
+            elif rdtype == "TXT":
+                rdata = text_rdata(record)
+            else:
+                rdata = owner(record) if rdtype in ("CNAME", "PTR") else record
+            texts[zone] += f"{owner(name)} {rdtype} {rdata}\n"
+    return texts
+
+
+@pytest.fixture(scope="module")
+def nsd_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    failing = [item if isinstance(item, str) else item[0] for item in FAILING]
+    with nsd(tmp_path_factory.mktemp("nsd"), zone_texts(), failing) as address:
+        yield address
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(in_memory, id="double"),
+        pytest.param(real, id="dns"),
+        pytest.param(real_with_own_chaining, id="dns-no-chaining"),
+        pytest.param(None, id="nsd", marks=pytest.mark.server("nsd")),
+    ]
+)
 def maker(request: pytest.FixtureRequest) -> Maker:
-    result: Maker = request.param
-    return result
+    if request.param is not None:
+        result: Maker = request.param
+        return result
+    address: str = request.getfixturevalue("nsd_address")
+
+    @asynccontextmanager
+    async def against_nsd() -> AsyncIterator[Resolver]:
+        resolver = DnsResolver((address,), 2.0, 100)
+        yield resolver
+        await resolver.close()
+
+    return against_nsd
 
 
 def ask(maker: Maker, name: str, rdtype: str) -> DnsAnswer:
@@ -115,7 +158,7 @@ def test_no_data_and_no_name_are_kept_apart(maker: Maker, name: str, rdtype: str
     assert answer.records == ()
 
 
-@pytest.mark.parametrize(("name", "rdtype"), [("broken.example.com", "A"), ("example.com", "AAAA")])
+@pytest.mark.parametrize(("name", "rdtype"), [("broken.example.com", "A"), ("broken-type.example.com", "AAAA")])
 def test_a_failure_is_no_answer(maker: Maker, name: str, rdtype: str) -> None:
     with pytest.raises(TemporaryError) as caught:
         ask(maker, name, rdtype)
