@@ -12,7 +12,7 @@ from filterd.app import active_model
 from filterd.commands.configuration import look_through
 from filterd.commands.options import add_config, add_json, print_json, printable
 from filterd.config import SEED_MODEL, Config, load_config
-from filterd.doctor import certificates, house, names, neighbours
+from filterd.doctor import certificates, house, names, neighbours, senders
 from filterd.doctor.finding import Examination, Finding, Level, blocking, examine, fail, ok, warn
 from filterd.errors import ConfigError, StorageError
 
@@ -75,6 +75,7 @@ def examinations(config: Config) -> list[Examination]:
         Examination("listeners", _DISK_SECONDS, blocking(lambda: certificates.listeners(config))),
         Examination("dns", _DNS_SECONDS, lambda deadline: names.servers(config, deadline)),
         Examination("dnsbl", _DNS_SECONDS, lambda deadline: names.zones(config, deadline)),
+        Examination("senders", _DNS_SECONDS, lambda deadline: senders.senders(config, deadline)),
         Examination("upstream", connect + _MARGIN_SECONDS, blocking(lambda: neighbours.upstream(config))),
         Examination(
             "directory",

@@ -38,7 +38,7 @@ def test_a_good_house_before_its_first_start(config: Path, capsys: pytest.Captur
     assert words == {"ok", "warn"}
     named = {line[6:].split(" ")[0].rstrip(":,") for line in lines if not line.startswith(" ")}
     assert named == {
-        "configuration", "state_dir", "database", "model", "listener", "dns", "dnsbl", "upstream", "workers",
+        "configuration", "state_dir", "database", "model", "listener", "dns", "dnsbl", "domain", "upstream", "workers",
     }  # fmt: skip
     for number, line in enumerate(lines):
         remedied = number + 1 < len(lines) and lines[number + 1].startswith("      ")
