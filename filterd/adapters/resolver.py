@@ -18,7 +18,7 @@ from filterd.adapters.dns_rare import ask_rare
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError, TemporaryError
 from filterd.ports import DnsAnswer, DnsStatus
-from filterd.wire.dns_answer import NOERROR, NXDOMAIN, REFUSED, SERVFAIL, Answer
+from filterd.wire.dns_answer import NOERROR, NXDOMAIN, RCODES, REFUSED, SERVFAIL, Answer
 from filterd.wire.dns_query import TYPES, encode_name
 
 MAX_TTL = 3600  # seconds; an answer is never kept longer than an hour, whatever it says
@@ -187,15 +187,16 @@ class DnsResolver:
         count = len(self._servers)
         attempts = max(2, count)
         failed: dict[int, TemporaryError] = {}
-        last = TemporaryError("no server could be asked", "timeout")
+        last = TemporaryError("no time left for a server", "timeout")
         first = self._preferred
         for position in range(attempts):
             index = (first + position) % count
             if index in failed and failed[index].kind != "timeout":
                 continue  # a server that said no says it again; only silence is worth a second question
-            server = self._servers[index]
             now = loop.time()
-            until = now + max(0.05, (ends - now) / (attempts - position))
+            if now >= ends:
+                break
+            server, until = self._servers[index], now + (ends - now) / (attempts - position)
             try:
                 number = TYPES.get(rdtype)
                 if number is None:
@@ -208,11 +209,15 @@ class DnsResolver:
             if answer.rcode in (NOERROR, NXDOMAIN) and not answer.referral:
                 self._preferred = index
                 return answer
-            said = (
-                "points to other servers: it does not resolve" if answer.referral else f"answers rcode {answer.rcode}"
-            )
-            last = failed[index] = TemporaryError(f"{server} {said}", _KINDS.get(answer.rcode, "broken"))
+            last = failed[index] = _refusal(server, answer)
         raise last
+
+
+def _refusal(server: Server, answer: Answer) -> TemporaryError:
+    if answer.referral:
+        return TemporaryError(f"{server} points to other servers: it does not resolve", "broken")
+    said = RCODES.get(answer.rcode, f"code {answer.rcode}")
+    return TemporaryError(f"{server} answers {said}", _KINDS.get(answer.rcode, "broken"))
 
 
 def _octets(key: _Key, answer: DnsAnswer) -> int:

@@ -20,6 +20,7 @@ MAX_ALIASES = 16  # CNAMEs of one answer
 NO_LIMIT = 2**31 - 1  # the largest TTL, RFC 2181 section 8
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 16: "BADVERS"}
 _A, _NS, _CNAME, _SOA, _PTR, _MX, _TXT, _AAAA, _OPT = 1, 2, 5, 6, 12, 15, 16, 28, 41
 _TC, _AD = 0x0200, 0x0020
 _MAX_POINTERS = 127  # of one name: as many as it may have labels

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner
 from filterd.checks.greylist import GreylistCheck
@@ -205,3 +206,8 @@ def test_a_message_that_is_only_looked_at_is_not_counted_and_not_asked_to_wait(t
     for answer in asyncio.run(scene()):
         assert not {"rate", "harvest", "greylist"} & {item["check"] for item in answer["evidence"]}
         assert answer["row"] not in ("rate_limit", "harvest", "greylisted")
+
+
+def test_look_ups_at_dns_lists_are_counted_for_each_list(tmp_path: Path) -> None:
+    App(configuration(tmp_path, dnsbl=[{"zone": "bl.app-test.example"}]), "smtp-0")
+    assert REGISTRY.get_sample_value("filterd_dns_lookups_total", {"zone": "bl.app-test.example"}) == 0

@@ -267,6 +267,26 @@ def test_a_lone_server_that_lost_a_datagram_is_asked_twice() -> None:
     run(liar, test)
 
 
+def test_the_time_for_one_question_is_that_of_its_whole_chain() -> None:
+    liar = Liar()
+
+    def says(data: bytes) -> list[bytes]:
+        if len(liar.seen) > 1:
+            return []
+        response = dns.message.from_wire(answer_to(data))
+        response.answer.append(dns.rrset.from_text("mx.example.com.", 60, "IN", "CNAME", "elsewhere.example.com."))
+        return [response.to_wire()]
+
+    liar.says = says
+
+    async def test(server: Server) -> None:
+        started = asyncio.get_running_loop().time()
+        assert await kind_of_failure(DnsResolver((str(server),) * 4, 0.2)) == "timeout"
+        assert asyncio.get_running_loop().time() - started < 2
+
+    run(liar, test)
+
+
 def test_closing_ends_what_is_under_way() -> None:
     liar = Liar()
     liar.says = lambda data: []
