@@ -123,11 +123,12 @@ def _first_row(
     if heavy is not None and not exempt:  # such a zone refuses at once, whatever else speaks for the client
         return Action.REJECT, heavy.reason, "zone_refuses", _refusal(heavy)
     if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions) and not exempt:
-        reply = Reply(550, "5.7.1", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
+        # RFC 7372 3.3: several authentication checks failed
+        reply = Reply(550, "5.7.26", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
         return Action.REJECT, Reason.NOT_ALIGNED_REJECT, "dmarc_reject_agreed", reply
     forged = ("spoof", Reason.OWN_DOMAIN) in reasons
     if forged and config.own_domain == "reject" and not exempt:
-        reply = Reply(550, "5.7.1", "Mail from our own domain is taken from outside only with SPF, DKIM or a login")
+        reply = Reply(550, "5.7.26", "Mail from our own domain is taken from outside only with SPF, DKIM or a login")
         return Action.REJECT, Reason.OWN_DOMAIN, "own_domain", reply
     score = millis / 1000
     without_content = sum(c.millis for c in contributions if c.check not in _CONTENT_PARTS) / 1000
