@@ -56,14 +56,15 @@ class Arc:
         return (self._evidence(outcome, ctx),)
 
     def _evidence(self, outcome: ArcOutcome, ctx: CheckContext) -> Evidence:
-        properties: dict[str, str] = {}  # those with a dot are written into the message (RFC 8617 10.2)
+        properties = {}
         if outcome.result is Result.PASS:
             newest_first = outcome.sets[::-1]
             properties["header.oldest-pass"] = str(outcome.oldest_pass)
             properties["sealers"] = " ".join(item.domain for item in newest_first)
             properties |= self._trusted(newest_first)
-        if outcome.result is not Result.NONE:
-            properties["smtp.remote-ip"] = str(ctx.connection.client_ip)
+        properties["smtp.remote-ip"] = str(
+            ctx.connection.client_ip
+        )  # with a dot: written into the message (RFC 8617 10.2)
         return Evidence(
             self.name,
             self.stage,
