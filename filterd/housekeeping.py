@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from filterd.adapters.resolver import DnsResolver
+from filterd.adapters.signing_key import report_signer
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.aggregate.sender import ReportSender, relay_config
+from filterd.auth.seal import sign_dkim
 from filterd.config import Config
 from filterd.errors import StorageError
 from filterd.outbox import OutboxRunner
@@ -37,30 +39,45 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
     At the end a hand-over under way may take server.drain_seconds; what it has not finished then is tried again later.
     """
     stop = asyncio.Event()
-    deliveries = asyncio.create_task(OutboxRunner(database, upstream).run(stop), name="outbox")
-    sending = {deliveries}
-    relay: SmtpUpstream | None = None
-    if config.dmarc_reports.enabled:
-        relay = SmtpUpstream(relay_config(config.dmarc_reports), config.server.hostname)
-        resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
-        reports = ReportSender(config.dmarc_reports, database, resolver, relay, time.time)
-        sending.add(asyncio.create_task(reports.run(stop), name="DMARC reports"))
-    expiry = asyncio.create_task(_expire_daily(config, database), name="expiry")
+    async with _reports(config, database) as reports:
+        deliveries = asyncio.create_task(OutboxRunner(database, upstream).run(stop), name="outbox")
+        sending = {deliveries}
+        if reports is not None:
+            sending.add(asyncio.create_task(reports.run(stop), name="DMARC reports"))
+        expiry = asyncio.create_task(_expire_daily(config, database), name="expiry")
+        try:
+            yield lambda: not deliveries.done()
+        finally:
+            stop.set()
+            expiry.cancel()
+            _, unfinished = await asyncio.wait(sending, timeout=config.server.drain_seconds)
+            for task in unfinished:
+                task.cancel()
+            for task in (*sending, expiry):
+                with suppress(asyncio.CancelledError):
+                    await task
+            if isinstance(upstream, SmtpUpstream):
+                await upstream.close()
+
+
+@asynccontextmanager
+async def _reports(config: Config, database: Database) -> AsyncIterator[ReportSender | None]:
+    """What sends DMARC reports; None where none are sent.  Raises ConfigError."""
+    if not config.dmarc_reports.enabled:
+        yield None
+        return
+    signer = report_signer(config)
+    relay = SmtpUpstream(relay_config(config.dmarc_reports), config.server.hostname)
+    resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
+
+    def sign(message: bytes) -> bytes:
+        return sign_dkim(message, signer, int(time.time())) if signer else b""
+
     try:
-        yield lambda: not deliveries.done()
+        yield ReportSender(config.dmarc_reports, database, resolver, relay, time.time, sign)
     finally:
-        stop.set()
-        expiry.cancel()
-        _, unfinished = await asyncio.wait(sending, timeout=config.server.drain_seconds)
-        for task in unfinished:
-            task.cancel()
-        for task in (*sending, expiry):
-            with suppress(asyncio.CancelledError):
-                await task
-        if relay is not None:
-            await relay.close()
-        if isinstance(upstream, SmtpUpstream):
-            await upstream.close()
+        await relay.close()
+        await resolver.close()
 
 
 async def _expire_daily(config: Config, database: Database) -> None:

@@ -22,9 +22,18 @@ def seal_signer(config: Config) -> Signer | None:
     return _read("arc.key_file", arc.key_file, arc.domain, arc.selector)
 
 
+def report_signer(config: Config) -> Signer | None:
+    """Who signs DMARC reports (DKIM); None when nobody does.  Raises ConfigError."""
+    reports = config.dmarc_reports
+    if not reports.enabled or reports.dkim_key_file is None:
+        return None
+    return _read("dmarc_reports.dkim_key_file", reports.dkim_key_file, reports.dkim_domain, reports.dkim_selector)
+
+
 def check_signing_keys(config: Config) -> None:
     """Reads every key once, before the configuration is used.  Raises ConfigError."""
     seal_signer(config)
+    report_signer(config)
 
 
 def _read(key: str, path: Path, domain: str, selector: str) -> Signer:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from filterd import metrics
 from filterd.aggregate.destinations import wanted_at
 from filterd.aggregate.document import DAY_SECONDS, Heading, compressed_within
-from filterd.aggregate.mail import Sign, compose, report_id, room_for_file
+from filterd.aggregate.mail import Sign, compose, report_id, room_for_file, unsigned
 from filterd.aggregate.published import published
 from filterd.auth.names import ascii_domain
 from filterd.config import DmarcReportsConfig, UpstreamConfig
@@ -59,7 +59,7 @@ class ReportSender:
         resolver: Resolver,
         relay: Upstream,
         clock: Callable[[], float],
-        sign: Sign | None = None,
+        sign: Sign = unsigned,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """`clock` gives Unix seconds; `sign` makes a DKIM signature; `uniform` spreads the reports over time."""

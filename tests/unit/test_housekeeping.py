@@ -1,14 +1,24 @@
-"""Old mail expires once a day; the end of the service is orderly."""
+"""Old mail expires once a day; DMARC reports are sent; the end of the service is orderly."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
+from filterd.auth.dkim import verify_dkim
 from filterd.deadline import Deadline
-from filterd.housekeeping import expire
-from filterd.storage import ledger, quarantine
+from filterd.housekeeping import background, expire
+from filterd.mail.evidence import Result
+from filterd.mail.message import Message
+from filterd.storage import aggregate, aggregate_queue, ledger, quarantine
 from filterd.storage.greylist import SqlGreylist
+from filterd.storage.outbox import QueueState
+from tests.support.dmarc import counted
+from tests.support.dns import MapResolver, loopback_dns
+from tests.support.doubles import ScriptedUpstream
+from tests.support.fakeupstream import FakeUpstream
+from tests.support.keys import rsa_key
 from tests.support.sideservice import make_config
 from tests.support.storage import keep, make_database, message
 
@@ -45,4 +55,52 @@ def test_first_attempts_older_than_retry_hours_are_forgotten(tmp_path: Path) -> 
     asyncio.run(run())
     assert expire(config, db, now) == (0, 0, 1)
     memory.close()
+    db.close()
+
+
+def test_counts_for_dmarc_reports_are_forgotten_after_their_days(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    config = make_config(tmp_path, dmarc_reports={"keep_days": 3})
+    today = 20_000
+    aggregate.count(db, {counted(day=today - 4): 1, counted(day=today - 3): 1}, 10, 10)
+    expire(config, db, today * DAY_MS)
+    assert [domain.day for domain in aggregate.domains(db)] == [today - 3]
+    db.close()
+
+
+def test_reports_of_finished_days_are_signed_and_sent(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    pem, key_record = rsa_key(2048)
+    (tmp_path / "report.pem").write_bytes(pem)
+    aggregate.count(db, {counted(day=int(time.time()) // 86_400 - 2): 1}, 10, 10)
+
+    async def scene() -> bytes:
+        async with FakeUpstream() as relay, loopback_dns({}) as dns:
+            table = {
+                **{
+                    "enabled": True,
+                    "email": "dmarc@example.org",
+                    "host": "127.0.0.1",
+                    "port": relay.port,
+                    "tls": "off",
+                },
+                **{
+                    "dkim_domain": "example.org",
+                    "dkim_selector": "s1",
+                    "dkim_key_file": "report.pem",
+                    "spread_hours": 0.0,
+                },
+            }
+            config = make_config(tmp_path, dmarc_reports=table, dns={"servers": [dns.server]})
+            async with background(config, db, ScriptedUpstream()) as alive:
+                async with asyncio.timeout(60):
+                    while [r.state for r in aggregate_queue.reports(db)] != [QueueState.DELIVERED]:  # noqa: ASYNC110 - rows are polled
+                        await asyncio.sleep(0.01)
+                assert alive()
+            return relay.received[0].data
+
+    octets = asyncio.run(scene())
+    resolver = MapResolver({("s1._domainkey.example.org", "TXT"): [key_record]})
+    outcomes = asyncio.run(verify_dkim(resolver, Message(octets), int(time.time()), Deadline.after(30)))
+    assert [(outcome.result, outcome.domain) for outcome in outcomes] == [(Result.PASS, "example.org")]
     db.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filterd.adapters.signing_key import check_signing_keys, seal_signer
+from filterd.adapters.signing_key import check_signing_keys, report_signer, seal_signer
 from filterd.config import Config, parse_config
 from filterd.errors import ConfigError
 from tests.support.keys import rsa_key
@@ -39,3 +39,21 @@ def test_half_a_seal_is_no_seal(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config({"arc": {"seal": True, "domain": "example.org"}}, tmp_path)
     assert "seal = true needs domain, selector and key_file" in str(caught.value)
+
+
+def reports(folder: Path, **more: object) -> Config:
+    signature = {"dkim_domain": "Example.Org", "dkim_selector": "s1", "dkim_key_file": "report.pem"}
+    table = {"enabled": True, "email": "dmarc@example.org", "host": "127.0.0.1", **signature, **more}
+    return parse_config({"dmarc_reports": table}, folder)
+
+
+def test_the_signer_of_dmarc_reports(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_signing_keys(reports(tmp_path))
+    assert caught.value.problems[0].startswith(f"dmarc_reports.dkim_key_file: {tmp_path / 'report.pem'} cannot be read")
+    check_signing_keys(reports(tmp_path, enabled=False))
+    (tmp_path / "report.pem").write_bytes(rsa_key()[0])
+    signer = report_signer(reports(tmp_path))
+    assert signer is not None
+    assert (signer.domain, signer.selector) == ("example.org", "s1")
+    assert report_signer(Config()) is None

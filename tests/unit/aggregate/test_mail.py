@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.aggregate.document import Heading, compressed
-from filterd.aggregate.mail import OVERHEAD, Sign, compose, file_name, report_id, room_for_file
+from filterd.aggregate.mail import OVERHEAD, Sign, compose, file_name, report_id, room_for_file, unsigned
 from filterd.mail.address import Mailbox
 from tests.support.dmarc import DAY, MIDNIGHT, RECORD, judged, row, unpacked
 
@@ -29,7 +29,7 @@ def made(
     heading: Heading = HEADING,
     recipients: tuple[Mailbox, ...] = (Mailbox("dmarc", "example.com"),),
     missing: int = 0,
-    sign: Sign | None = None,
+    sign: Sign = unsigned,
 ) -> bytes:
     return compose(
         SENDER, recipients, heading, compressed(heading, [(row(), 3)]), (3, missing), 17, MIDNIGHT + 90_000.5, sign
