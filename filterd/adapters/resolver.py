@@ -101,12 +101,11 @@ class DnsResolver:
             task = asyncio.create_task(self._ask(key, question, meter), name=f"dns {key[1]}")
             self._in_flight[key] = task
             task.add_done_callback(lambda _task: self._in_flight.pop(key, None))
-        try:
-            # the shield: one waiter's cancellation or earlier deadline must not take the answer from the others
-            async with deadline.timeout():
-                outcome = await asyncio.shield(task)
-        except TimeoutError:
-            raise TemporaryError(f"no answer in time for {key[1]} of {key[0][:100]}", "timeout") from None
+        # wait() leaves the task alone: one waiter's cancellation or earlier deadline must not take the answer from the others
+        done, _ = await asyncio.wait((task,), timeout=deadline.remaining)
+        if not done:
+            raise TemporaryError(f"no answer in time for {key[1]} of {key[0][:100]}", "timeout")
+        outcome = task.result()
         if isinstance(outcome, TemporaryError):
             raise TemporaryError(str(outcome), outcome.kind)
         return outcome
