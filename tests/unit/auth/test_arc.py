@@ -32,14 +32,14 @@ ONE = sealed(MESSAGE, (A, STATES))
 THREE = sealed(MESSAGE, (A, STATES), (B, "arc=pass"), (C, "arc=pass"))
 
 
+def dkimpy_txt(name: bytes, timeout: int = 5) -> bytes | None:
+    records = KEYS.get((name.decode().rstrip("."), "TXT"))
+    return records[0].encode() if records else None
+
+
 def oracle(octets: bytes) -> Result:
     """dkimpy's opinion."""
-
-    def txt(name: bytes, timeout: int = 5) -> bytes | None:
-        records = KEYS.get((name.decode().rstrip("."), "TXT"))
-        return records[0].encode() if records else None
-
-    word = dkim.arc_verify(octets, dnsfunc=txt)[0]
+    word = dkim.arc_verify(octets, dnsfunc=dkimpy_txt)[0]
     return {b"pass": Result.PASS, b"fail": Result.FAIL, b"none": Result.NONE}[word]
 
 

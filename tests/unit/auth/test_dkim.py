@@ -17,7 +17,7 @@ from filterd.auth.dkim import MAX_SIGNATURES, DkimOutcome, verify_dkim
 from filterd.auth.signature import MAX_NAMES, TOLERANCE
 from filterd.deadline import Deadline
 from filterd.mail.evidence import Result
-from filterd.mail.message import Message, Octets
+from filterd.mail.message import Message, WholeOctets
 from tests.support.dns import MapResolver
 from tests.support.growth import assert_growth
 from tests.support.keys import KEY_NAME, ed25519_key, rsa_key, sign
@@ -29,13 +29,13 @@ MESSAGE = (
 )
 
 
-def verify(octets: Octets, record: str | None = None, now: int = NOW, **resolver: set[str]) -> list[DkimOutcome]:
+def verify(octets: WholeOctets, record: str | None = None, now: int = NOW, **resolver: set[str]) -> list[DkimOutcome]:
     records = [rsa_key()[1] if record is None else record]
     double = MapResolver({(KEY_NAME, "TXT"): records}, resolver.get("failing", set()))
     return asyncio.run(verify_dkim(double, Message(octets), now, Deadline.after(20)))
 
 
-def one(octets: Octets, record: str | None = None, now: int = NOW) -> DkimOutcome:
+def one(octets: WholeOctets, record: str | None = None, now: int = NOW) -> DkimOutcome:
     (outcome,) = verify(octets, record, now)
     return outcome
 

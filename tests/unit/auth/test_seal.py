@@ -134,7 +134,10 @@ def test_any_message_can_be_sealed_and_signed(header: list[tuple[bytes, bytes]],
     fields = b"".join(name + b": x" + value + b"x\r\n" for name, value in header)
     octets = b"From: a@example.org\r\n" + fields + b"\r\n" + body + b"\r\n"
     by = ed25519_signer(DOMAIN) if elliptic else signer(DOMAIN)
-    assert verify(add(octets, NOTHING, by) + octets, records(by)).result is Result.PASS
+    chained = add(octets, NOTHING, by) + octets
+    assert verify(chained, records(by)).result is Result.PASS
+    if not elliptic:  # dkimpy reads no Ed25519 in chains
+        assert dkim.arc_verify(chained, dnsfunc=dkimpy_dns(records(by)))[0] == b"pass"
     signature = sign_dkim(octets, by, NOW)
     double = MapResolver(records(by))
     (outcome,) = asyncio.run(verify_dkim(double, Message(signature + octets), NOW, Deadline.after(20)))
@@ -144,7 +147,7 @@ def test_any_message_can_be_sealed_and_signed(header: list[tuple[bytes, bytes]],
 
 def test_a_signature_of_ours() -> None:
     signature = sign_dkim(MESSAGE, signer(DOMAIN, 2048), NOW)
-    assert signature.startswith(b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=seal.example; s=s1;\r\n\tt=")
+    assert signature.startswith(b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=seal.example; s=s1;\r\n t=")
     assert max(map(len, signature.split(b"\r\n"))) <= 78
     assert dkim.verify(signature + MESSAGE, dnsfunc=dkimpy_dns(records(signer(DOMAIN, 2048))))
 
