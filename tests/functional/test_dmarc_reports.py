@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import subprocess
 import sys
 import time
@@ -135,8 +136,12 @@ spread_hours = 0.0
     assert "local_policy" in texts(root, "record/row/policy_evaluated/reason/type")
     database.close()
 
-    command = [sys.executable, "-m", "filterd", "dmarc-reports", "--config", str(daemon.config)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Delivered" in shown
-    assert "example.edu does not confirm" in shown
-    assert "example.info" not in shown
+    command = [sys.executable, "-m", "filterd", "dmarc-reports", "--config", str(daemon.config), "--json"]
+    shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    why = {item["destination"]: (item["state"], item["last_error"]) for item in shown["reports"]}
+    assert why == {
+        "dmarc@example.com": ("Delivered", ""),
+        "other@example.net": ("Delivered", ""),
+        "victim@example.edu": ("Removed", "example.edu does not confirm that it wants reports about example.com"),
+    }
+    assert {item["policy_domain"] for item in shown["counted"]} == {"example.com"}, "example.info asks for no reports"
