@@ -158,6 +158,8 @@ def body_wants(fields: Iterable[HeaderField]) -> set[BodyWant]:
 async def fetch_keys(resolver: Resolver, names: Iterable[str], deadline: Deadline) -> Keys:
     """The TXT records at these names, asked for together; a TemporaryError where there was no answer in time."""
     wanted = sorted(set(names))
+    if len(wanted) == 1:  # nearly every message: no task is needed
+        return {wanted[0]: await _records(resolver, wanted[0], deadline)}
     answers = await asyncio.gather(*(_records(resolver, name, deadline) for name in wanted))
     return dict(zip(wanted, answers, strict=True))
 
