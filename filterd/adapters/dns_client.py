@@ -107,7 +107,8 @@ class _Datagram:
         """
         loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[bytes | None] = loop.create_future()
-        with socket.socket(self._server.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as self._socket:
+        with socket.socket(self._server.family, socket.SOCK_DGRAM) as self._socket:
+            self._socket.setblocking(False)
             self._socket.connect((self._server.address, self._server.port))
             self._socket.send(self._query.wire)
             fd = self._socket.fileno()
