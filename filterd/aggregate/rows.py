@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 MAX_SIGNATURES = 20  # of one row (RFC 9990 3.1.3 allows 100); more than ten are not verified anyway
 MAX_TEXT = 253  # characters of a domain; everything else in a row is shorter
+
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 OVERRIDES = ("local_policy", "mailing_list", "other", "policy_test_mode", "trusted_forwarder")  # RFC 9990 3.1.6
 
@@ -77,7 +79,10 @@ class Sighting:
 
 def to_text(row: AggregateRow) -> str:
     """The stored form: equal rows have equal texts."""
-    return json.dumps(astuple(row), separators=(",", ":"))
+    overrides = [(item.kind, item.comment) for item in row.overrides]
+    signatures = [(item.domain, item.selector, item.result) for item in row.signatures]
+    values = [row.source_ip, row.header_from, row.envelope_from, row.envelope_to, row.disposition, row.dkim, row.spf]
+    return _ENCODE([*values, overrides, signatures, row.spf_domain, row.spf_result])
 
 
 def from_text(text: str) -> AggregateRow:
@@ -88,6 +93,6 @@ def from_text(text: str) -> AggregateRow:
     return AggregateRow(*values)
 
 
-def key_of(text: str) -> str:
-    """Short name of a stored row: of one size, however long the row is."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def key_of(policy_domain: str, text: str) -> str:
+    """Short name of a stored row of that policy domain: of one size, however long the row is."""
+    return hashlib.sha256(f"{policy_domain} {text}".encode()).hexdigest()

@@ -5,12 +5,13 @@ Must not know messages or evidence, nor what becomes of the counts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, Executable, Table, and_, bindparam, delete, func, select, tuple_, update
 
 from filterd import metrics
 from filterd.aggregate.collector import Counted
@@ -59,14 +60,17 @@ def count(db: Database, counted: Mapping[Counted, int], rows_per_report: int, ro
         metrics.DMARC_ROWS.labels("dropped").inc(sum(counted[item] for item in batch) - kept)
 
 
-def _domain_of(item: Counted) -> tuple[int, str]:
-    return item.day, item.policy_domain
-
-
 def _batches(counted: Mapping[Counted, int]) -> list[list[Counted]]:
-    """What is written together; always in this order, so that two processes never wait for each other in a circle."""
-    every = sorted(counted, key=_domain_of)
-    return [every[start : start + _BATCH] for start in range(0, len(every), _BATCH)]
+    """What is written together, of one day; always in this order, so that no two processes wait for each other in a circle."""
+    batches: list[list[Counted]] = []
+    for _, of_day in groupby(sorted(counted, key=_order), key=lambda item: item.day):
+        items = list(of_day)
+        batches += [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
+    return batches
+
+
+def _order(item: Counted) -> tuple[int, str]:
+    return item.day, item.policy_domain
 
 
 def _count(
@@ -77,64 +81,75 @@ def _count(
     rows_per_report: int,
     rows_per_day: int,
 ) -> int:
-    """How many messages of `batch` were kept."""
-    kept, room = 0, dict[int, int]()
-    for (day, _), items in groupby(batch, key=_domain_of):
-        if day not in room:
-            of_day = select(func.coalesce(func.sum(_domains.row_count), 0)).where(_domains.day == day)
-            room[day] = rows_per_day - int(connection.scalar(of_day) or 0)
-        of_domain = {item: counted[item] for item in items}
-        messages, new = _count_domain(db, connection, of_domain, rows_per_report, room[day])
-        kept += messages
-        room[day] -= new
-    return kept
+    """How many messages of `batch`, which has one day, were kept."""
+    day = batch[0].day
+    of_day = connection.scalar(select(func.coalesce(func.sum(_domains.row_count), 0)).where(_domains.day == day))
+    room = rows_per_day - int(of_day or 0)
+    rows_left = _lock(db, connection, batch, rows_per_report, room <= 0)
+    rows: dict[str, dict[str, Any]] = {}
+    for item in batch:  # the same row under two policy records is one row
+        if (name := item.policy_domain) in rows_left:
+            key = key_of(name, item.row)
+            row = {"day": day, "key": key, "policy_domain": name, "row": item.row, "messages": 0}
+            rows.setdefault(key, row)["messages"] += counted[item]
+    known = set(connection.scalars(select(_rows.key).where(_rows.day == day, _rows.key.in_(list(rows)))))
+    more, dropped = Counter[str](), Counter[str]()
+    for key in [key for key in rows if key not in known]:
+        name = rows[key]["policy_domain"]
+        if room > 0 and more[name] < rows_left[name]:
+            room -= 1
+            more[name] += 1
+        else:
+            dropped[name] += rows.pop(key)["messages"]
+    if rows:
+        connection.execute(_upsert(db), [rows[key] for key in sorted(rows)])
+    changed = [{"name": name, "more": more[name], "dropped": dropped[name]} for name in sorted({*more, *dropped})]
+    if changed:
+        this = and_(_domains.day == day, _domains.policy_domain == bindparam("name"))
+        values = {
+            "row_count": _domains.row_count + bindparam("more"),
+            "dropped": _domains.dropped + bindparam("dropped", type_=BigInteger),
+        }
+        connection.execute(update(dmarc_domains).where(this).values(values), changed)
+    return sum(int(row["messages"]) for row in rows.values())
 
 
-def _count_domain(
-    db: Database, connection: Connection, counted: Mapping[Counted, int], rows_per_report: int, room: int
-) -> tuple[int, int]:
-    """(messages kept, rows added) of one policy domain and day, which may have `room` rows more."""
-    items = list(counted)
-    day, policy_domain = _domain_of(items[0])
-    this = and_(_domains.day == day, _domains.policy_domain == policy_domain)
-    if room <= 0 and connection.scalar(select(_domains.day).where(this)) is None:
-        return 0, 0
-    # First of all the domain's row is written: whoever counts for the same one waits here, and not in the middle.
-    own = db.insert(dmarc_domains).values(
-        day=day, policy_domain=policy_domain, record=clean(items[-1].record), row_count=0, dropped=0, planned=False
+def _lock(
+    db: Database, connection: Connection, batch: Sequence[Counted], rows_per_report: int, known_only: bool
+) -> dict[str, int]:
+    """Policy domain -> how many rows more it may have; those whose reports are planned are not there.
+
+    The domains' own rows are written first of all: whoever counts for the same ones waits here, and not in the middle.
+    """
+    day = batch[0].day
+    records = {item.policy_domain: clean(item.record) for item in batch}
+    these = select(_domains.policy_domain, _domains.row_count, _domains.planned).where(
+        _domains.day == day, _domains.policy_domain.in_(list(records))
     )
+    if known_only:
+        known = {row.policy_domain for row in connection.execute(these)}
+        records = {name: record for name, record in records.items() if name in known}
+    if not records:
+        return {}
+    own = db.insert(dmarc_domains)
     own = own.on_conflict_do_update(
         index_elements=[_domains.day, _domains.policy_domain], set_={"record": own.excluded.record}
     )
-    found = connection.execute(own.returning(_domains.row_count, _domains.planned)).one()
-    if found.planned:
-        return 0, 0  # later than the sender's grace after the day's end: its report may be on its way
-    room = min(room, rows_per_report - found.row_count)
-    keys: dict[str, str] = {}
-    messages: dict[str, int] = {}
-    for item in items:  # the same row under two policy records is one row
-        key = key_of(item.row)
-        keys[key] = item.row
-        messages[key] = messages.get(key, 0) + counted[item]
-    of_domain = and_(_rows.day == day, _rows.policy_domain == policy_domain)
-    known = set(connection.scalars(select(_rows.key).where(of_domain, _rows.key.in_(keys))))
-    new = [key for key in keys if key not in known]
-    taken = known | set(new[: max(room, 0)])
-    if taken:
-        statement = db.insert(dmarc_rows)
-        statement = statement.on_conflict_do_update(
-            index_elements=[_rows.day, _rows.policy_domain, _rows.key],
-            set_={"messages": _rows.messages + statement.excluded.messages},
-        )
-        where = {"day": day, "policy_domain": policy_domain}
-        connection.execute(
-            statement, [{**where, "key": key, "row": keys[key], "messages": messages[key]} for key in sorted(taken)]
-        )
-    kept = sum(messages[key] for key in taken)
-    dropped = sum(messages.values()) - kept
-    more = {"row_count": _domains.row_count + len(taken - known), "dropped": _domains.dropped + dropped}
-    connection.execute(update(dmarc_domains).where(this).values(**more))
-    return kept, len(taken - known)
+    fresh = {"day": day, "row_count": 0, "dropped": 0, "planned": False}
+    connection.execute(own, [{**fresh, "policy_domain": name, "record": record} for name, record in records.items()])
+    return {
+        row.policy_domain: rows_per_report - row.row_count
+        for row in connection.execute(these)
+        if row.policy_domain in records and not row.planned
+    }
+
+
+def _upsert(db: Database) -> Executable:
+    statement = db.insert(dmarc_rows)
+    return statement.on_conflict_do_update(
+        index_elements=[_rows.day, _rows.key],
+        set_={"messages": _rows.messages + statement.excluded.messages},
+    )
 
 
 def domains(db: Database, before_day: int | None = None, unplanned: bool = False, limit: int = 1000) -> list[Domain]:
@@ -169,7 +184,7 @@ def expire(db: Database, before_day: int) -> int:
     parts: tuple[tuple[Table, tuple[Any, ...]], ...] = (
         (dmarc_reports, (dmarc_reports.c.id,)),
         (dmarc_domains, (_domains.day, _domains.policy_domain)),
-        (dmarc_rows, (_rows.day, _rows.policy_domain, _rows.key)),
+        (dmarc_rows, (_rows.day, _rows.key)),
     )
     removed_rows = 0
     for table, key in parts:

@@ -216,10 +216,11 @@ dmarc_rows = Table(
     "dmarc_rows",
     metadata,
     Column("day", Integer, primary_key=True, autoincrement=False),
-    Column("policy_domain", String(253), primary_key=True),
-    Column("key", String(64), primary_key=True),  # SHA-256 of `row`
+    Column("key", String(64), primary_key=True),  # SHA-256 of policy domain and row
+    Column("policy_domain", String(253), nullable=False),
     Column("row", Text, nullable=False),  # JSON
     Column("messages", BigInteger, nullable=False),
+    Index("ix_dmarc_rows_domain", "day", "policy_domain"),
 )
 
 dmarc_reports = Table(

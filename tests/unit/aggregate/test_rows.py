@@ -29,7 +29,7 @@ def test_a_row_comes_back_as_it_was(one: AggregateRow) -> None:
 
 @given(ROWS, ROWS)
 def test_rows_have_one_key_exactly_when_they_are_equal(one: AggregateRow, other: AggregateRow) -> None:
-    assert (key_of(to_text(one)) == key_of(to_text(other))) == (one == other)
+    assert (key_of("a.example", to_text(one)) == key_of("a.example", to_text(other))) == (one == other)
 
 
 def test_every_field_makes_a_row_of_its_own() -> None:
@@ -39,5 +39,6 @@ def test_every_field_makes_a_row_of_its_own() -> None:
         row(overrides=(Override("other"),)),
         row(signatures=()),
     ]
-    assert len({key_of(to_text(one)) for one in [ROW, *changed]}) == 12
+    assert len({key_of("a.example", to_text(one)) for one in [ROW, *changed]}) == 12
+    assert key_of("a.example", to_text(ROW)) != key_of("b.example", to_text(ROW))
     assert replace(ROW) == ROW

@@ -28,12 +28,13 @@ def upgrade() -> None:
     op.create_table(
         "dmarc_rows",
         sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("policy_domain", sa.String(length=253), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("policy_domain", sa.String(length=253), nullable=False),
         sa.Column("row", sa.Text(), nullable=False),
         sa.Column("messages", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("day", "policy_domain", "key", name=op.f("pk_dmarc_rows")),
+        sa.PrimaryKeyConstraint("day", "key", name=op.f("pk_dmarc_rows")),
     )
+    op.create_index("ix_dmarc_rows_domain", "dmarc_rows", ["day", "policy_domain"], unique=False)
     op.create_table(
         "dmarc_reports",
         sa.Column("id", _SERIAL, autoincrement=True, nullable=False),
