@@ -94,12 +94,14 @@ def test_every_question_has_an_id_a_port_and_letters_of_its_own(run: Run) -> Non
     assert len({port for _, port in liar.seen}) > 35
 
 
-def test_another_ports_answer_does_not_arrive(run: Run) -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
+def test_an_answer_from_another_port_or_address_does_not_arrive(run: Run, address: str) -> None:
     liar = Liar()
 
     async def test(server: Server) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as spoofer:
-            liar.before = lambda data, address: spoofer.sendto(answer_to(data, FORGED), address)
+            spoofer.bind((address, 0 if address == server.address else server.port))
+            liar.before = lambda data, client: spoofer.sendto(answer_to(data, FORGED), client)
             assert (await asked(server)).records == (RIGHT,)
 
     run(liar, test)
