@@ -19,7 +19,8 @@ from filterd.errors import TemporaryError
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
-MAX_WAITING = 5_000  # different rows between two writes: about 5 MB; a busy site has some hundred
+MAX_OCTETS = 8_000_000  # of rows between two writes: 10,000 usual ones, where a busy site has some hundred
+_ENTRY = 500  # octets that an entry costs besides its texts
 _DAY_SECONDS = 86_400
 
 
@@ -44,11 +45,12 @@ Write = Callable[[Mapping[Counted, int]], None]
 class Collector:
     """Counts messages of one process."""
 
-    def __init__(self, write: Write, clock: Callable[[], float], max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, write: Write, clock: Callable[[], float], max_octets: int = MAX_OCTETS) -> None:
         """`write` blocks, and raises TemporaryError when nothing was written; `clock` gives Unix seconds."""
         self._write = write
         self._clock = clock
-        self._max_waiting = max_waiting
+        self._max_octets = max_octets
+        self._octets = 0
         self._waiting: Counter[Counted] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -68,7 +70,7 @@ class Collector:
         if self._waiting:
             await self._store()
         self._no_timer()  # a write that failed may have set it again
-        lost, self._waiting = self._waiting.total(), Counter()
+        lost = self._take().total()
         if lost:
             metrics.DMARC_ROWS.labels("lost").inc(lost)
 
@@ -80,10 +82,17 @@ class Collector:
             self._timer = None
 
     def _keep(self, counted: Counted, count: int) -> None:
-        if counted in self._waiting or len(self._waiting) < self._max_waiting:
-            self._waiting[counted] += count
-        else:
-            metrics.DMARC_ROWS.labels("dropped").inc(count)
+        if counted not in self._waiting:
+            octets = len(counted.row) + len(counted.record) + _ENTRY
+            if self._octets + octets > self._max_octets:
+                metrics.DMARC_ROWS.labels("dropped").inc(count)
+                return
+            self._octets += octets
+        self._waiting[counted] += count
+
+    def _take(self) -> Counter[Counted]:
+        taken, self._waiting, self._octets = self._waiting, Counter(), 0
+        return taken
 
     def _start(self) -> None:
         self._timer = None
@@ -96,7 +105,7 @@ class Collector:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._start)
 
     async def _store(self) -> None:
-        batch, self._waiting = self._waiting, Counter()
+        batch = self._take()
         try:
             await asyncio.to_thread(self._write, batch)
         except TemporaryError as error:

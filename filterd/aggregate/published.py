@@ -18,7 +18,7 @@ from filterd.mail.address import Mailbox, is_address_literal, parse_mailbox
 
 MAX_DESTINATIONS = 4  # of one record, in its order; RFC 9990 3.5 leaves the number to the receiver
 _MAX_URIS = 40  # of which the first good ones are looked for
-_KNOWN_RECORDS = 1024  # parsed ones kept: about 1 MB
+_KNOWN_RECORDS = 1024  # parsed ones kept: about 1 MB, 8 MB when all are as long as they may be
 _SIZE_LIMIT = re.compile(r"![0-9]+[kmgtKMGT]?$")
 _FO = re.compile(r"[01ds](:[01ds]){0,3}")
 

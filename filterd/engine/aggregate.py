@@ -9,10 +9,11 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from filterd import metrics
 from filterd.aggregate.published import Published, published
-from filterd.aggregate.rows import MAX_SIGNATURES, MAX_TEXT, OVERRIDES, AggregateRow, Override, Sighting, Signature
+from filterd.aggregate.rows import MAX_SIGNATURES_TEXT, MAX_TEXT, OVERRIDES, AggregateRow, Override, Sighting, Signature
 from filterd.auth.dmarc_record import POLICIES, is_policy_record
 from filterd.auth.names import ascii_domain, is_same_or_below
 from filterd.mail.envelope import Connection, Envelope, Recipient
@@ -159,7 +160,9 @@ def _signatures(evidence: Sequence[Evidence], header_from: str) -> tuple[Signatu
         near = is_same_or_below(signature.domain, header_from) or is_same_or_below(header_from, signature.domain)
         return signature.result != "pass", signature.domain != header_from, not near
 
-    return tuple(sorted(found, key=rank))[:MAX_SIGNATURES]
+    ranked = sorted(found, key=rank)
+    sizes = accumulate(len(signature.domain) + len(signature.selector) for signature in ranked)
+    return tuple(signature for signature, size in zip(ranked, sizes, strict=True) if size <= MAX_SIGNATURES_TEXT)
 
 
 def _spf(evidence: Sequence[Evidence]) -> tuple[str, str]:

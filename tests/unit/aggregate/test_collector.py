@@ -140,10 +140,12 @@ def test_a_fault_of_storage_is_not_tried_for_ever() -> None:
 
 def test_rows_have_a_bound_and_known_ones_go_on() -> None:
     store = Store()
+    one = counted(source_ip="192.0.2.1")
+    room_for_two = 2 * (len(one.row) + len(one.record) + 500)
     before = lost("dropped")
 
     async def scene() -> None:
-        collector = Collector(store, lambda: MIDNIGHT, max_waiting=2)
+        collector = Collector(store, lambda: MIDNIGHT, max_octets=room_for_two)
         for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.4"):
             collector.note(sighting(ip))
         await collector.flush()
@@ -151,3 +153,19 @@ def test_rows_have_a_bound_and_known_ones_go_on() -> None:
     asyncio.run(scene())
     assert store.sums() == {counted(source_ip="192.0.2.1"): 2, counted(source_ip="192.0.2.2"): 1}
     assert lost("dropped") == before + 2
+
+
+def test_after_a_write_there_is_room_again() -> None:
+    store = Store()
+    one = counted(source_ip="192.0.2.1")
+    before = lost("dropped")
+
+    async def scene() -> None:
+        collector = Collector(store, lambda: MIDNIGHT, max_octets=len(one.row) + len(one.record) + 500)
+        for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+            collector.note(sighting(ip))
+            await collector.flush()
+
+    asyncio.run(scene())
+    assert len(store.sums()) == 3
+    assert lost("dropped") == before

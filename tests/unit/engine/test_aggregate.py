@@ -7,9 +7,12 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from filterd.aggregate.rows import AggregateRow, Override, Sighting, Signature
+from filterd.aggregate.document import Heading, xml
+from filterd.aggregate.rows import AggregateRow, Override, Sighting, Signature, from_text, to_text
 from filterd.engine.aggregate import DmarcNotes, sighting_of
 from filterd.engine.policy import Policy, decide
 from filterd.mail.address import Mailbox, parse_mailbox
@@ -17,7 +20,7 @@ from filterd.mail.envelope import Connection, Envelope, Recipient
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.message import Message
 from filterd.mail.verdict import Action, Verdict
-from tests.support.dmarc import RECORD, found
+from tests.support.dmarc import RECORD, found, judged
 
 CLIENT = Connection(ip_address("192.0.2.7"))
 TESTING = "v=DMARC1; p=reject; sp=quarantine; t=y; rua=mailto:d@example.com"
@@ -177,7 +180,7 @@ def test_signatures_are_told_those_that_say_most_first_and_each_once() -> None:
         signature("example.com", Result.PASS),
         signature("example.com", Result.TEMPERROR, "other"),
         Evidence("dkim", Stage.DATA, Result.PERMERROR, Reason.BAD_RECORD),
-        *(signature(f"d{n}.example", Result.FAIL) for n in range(50)),
+        *(signature(f"d{n}.example", Result.FAIL, "x" * 250) for n in range(50)),
     )
     seen = row((*signatures, *found()[2:]))
     assert seen.signatures[:4] == (
@@ -186,7 +189,8 @@ def test_signatures_are_told_those_that_say_most_first_and_each_once() -> None:
         Signature("example.net", "s", "pass"),
         Signature("example.com", "other", "temperror"),
     )
-    assert len(seen.signatures) == 20
+    assert sum(len(one.domain) + len(one.selector) for one in seen.signatures) <= 1000
+    assert len(seen.signatures) > 6
 
 
 def test_the_null_reverse_path_has_the_helo_name_in_spf() -> None:
@@ -206,6 +210,46 @@ def test_an_additional_finding_about_helo_is_left_out() -> None:
 def test_recipients_of_several_domains_have_none_in_the_row() -> None:
     assert row(found(), about=envelope("a@example.org", "b@EXAMPLE.org")).envelope_to == "example.org"
     assert row(found(), about=envelope("a@example.org", "b@example.net")).envelope_to == ""
+
+
+HOSTILE = st.text(max_size=40) | st.sampled_from(
+    ["</x>", "\x00", "\ud800", "a" * 9999, "]]>", "xn--a", "a.example", RECORD]
+)
+FACTS = st.dictionaries(
+    st.sampled_from(
+        [
+            "header.from",
+            "policy.dmarc",
+            "aligned_dkim",
+            "aligned_spf",
+            "override",
+            "override_comment",
+            "organizational_domain",
+        ]
+    ),
+    HOSTILE,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    FACTS, HOSTILE, HOSTILE, st.sampled_from(list(Result)), st.sampled_from(list(Result)), st.sampled_from(list(Action))
+)
+def test_whatever_was_found_the_report_is_valid(
+    facts: dict[str, str], one: str, other: str, signed: Result, spf: Result, action: Action
+) -> None:
+    evidence = (
+        Evidence("spf", Stage.MAIL, spf, Reason.OK, properties={"smtp.mailfrom": one}),
+        Evidence("dkim", Stage.DATA, signed, Reason.OK, properties={"header.d": one, "header.s": other}),
+        *found(Result.FAIL, **facts)[2:],
+    )
+    seen = sighting(evidence, action, about=Envelope("1", Mailbox(one, other), (), envelope().recipients))
+    assert (seen is None) == (action is Action.DEFER)
+    if seen is not None:
+        stored = to_text(seen.row)
+        assert len(stored) < 20_000
+        heading = Heading("Example", OWN, "", "0", 1, seen.policy_domain, seen.record)
+        judged("".join(xml(heading, [(from_text(stored), 1)])).encode())
 
 
 def test_ipv6_and_long_or_foreign_names() -> None:
