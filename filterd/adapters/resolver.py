@@ -133,7 +133,6 @@ class DnsResolver:
         octets = _octets(key, answer)
         if answer.ttl <= 0 or self.cache_entries <= 0 or octets > MAX_CACHED_OCTETS:
             return
-        self._drop(key)
         self._cache[key] = (self._clock() + answer.ttl, answer)
         self._cached_octets += octets
         room = max(MAX_CACHED_OCTETS, self.cache_entries * CACHED_OCTETS)
