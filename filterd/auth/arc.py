@@ -72,7 +72,7 @@ class ArcOutcome:
     """What a message's chain says.
 
     Attributes:
-        result: none; pass; fail (the chain is broken); temperror (there was no key now: RFC 8617 5.2.2 calls this fail too,
+        result: none; pass; fail (the chain is broken); temperror (there was no key now: RFC 8617 5.2.1 calls this fail too,
             but it says nothing about the chain).
         sets: oldest first; empty unless the result is pass.
         highest: the highest instance that was found, 0 for none.
