@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from filterd.commands.options import add_config, add_json, print_json, printable, table, time_text
 from filterd.config import load_config
+from filterd.mail.authres import METHODS, results
+from filterd.mail.evidence import Evidence
 from filterd.storage import ledger
 from filterd.storage.database import open_database
 
@@ -42,9 +45,21 @@ def run(options: argparse.Namespace) -> int:
             print(f"\n{verdict['recipient']}: {verdict['action']} by {verdict['row']}, SCL {verdict['scl']}")
             parts = [(f"{c['log_odds']:+.3f}", c["check"], c["text"]) for c in verdict["contributions"]]
             print(table([*parts, (f"{verdict['score']:+.3f}", "", "score")], ("weight", "check", "why")))
+        print("\n" + table(_authentication(record.evidence), ("authentication", "")))
     for item in found.outbox:
         print(f"delivery to {item.recipient}: {item.state}, {item.attempts} attempts {item.last_error or ''}")
     return 0
+
+
+def _authentication(evidence: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What was found about who sent it, a line each, with the text that only we see."""
+    found = [Evidence.from_dict(item) for item in evidence if item["check"] in METHODS]
+    order = list(METHODS)
+    lines = []
+    for item in sorted(found, key=lambda item: order.index(item.check)):
+        ((what, *words),) = results([item])
+        lines.append((what, " ".join(words) + (f" ({item.log_text})" if item.log_text else "")))
+    return lines
 
 
 def as_json(found: ledger.Trace) -> dict[str, Any]:

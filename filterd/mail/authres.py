@@ -32,14 +32,7 @@ def authentication_results(authserv_id: str, evidence: Sequence[Evidence]) -> by
 
 def results_text(authserv_id: str, evidence: Sequence[Evidence]) -> str:
     """The field's body, folded, without the final CRLF: also what an ARC set says (RFC 8617 4.1.1)."""
-    parts: list[list[str]] = []
-    for check, method in METHODS.items():
-        for item in evidence:
-            if item.check == check and len(parts) < MAX_RESULTS:
-                properties = [f"{k}={_value(v)}" for k, v in item.properties.items() if v and _PROPERTY.fullmatch(k)]
-                reason = item.properties.get("reason", "")  # RFC 8601 2.2: reasonspec
-                said = [f"reason={_quoted(reason)}"] if reason else []
-                parts.append([f"{method}={item.result.value}", *said, *properties])
+    parts = results(evidence)
     lines = [f"{_value(authserv_id)};"]
     for index, words in enumerate(parts or [["none"]]):
         end = ";" if index < len(parts) - 1 else ""
@@ -51,6 +44,19 @@ def results_text(authserv_id: str, evidence: Sequence[Evidence]) -> str:
                 lines[-1] += f" {word}"
         lines[-1] += end
     return "\r\n".join(lines)
+
+
+def results(evidence: Sequence[Evidence]) -> list[list[str]]:
+    """Each result as its words: method=result, then reason and properties."""
+    parts: list[list[str]] = []
+    for check, method in METHODS.items():
+        for item in evidence:
+            if item.check == check and len(parts) < MAX_RESULTS:
+                properties = [f"{k}={_value(v)}" for k, v in item.properties.items() if v and _PROPERTY.fullmatch(k)]
+                reason = item.properties.get("reason", "")  # RFC 8601 2.2: reasonspec
+                said = [f"reason={_quoted(reason)}"] if reason else []
+                parts.append([f"{method}={item.result.value}", *said, *properties])
+    return parts
 
 
 def _value(text: str) -> str:

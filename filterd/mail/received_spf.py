@@ -14,7 +14,9 @@ _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")  # RFC 5322 3.2.3
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 _NOT_IN_COMMENT = re.compile(r"[^ !#-'*-\[\]-~]")  # no quotes, parentheses or backslash: a comment stays one comment
 MAX_VALUE = 330  # octets of one value: the longest mailbox of RFC 5321, and room
-_MAX_READ = 4096  # octets of a foreign field in which our name is looked for
+_MAX_READ = 4096  # octets of a foreign field in which our name is looked for; honest ones have a few hundred
+_HIDING = re.compile(r"[\s\"\\]")
+_COMMENTS = r"(?:\([^()]*\))*"
 _MEANING = {
     Result.PASS: "designates {ip} as permitted sender",
     Result.FAIL: "does not designate {ip} as permitted sender",
@@ -57,7 +59,12 @@ def _value(text: str) -> str:
 
 
 def names_receiver(field_body: bytes, hostname: str) -> bool:
-    """Whether an incoming field claims to be written by us: our name is its receiver, or begins a comment.  Linear."""
-    text = field_body[:_MAX_READ].decode("latin-1").lower()
+    """Whether an incoming field claims to be written by us: our name is its receiver, or begins a comment.  Linear.
+
+    Blanks, quotes and comments do not hide it, and what is longer than anybody's honest field is a claim too.
+    """
+    if len(field_body) > _MAX_READ:
+        return True
+    text = _HIDING.sub("", field_body.decode("latin-1").lower())
     own = re.escape(hostname.lower().rstrip("."))
-    return re.search(rf"(?:\(\s*|receiver\s*=[\s\"]*){own}(?![a-z0-9_-]|\.[a-z0-9])", text) is not None
+    return re.search(rf"(?:\(|receiver{_COMMENTS}={_COMMENTS}){own}(?![a-z0-9_-]|\.[a-z0-9])", text) is not None

@@ -1,0 +1,64 @@
+"""`filterd trace ID` as an administrator reads it: the ends, the sum, and who was behind the message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from filterd.cli import main
+from filterd.config import parse_config
+from filterd.engine.policy import Policy, decide
+from filterd.engine.record import evidence_record
+from filterd.lookups import Lookups
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.ports import DnsAnswer, DnsStatus, TerminalState
+from filterd.storage.custody import SqlCustody
+from filterd.storage.database import open_database
+from tests.support.storage import message, outcomes
+
+FOUND = [
+    Evidence("spf", Stage.MAIL, Result.PASS, Reason.OK, properties={"smtp.mailfrom": "example.org"}),
+    Evidence("dkim", Stage.DATA, Result.FAIL, Reason.SIGNATURE_INVALID, properties={"header.d": "example.org"},
+             log_text="body has changed since it was signed\x1b[31m"),
+    Evidence("dmarc", Stage.DATA, Result.PASS, Reason.OK, properties={"header.from": "example.org", "record": "v=DMARC1"}),
+]  # fmt: skip
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> tuple[Path, str]:
+    """A configuration whose ledger has one message, and its id."""
+    path = tmp_path / "filterd.toml"
+    path.write_text("[storage]\nmin_free_bytes = 0\n")
+    database = open_database(parse_config({"storage": {"min_free_bytes": 0}}, tmp_path))
+    record = message()
+    lookups = Lookups()
+    lookups.note(("example.org", "TXT"), DnsAnswer(DnsStatus.NOERROR, ("v=spf1 -all",), 60))
+    evidence = evidence_record(FOUND, [("anna@example.net", decide(FOUND, Policy()))], dns=lookups.record())
+    custody = SqlCustody(database)
+    asyncio.run(custody.finish(record, outcomes(record, TerminalState.FORWARDED), evidence, None))
+    custody.close()
+    return path, record.id
+
+
+def test_for_people(traced: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    path, message_id = traced
+    assert main(["trace", message_id, "--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["spf=pass", "smtp.mailfrom=example.org"] in lines
+    assert ["dmarc=pass", "header.from=example.org"] in lines
+    assert any(line[:5] == ["dkim=fail", "header.d=example.org", "(body", "has", "changed"] for line in lines)
+    assert "\x1b" not in out
+    assert [line for line in lines if line[-1:] == ["score"]] == [["-0.600", "score"]]
+
+
+def test_for_programs_the_answers_of_dns_stand_there(
+    traced: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, message_id = traced
+    assert main(["trace", message_id, "--config", str(path), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)["evidence"]
+    assert [(entry["name"], entry["records"]) for entry in record["extra"]["dns"]] == [("example.org", ["v=spf1 -all"])]
