@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 MAX_PAYLOAD = 16_384  # octets; of a longer one nothing is read
-MAX_RESULTS = 100  # methods of one payload that are read; real ones have up to 20
+MAX_RESULTS = 100  # statements of one payload that are read; real ones have up to 20
 # Escaped character, special, run of blanks, run of anything else.  Every character is in exactly one of them.
 _PIECE = re.compile(r"""\\.?|["();=]|[ \t\r\n]+|[^"();=\\ \t\r\n]+""", re.DOTALL)
 
@@ -87,7 +87,7 @@ def read_results(payload: bytes) -> StatedResults:
     first, *others = _statements(payload.decode("utf-8", "replace"))
     authserv_id = first.items[0][0].lower() if first.items and first.items[0][1] is None else ""
     results = [result for statement in others if (result := statement.result()) is not None]
-    return StatedResults(authserv_id, tuple(results[:MAX_RESULTS]))
+    return StatedResults(authserv_id, tuple(results))
 
 
 def _statements(text: str) -> list[_Statement]:
@@ -112,6 +112,8 @@ def _statements(text: str) -> list[_Statement]:
             statement.equals()
         elif piece == ";":
             statement.end_word()
+            if len(statements) > MAX_RESULTS:
+                break
             statements.append(_Statement())
         else:
             statement.add(piece)

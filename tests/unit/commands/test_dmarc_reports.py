@@ -17,7 +17,8 @@ RUA = "v=DMARC1; p=reject; rua=mailto:a@example.com,mailto:b@example.net"
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "200")  # tables are cut at the terminal's width
     path = tmp_path / "filterd.toml"
     path.write_text("[dmarc_reports]\nenabled = true\nemail = 'dmarc@example.org'\nhost = 'mail.example.org'\n")
     return path

@@ -28,8 +28,9 @@ FOUND = [
 
 
 @pytest.fixture
-def traced(tmp_path: Path) -> tuple[Path, str]:
+def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
     """A configuration whose ledger has one message, and its id."""
+    monkeypatch.setenv("COLUMNS", "200")  # tables are cut at the terminal's width
     path = tmp_path / "filterd.toml"
     path.write_text("[storage]\nmin_free_bytes = 0\n")
     database = open_database(parse_config({"storage": {"min_free_bytes": 0}}, tmp_path))
