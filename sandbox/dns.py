@@ -27,6 +27,8 @@ Failure = Literal["servfail", "refused", "drop", "truncate"]
 _UDP_PLAIN = 512  # RFC 1035 4.2.1: without EDNS
 _MAX_ALIASES = 8
 _TCP_IDLE = 10.0  # seconds
+# What a resolver hands on from the root about a name that nobody has: without an SOA "no" is not to be kept (RFC 2308 5).
+_ROOT = dns.rrset.from_text(".", 300, "IN", "SOA", "ns.invalid. hostmaster.invalid. 1 3600 600 86400 300")
 
 
 def parse_zones(zones: Mapping[str, str]) -> dict[dns.name.Name, dns.zone.Zone]:
@@ -167,6 +169,7 @@ class SandboxDns:
             zone = self._zone_of(name)
             if zone is None or zone.origin is None:
                 response.set_rcode(dns.rcode.NXDOMAIN)
+                response.authority.append(_ROOT)
                 return
             node = zone.get_node(name)
             exists = node is not None or any(other.is_subdomain(name) for other in zone)
