@@ -136,6 +136,13 @@ async def _check(
     if name is None or "." not in name or is_address(name):  # RFC 7208 4.3
         return SpfOutcome(Result.NONE, name or "", identity, problem="no domain name that could have a record")
     lookups = _Lookups()
+    lookups.missing.add((name, "TXT"))  # what pyspf will ask for first: known beforehand, its first run is not in vain
+    problem = await _fetch(resolver, lookups, str(client_ip), deadline)
+    if problem:
+        return SpfOutcome(Result.PERMERROR, name, identity, problem=problem)
+    texts = lookups.answers[(name, "TXT")]
+    if not isinstance(texts, TemporaryError) and not any(spf.RE_SPF.match(text) for (text,) in texts):
+        return SpfOutcome(Result.NONE, name, identity)  # RFC 7208 4.5: most names given in HELO
     for _ in range(MAX_RUNS):
         answer = _run(lookups, _Query(str(client_ip), local or "postmaster", name, helo[:MAX_TEXT]))
         if answer is not None:
