@@ -48,10 +48,10 @@ class Dmarc:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.message is None:
             return ()
         authors = author_domains(ctx.message)
+        if len(authors) == 1:  # nearly every message: no task is needed
+            return [self._evidence(authors[0], await self._evaluate(authors[0], ctx), ctx)]
         outcomes = await asyncio.gather(*(self._evaluate(author, ctx) for author in authors[:MAX_AUTHORS]))
         found = [self._evidence(author, outcome, ctx) for author, outcome in zip(authors, outcomes, strict=False)]
-        if len(authors) == 1:
-            return found
         # RFC 9989 5.3.1: without exactly one author domain DMARC is not possible, or it is asked for each of them and the
         # strictest policy among those that fail applies (11.5): else a second author would be the way around every policy.
         text = f"author domains: {', '.join(authors[:5]) or 'none'}"
