@@ -32,9 +32,9 @@ class Lookups:
         self._noted: dict[_Key, dict[str, Any]] = {}
         self._room = MAX_RECORDED
 
-    def of(self, resolver: Resolver) -> Resolver:
-        """`resolver`, with everything asked through it noted here and counted."""
-        return _Noted(self, resolver)
+    def of(self, resolver: Resolver, share: float = 1.0) -> Resolver:
+        """`resolver`, with everything asked through it noted here and counted; `share` of the budget is all that it gets."""
+        return _Noted(self, resolver, max(1, int(self._budget * share)))
 
     @property
     def asked(self) -> int:
@@ -48,12 +48,14 @@ class Lookups:
         """
         return list(self._noted.values())
 
-    def spend(self, key: _Key) -> None:
-        """One question.  Raises TemporaryError("budget") when it is one too many."""
-        if key not in self._asked:
-            if len(self._asked) >= self._budget:
-                raise TemporaryError(f"the message has used up its {self._budget} DNS look-ups", "budget")
-            self._asked.add(key)
+    def spend(self, key: _Key, left: int) -> bool:
+        """Whether the question is a new one, of which `left` may be asked.  Raises TemporaryError("budget")."""
+        if key in self._asked:
+            return False
+        if left <= 0 or len(self._asked) >= self._budget:
+            raise TemporaryError(f"no DNS look-ups are left of the {self._budget} for this message", "budget")
+        self._asked.add(key)
+        return True
 
     def note(self, key: _Key, outcome: DnsAnswer | TemporaryError) -> None:
         """What came of it; an answer is never replaced by a failure that a later, hastier question met."""
@@ -75,16 +77,17 @@ class Lookups:
         self._noted[key] = entry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Noted:
-    """A Resolver that notes."""
+    """A Resolver that notes; `left`: new questions that may be asked through it."""
 
     lookups: Lookups
     resolver: Resolver
+    left: int
 
     async def query(self, name: str, rdtype: str, deadline: Deadline) -> DnsAnswer:
         key = _key(name, rdtype)
-        self.lookups.spend(key)
+        self.left -= self.lookups.spend(key, self.left)
         try:
             answer = await self.resolver.query(name, rdtype, deadline)
         except TemporaryError as error:

@@ -37,9 +37,12 @@ class CheckContext:
     doubtful: bool = False
     lookups: Lookups = field(default_factory=Lookups)
 
-    def noted(self, resolver: Resolver) -> Resolver:
-        """`resolver` for this message: what it answers is recorded, and how much it may be asked is bounded."""
-        return self.lookups.of(resolver)
+    def noted(self, resolver: Resolver, share: float = 1.0) -> Resolver:
+        """`resolver` for this message: what it answers is recorded, and how much it may be asked is bounded.
+
+        `share`: of the message's questions; for a check whose questions the sender's own zone can multiply.
+        """
+        return self.lookups.of(resolver, share)
 
     def found(self, check: str) -> list[Evidence]:
         """What that check found before."""

@@ -18,6 +18,7 @@ from filterd.ports import Resolver
 
 _REASONS = {Result.PASS: Reason.HELO_AUTHORIZED, Result.FAIL: Reason.HELO_NOT_AUTHORIZED}
 _SHARE = 0.9  # of the time left: leave time to say so when DNS does not answer
+_QUESTIONS = 0.3  # of the message's questions, as for the reverse-path (spf.py)
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class SpfHelo:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.envelope is None or not ctx.envelope.mail_from:
             return ()
         outcome = await check_helo(
-            ctx.noted(self.resolver),
+            ctx.noted(self.resolver, _QUESTIONS),
             ctx.connection.client_ip,
             ctx.connection.helo,
             ctx.deadline.within(ctx.deadline.remaining * _SHARE),

@@ -14,9 +14,10 @@ from filterd.checks.base import CheckContext
 from filterd.checks.dkim import Dkim
 from filterd.checks.dmarc import MAX_AUTHORS, Dmarc
 from filterd.checks.spf import Spf
+from filterd.checks.spf_helo import SpfHelo
 from filterd.deadline import Deadline
 from filterd.engine.policy import Policy, decide
-from filterd.lookups import Lookups, RecordedResolver
+from filterd.lookups import BUDGET, Lookups, RecordedResolver
 from filterd.mail.address import parse_mailbox
 from filterd.mail.authres import authentication_results
 from filterd.mail.envelope import Connection, Envelope, TrustClass
@@ -267,3 +268,32 @@ def test_clients_of_ours_are_not_asked_who_sent_it() -> None:
         resolver = MapResolver(world())
         assert run_all(resolver, context(trust=trust)) == []
         assert not resolver.asked
+
+
+def mx_of_ten_names_ten_times(domain: str) -> dict[tuple[str, str], list[str]]:
+    """The most questions that one SPF check may ask (RFC 7208 4.6.4)."""
+    zone = {(domain, "TXT"): ["v=spf1 " + " ".join(f"mx:m{n}.{domain}" for n in range(10)) + " -all"]}
+    for n in range(10):
+        hosts = [f"h{n}-{m}.{domain}" for m in range(10)]
+        zone |= {(f"m{n}.{domain}", "MX"): [f"1 {host}" for host in hosts]}
+        zone |= {(host, "A"): ["192.0.2.99"] for host in hosts}
+    return zone
+
+
+@pytest.mark.parametrize("budget", [BUDGET, 100])
+def test_the_zone_of_a_sender_leaves_questions_for_the_author_he_forges(budget: int) -> None:
+    records = {**world(), **mx_of_ten_names_ten_times("evil.example"), **mx_of_ten_names_ten_times("helo.evil.test")}
+    field = b"DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s%d; h=from; bh=" + b"A" * 43 + b"=; b=YQ==\r\n"
+    long = [b"x@a.b.c.d.e.f.%d.evil.example" % n for n in range(MAX_AUTHORS - 1)]
+    octets = b"".join(field % n for n in range(10)) + b"From: " + b", ".join([*long, b"joe@example.com"]) + b"\r\n\r\n"
+    ctx = context("x@evil.example", octets)
+    ctx = replace(ctx, connection=replace(ctx.connection, helo="helo.evil.test"), lookups=Lookups(budget))
+    resolver = MapResolver(records)
+
+    async def main() -> list[Evidence]:
+        found = [*await Spf(resolver)(ctx), *await SpfHelo(resolver)(ctx)]
+        found += await Dkim(resolver, lambda: 1_800_000_000.0)(replace(ctx, evidence=tuple(found)))
+        return list(await Dmarc(resolver)(replace(ctx, evidence=tuple(found))))
+
+    assert asyncio.run(main())[-1].reason is Reason.NOT_ALIGNED_REJECT
+    assert len(set(resolver.asked)) <= budget
