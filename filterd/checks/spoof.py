@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from filterd.auth.author import author_domains
-from filterd.auth.names import ascii_domain, is_same_or_below
+from filterd.auth.names import ascii_domain
 from filterd.checks.base import CheckContext
 from filterd.config import RecipientsConfig
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 
-_IDENTIFIERS = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
+_IDENTIFIERS = {"dmarc": ("header.from",), "spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
 def own_domains(recipients: RecipientsConfig) -> frozenset[str]:
@@ -42,37 +42,37 @@ class Spoof:
             return ()
         authentic, unknown = self._proof(ctx)
         claimed = [(domain, self._own(domain)) for domain in author_domains(ctx.message)]
-        forged = [domain for domain, own in claimed if own and own not in authentic]
-        if forged:
-            if unknown:
-                return (self._evidence(Result.TEMPERROR, Reason.UNAVAILABLE, forged[0], "its proof is not known now"),)
-            return (self._evidence(Result.FAIL, Reason.OWN_DOMAIN, forged[0], "author without proof"),)
+        forged = [(domain, own) for domain, own in claimed if own and own not in authentic]
+        for domain, own in forged:
+            if own not in unknown:
+                return (self._evidence(Result.FAIL, Reason.OWN_DOMAIN, domain, "author without proof"),)
+        for domain, _ in forged:
+            return (self._evidence(Result.TEMPERROR, Reason.UNAVAILABLE, domain, "its proof is not known now"),)
         sender = ctx.envelope.reverse_path
         domain = (ascii_domain(sender.domain) or "") if sender is not None else ""
         own = self._own(domain)
-        if own and own not in authentic and not unknown:
+        if own and own not in authentic and own not in unknown:
             return (self._evidence(Result.FAIL, Reason.OWN_REVERSE_PATH, domain, "reverse-path without proof"),)
         return ()
 
     def _own(self, domain: str) -> str:
-        """The accepted domain that `domain` belongs to, empty when it is not ours."""
-        return next((own for own in self.ours if is_same_or_below(domain, own)), "")
+        """The accepted domain that `domain` belongs to, of several the one above all others; empty when it is not ours."""
+        labels = domain.split(".")
+        above = (".".join(labels[-count:]) for count in range(1, len(labels) + 1))
+        return next((name for name in above if name in self.ours), "")
 
-    def _proof(self, ctx: CheckContext) -> tuple[set[str], bool]:
-        """(accepted domains that somebody stands for, whether more might be known later)."""
+    def _proof(self, ctx: CheckContext) -> tuple[set[str], set[str]]:
+        """(accepted domains that somebody stands for, those for which more might be known later)."""
         authentic: set[str] = set()
-        unknown = False
-        for item in ctx.found("dmarc"):
-            if item.result is Result.PASS or item.reason is Reason.NOT_ALIGNED_BUT_SEALED:
-                authentic.add(self._own(item.properties.get("header.from", "")))
-            unknown = unknown or item.result is Result.TEMPERROR
+        unknown: set[str] = set()
         for check, names in _IDENTIFIERS.items():
             for item in ctx.found(check):
                 domain = next((item.properties[name] for name in names if name in item.properties), "")
-                if item.result is Result.PASS:
+                if item.result is Result.PASS or item.reason is Reason.NOT_ALIGNED_BUT_SEALED:
                     authentic.add(self._own(domain))
-                elif item.result is Result.TEMPERROR and (not domain or self._own(domain)):
-                    unknown = True
+                elif item.result is Result.TEMPERROR:
+                    # without a domain: the check did not end, and might have spoken for any of them
+                    unknown |= {self._own(domain)} if domain else self.ours
         return authentic, unknown
 
     def _evidence(self, result: Result, reason: Reason, domain: str, text: str) -> Evidence:

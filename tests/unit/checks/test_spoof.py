@@ -105,6 +105,35 @@ def test_what_cannot_be_known_is_not_held_against_anybody(trouble: Evidence) -> 
     assert (item.result, item.reason) == (Result.TEMPERROR, Reason.UNAVAILABLE)
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        dmarc(Result.TEMPERROR, "slow.elsewhere.example"),
+        dmarc(Result.TEMPERROR, "town.example"),
+        dkim(Result.TEMPERROR, "town.example"),
+        spf(Result.TEMPERROR, "slow.elsewhere.example"),
+    ],
+)
+def test_what_is_not_known_of_others_is_no_excuse(trouble: Evidence) -> None:
+    """Else a second author whose name server is silent would be the way around the check."""
+    assert reason(asked_about("x@slow.elsewhere.example, boss@example.org", evidence=(trouble,))) is Reason.OWN_DOMAIN
+    about = asked_about("x@elsewhere.example", "boss@example.org", evidence=(trouble,))
+    assert reason(about) is Reason.OWN_REVERSE_PATH
+
+
+def test_proof_counts_beside_a_check_that_did_not_end() -> None:
+    lost = Evidence("dmarc", Stage.DATA, Result.TEMPERROR, Reason.TIMEOUT)
+    assert reason(asked_about("boss@example.org", evidence=(lost, spf(Result.PASS, "example.org")))) is None
+
+
+def test_accepted_domains_below_one_another_are_one_house() -> None:
+    """Whatever the order of a set, which is another one in every process."""
+    below = [f"d{number}.example.org" for number in range(20)]
+    check = Spoof(own_domains(RecipientsConfig(accepted_domains=("example.org", *below))))
+    for author, proof in [(name, "example.org") for name in below] + [("example.org", name) for name in below]:
+        assert ask(check, asked_about(f"boss@{author}", evidence=(spf(Result.PASS, proof),))) == []
+
+
 def test_a_reverse_path_of_ours_weighs_less_than_an_author() -> None:
     about = asked_about("x@elsewhere.example", "boss@example.org")
     assert reason(about) is Reason.OWN_REVERSE_PATH
