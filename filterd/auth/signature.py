@@ -208,7 +208,7 @@ def usable_keys(
 def check_signature(signature: MessageSignature, keys: Iterable[PublicKey], message: Message, body: BodyHash) -> None:
     """The body hash, then the signature, then whether what it leaves unsigned is acceptable.  Raises UnfitError.
 
-    RFC 6376 6.1.3; 8.2 (l=) and 8.15 (a second From) for what is not acceptable.
+    RFC 6376 6.1.3; 8.2 (l=), 8.15 (a second From) and 3.8 (what is no valid message) for what is not acceptable.
     """
     length = signature.body.length
     if length is not None and body.covered < length:
@@ -223,6 +223,8 @@ def check_signature(signature: MessageSignature, keys: Iterable[PublicKey], mess
         raise UnfitError(Result.POLICY, f"{body.total - body.covered} octets of the body are not signed (l=)")
     if len(message.all("from")) > signature.names.count("from"):
         raise UnfitError(Result.POLICY, "one of several From fields is not signed")
+    if message.ends_early:  # anybody can put text there, above the body that was signed
+        raise UnfitError(Result.POLICY, "a line of the header is no field; where the body begins is not signed")
 
 
 def header_hash(message: Message, names: Iterable[str], own: HeaderField, relaxed: bool, hash_name: str) -> bytes:

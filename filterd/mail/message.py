@@ -133,6 +133,11 @@ class Message:
             table.setdefault(header.key, []).append(header)
         return table
 
+    @cached_property
+    def ends_early(self) -> bool:
+        """Whether a line of the header section is no field by itself: many readers take it for the first line of the body."""
+        return any(not header.name or b":" not in header.raw.partition(b"\r\n")[0] for header in self.fields)
+
     def all(self, name: str) -> list[HeaderField]:
         """Every field of that name, topmost first; the name is compared without case."""
         return self._by_key.get(name.lower(), [])

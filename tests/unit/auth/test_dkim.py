@@ -97,9 +97,22 @@ def test_blanks_at_line_ends_may_change_when_relaxed() -> None:
     assert one(sign(MESSAGE).replace(b"the game. \r\n", b"the game.   \t\r\n")).result == Result.PASS
 
 
-def test_a_header_line_that_is_no_field_does_not_make_the_rest_unreadable() -> None:
-    signed = sign(MESSAGE).replace(b"Date: ", b"this is no field\r\nDate: ")
-    assert one(signed).result == Result.PASS
+@pytest.mark.parametrize(
+    "line", [b"Pay to IBAN 1 at once", b"Pay\r\n to IBAN 1\r\n : x", b"<b>Pay</b>\r\n\t: x", b": x", b"A B: x"]
+)
+def test_text_that_a_reader_may_take_for_the_body_is_not_signed(line: bytes) -> None:
+    """Postfix, and others, end the header at such a line: somebody wrote a body above the one that was signed."""
+    signed = sign(MESSAGE)
+    for octets in (line + b"\r\n" + signed, signed.replace(b"Date: ", line + b"\r\nDate: ")):
+        outcome = one(octets)
+        assert outcome.result == Result.POLICY, octets
+        assert "is no field" in outcome.problem
+    assert one(signed.replace(b"tonight", b"today").replace(b"Date: ", line + b"\r\nDate: ")).result == Result.FAIL
+
+
+def test_a_field_that_was_put_there_does_not_hurt() -> None:
+    for field in (b"X-Spam: no", b"Received : by x", b"X:\r\n folded", b"X-Empty:"):
+        assert one(field + b"\r\n" + sign(MESSAGE)).result == Result.PASS
 
 
 def test_without_a_signature_there_is_no_outcome() -> None:
