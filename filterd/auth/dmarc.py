@@ -61,10 +61,11 @@ async def evaluate_dmarc(
     if author is None or is_address(author):
         return DmarcOutcome(Result.NONE, problem="the author domain is no domain name")
     walks = _Walks(resolver, deadline)
-    found, unknown = await walks.walk(author)
-    if unknown and author not in found:
-        return DmarcOutcome(Result.TEMPERROR, problem=f"no policy record now: {unknown}")
-    organizational = "" if unknown else _organizational_domain(author, found)
+    walk = await walks.walk(author)
+    found = walk.found
+    if walk.error and author not in found:
+        return DmarcOutcome(Result.TEMPERROR, problem=f"no policy record now: {walk.error}")
+    organizational = "" if walk.error else _organizational_domain(author, found)
     chosen = author if author in found else _policy_domain(organizational, found)
     if chosen is None:
         return DmarcOutcome(Result.NONE, organizational_domain=organizational)
@@ -72,17 +73,22 @@ async def evaluate_dmarc(
     outcome = DmarcOutcome(Result.FAIL, "none", organizational, chosen, record.text)
     if not record.usable:
         return replace(outcome, result=Result.PERMERROR, problem="the policy record has no valid policy")
-    exists = True
+    highest = walk.highest or organizational
     try:
-        aligned = await _aligned(_identifiers(spf_domain, dkim_domains), author, organizational, record, walks)
+        aligned = await _aligned(_identifiers(spf_domain, dkim_domains), author, organizational, highest, record, walks)
         if not aligned:
             uncertain = _identifiers(uncertain_spf, uncertain_dkim)
-            if await _aligned(uncertain, author, organizational, record, walks):
+            if await _aligned(uncertain, author, organizational, highest, record, walks):
                 raise TemporaryError("SPF or DKIM that would align has a temporary error")
-        if chosen != author and record.np is not None:
-            exists = (await resolver.query(author, "TXT", deadline)).status != DnsStatus.NXDOMAIN
     except TemporaryError as error:
         return replace(outcome, result=Result.TEMPERROR, problem=f"alignment is not known now: {error}")
+    exists = True
+    if chosen != author and record.np is not None:
+        try:
+            exists = (await resolver.query(author, "TXT", deadline)).status != DnsStatus.NXDOMAIN
+        except TemporaryError as error:
+            if not aligned:  # of what passes, the policy is only shown
+                return replace(outcome, result=Result.TEMPERROR, problem=f"the policy is not known now: {error}")
     policy = record.policy(below=chosen != author, exists=exists)
     result = Result.PASS if aligned else Result.FAIL
     return replace(outcome, result=result, policy=policy, aligned=aligned)
@@ -96,12 +102,17 @@ def _identifiers(spf: str | None, dkim: Sequence[str]) -> list[tuple[str, str]]:
 
 
 async def _aligned(
-    identifiers: list[tuple[str, str]], author: str, organizational: str, record: PolicyRecord, walks: _Walks
+    identifiers: list[tuple[str, str]],
+    author: str,
+    organizational: str,
+    highest: str,
+    record: PolicyRecord,
+    walks: _Walks,
 ) -> frozenset[str]:
     """The mechanisms by which an identifier is aligned (RFC 9989 4.4, 4.10.2); empty when none is.
 
-    `organizational` is empty when it is not known now.  Raises TemporaryError when nothing is aligned as far as DNS says,
-    and it does not say everything.
+    `organizational` is empty when it is not known now; then it is `highest` or a name below it.  Raises TemporaryError when
+    nothing is aligned as far as DNS says, and it does not say everything.
     """
     aligned = {by for by, domain in identifiers if domain == author}
     unknown: TemporaryError | None = None
@@ -111,19 +122,34 @@ async def _aligned(
         if record.strict_dkim if by == "dkim" else record.strict_spf:
             continue
         # the organizational domain of a name is the name or one above it: others cannot share the author's
-        if organizational and not is_same_or_below(domain, organizational):
+        if not is_same_or_below(domain, highest):
             continue
         if not organizational:
             unknown = TemporaryError("the organizational domain of the author is not known")
             continue
-        found, error = await walks.walk(domain)
-        if error:
-            unknown = error
-        elif _organizational_domain(domain, found) == organizational:
+        walk = await walks.walk(domain)
+        if walk.error:
+            unknown = walk.error
+        elif _organizational_domain(domain, walk.found) == organizational:
             aligned.add(by)
     if unknown and not aligned:
         raise unknown
     return frozenset(aligned)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What a tree walk found.
+
+    Attributes:
+        found: domain -> record, from the longest to the shortest, up to the first with psd=n or psd=y.
+        error: set when a name that matters could not be asked for; then only the records before it are given.
+        highest: with an error, the shortest name that might be the organizational domain.
+    """
+
+    found: dict[str, PolicyRecord]
+    error: TemporaryError | None = None
+    highest: str = ""
 
 
 class _Walks:
@@ -134,27 +160,26 @@ class _Walks:
         self._deadline = deadline
         self._known: dict[str, PolicyRecord | TemporaryError | None] = {}
 
-    async def walk(self, start: str) -> tuple[dict[str, PolicyRecord], TemporaryError | None]:
-        """Domain -> record, from the longest to the shortest, up to the first with psd=n or psd=y.  RFC 9989 4.10.
-
-        All names are asked for at once: one round trip instead of eight.  The error is set when a name that matters
-        could not be asked for; then only the records before it are given.
-        """
+    async def walk(self, start: str) -> _Walk:
+        """RFC 9989 4.10.  All names are asked for at once: one round trip instead of eight."""
         names = walk_names(start)
         new = [name for name in names if name not in self._known]
         answers = await asyncio.gather(*(self._record(name) for name in new))
         self._known.update(zip(new, answers, strict=True))
         found: dict[str, PolicyRecord] = {}
-        for name in names:
+        for index, name in enumerate(names):
             record = self._known[name]
             if isinstance(record, TemporaryError):
-                return found, record
+                if _is_right_below(next(reversed(found), ""), name):
+                    break
+                above = [other for other in names[index + 1 :] if self._known[other] is not None]
+                return _Walk(found, record, above[-1] if above else name)
             if record is None:
                 continue
             found[name] = record
             if record.psd != "u":
                 break
-        return found, None
+        return _Walk(found)
 
     async def _record(self, domain: str) -> PolicyRecord | TemporaryError | None:
         try:
@@ -171,6 +196,15 @@ def walk_names(start: str) -> list[str]:
     count = len(labels)
     lengths = [count, *range(min(count - 1, MAX_WALK - 1), 0, -1)]
     return [".".join(labels[count - length :]) for length in lengths]
+
+
+def _is_right_below(domain: str, top: str) -> bool:
+    """Whether `domain` is one label below the top-level domain `top`.
+
+    Then it is the organizational domain whatever `top` would have said, no record or psd=y (RFC 9989 5.2: who runs a public
+    suffix publishes it with that).
+    """
+    return "." not in top and domain.partition(".")[2] == top
 
 
 def _organizational_domain(start: str, found: dict[str, PolicyRecord]) -> str:

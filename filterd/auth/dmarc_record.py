@@ -13,7 +13,7 @@ from filterd.auth.tags import parse_tags
 MAX_RECORD = 4096  # characters; what comes after is not read (real records have a few hundred)
 POLICIES = ("none", "quarantine", "reject")  # RFC 9989 4.7, mildest first
 # RFC 9989 4.8: tag names without case, the value of v with case, blanks around "=", v first.
-_VERSION = re.compile(r"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
+_VERSION = re.compile(r"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s,!]+(?:![0-9]+[kmgtKMGT]?)?")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -50,6 +51,7 @@ def evaluate(
         ("p=none; sp=reject; t=y", "sub.example.com", ["sub.example.com"], "quarantine"),
         ("p=reject; t=n; pct=0; rf=x; ri=5; unknown=1", "example.com", [], "reject"),
         ("P=REJECT", "example.com", [], "reject"),
+        ("p=reject; P=none", "example.com", [], "reject"),
         ("p=reject; fo; =; adkim=x; p=none", "example.com", [], "reject"),
     ],
 )
@@ -63,7 +65,7 @@ def test_the_policy(record: str, author: str, exists: list[str], policy: str) ->
 def test_a_record_without_a_valid_policy_counts_only_when_reports_are_wanted(tags: str) -> None:
     outcome = evaluate({"example.com": f"v=DMARC1; {tags}"})
     assert outcome.result == Result.PERMERROR
-    outcome = evaluate({"example.com": f"v=DMARC1; {tags}; rua=mailto:x@example.com!10m"})
+    outcome = evaluate({"example.com": f"v=DMARC1; {tags}; rua=nonsense , mailto:x@example.com!10m , x"})
     assert (outcome.result, outcome.policy) == (Result.FAIL, "none")
     outcome = evaluate({"example.com": f"v=DMARC1; {tags}; rua=nonsense"})
     assert outcome.result == Result.PERMERROR
@@ -93,13 +95,15 @@ def test_several_records_at_one_name_are_all_discarded_and_the_walk_goes_on() ->
 
 
 def test_no_record_is_none() -> None:
-    assert evaluate({}).result == Result.NONE
+    nothing = evaluate({}, "sub.example.com")
+    assert (nothing.result, nothing.organizational_domain) == (Result.NONE, "sub.example.com")
     assert evaluate({"example.net": "v=DMARC1; p=reject"}).result == Result.NONE
 
 
 @pytest.mark.parametrize("author", ["", "192.0.2.1", "[192.0.2.1]", "a..b", "a b", "x" * 300])
 def test_what_is_no_domain_has_no_policy(author: str) -> None:
-    assert evaluate({"example.com": "v=DMARC1; p=reject"}, author).result == Result.NONE
+    zone: dict[str, str | list[str]] = {"example.com": "v=DMARC1; p=reject", "192.0.2.1": "v=DMARC1; p=reject"}
+    assert evaluate(zone, author).result == Result.NONE
 
 
 def test_a_public_suffix_policy_applies_where_the_organization_has_none() -> None:
@@ -107,7 +111,8 @@ def test_a_public_suffix_policy_applies_where_the_organization_has_none() -> Non
     outcome = evaluate(zone, "giant.bank.example", exists=["giant.bank.example"])
     assert (outcome.policy, outcome.organizational_domain) == ("quarantine", "giant.bank.example")
     assert evaluate(zone, "fake.bank.example").policy == "reject"
-    assert evaluate(zone, "bank.example").policy == "none"
+    itself = evaluate(zone, "bank.example")
+    assert (itself.policy, itself.organizational_domain) == ("none", "bank.example")
     assert evaluate(zone, "a.giant.bank.example", "b.giant.bank.example").result == Result.PASS
     assert evaluate(zone, "giant.bank.example", "mega.bank.example").result == Result.FAIL
 
@@ -138,7 +143,8 @@ def test_a_subdomain_that_is_its_own_organization_is_not_aligned_with_its_parent
 def test_dns_failures_are_neither_pass_nor_fail() -> None:
     zone: dict[str, str | list[str]] = {"example.com": "v=DMARC1; p=reject; np=reject"}
     assert evaluate(zone, failing=["_dmarc.example.com"]).result == Result.TEMPERROR
-    assert evaluate(zone, "sub.example.com", failing=["_dmarc.com"]).result == Result.TEMPERROR
+    assert evaluate(zone, "sub.example.com", failing=["_dmarc.sub.example.com"]).result == Result.TEMPERROR
+    assert evaluate({}, failing=["_dmarc.com"]).result == Result.TEMPERROR  # it might publish a policy for all below it
     assert evaluate(zone, "sub.example.com", failing=["sub.example.com"]).result == Result.TEMPERROR
     assert evaluate(zone, dkim=["a.example.com"], failing=["_dmarc.a.example.com"]).result == Result.TEMPERROR
 
@@ -149,6 +155,43 @@ def test_dns_failures_that_cannot_matter_do_not() -> None:
     assert evaluate(zone, dkim=["a.example.com", "example.com"], failing=["_dmarc.a.example.com"]).result == Result.PASS
     assert evaluate(zone, dkim=["evil.example.net"], failing=["_dmarc.evil.example.net"]).result == Result.FAIL
     assert evaluate(zone, failing=["_dmarc.com"]).result == Result.FAIL
+
+
+@pytest.mark.parametrize("author", ["example.com", "sub.example.com"])
+def test_a_silent_top_level_domain_takes_no_policy_from_who_has_published_one_right_below_it(author: str) -> None:
+    """With psd=y (RFC 9989 5.2) or without a record, it makes the same name the organizational domain."""
+    zone: dict[str, str | list[str]] = {"example.com": "v=DMARC1; p=reject"}
+    for forger in ("evil.com", "mail.evil.example", "com"):
+        outcome = evaluate(zone, author, forger, [forger], failing=["_dmarc.com"])
+        assert (outcome.result, outcome.policy, outcome.organizational_domain) == (Result.FAIL, "reject", "example.com")
+    assert evaluate(zone, author, dkim=["x.example.com"], failing=["_dmarc.com"]).result == Result.PASS
+    assert evaluate(zone, author, uncertain_spf="x.example.com", failing=["_dmarc.com"]).result == Result.TEMPERROR
+
+
+def test_a_silent_name_in_the_middle_matters_to_those_who_might_share_it() -> None:
+    zone: dict[str, str | list[str]] = {"a.b.example.com": "v=DMARC1; p=reject", "example.com": "v=DMARC1; p=none"}
+    silent = ["_dmarc.b.example.com"]
+    # b.example.com may say psd=n, or nothing: then example.com is the organizational domain
+    for kin in ("x.b.example.com", "mail.example.com"):
+        assert evaluate(zone, "a.b.example.com", kin, failing=silent).result == Result.TEMPERROR
+    assert evaluate(zone, "a.b.example.com", "evil.com", ["evil.example"], failing=silent).result == Result.FAIL
+    assert evaluate(zone, "a.b.example.com", "a.b.example.com", failing=silent).result == Result.PASS
+    # a public suffix of two labels
+    zone = {"shop.co.uk": "v=DMARC1; p=reject"}
+    assert evaluate(zone, "shop.co.uk", "evil.co.uk", failing=["_dmarc.co.uk"]).result == Result.TEMPERROR
+    assert evaluate(zone, "shop.co.uk", "evil.uk", ["evil.com"], failing=["_dmarc.co.uk"]).result == Result.FAIL
+    # a record of its own two levels below a silent top-level domain does not make it the organizational domain
+    zone = {"a.example.com": "v=DMARC1; p=reject"}
+    assert evaluate(zone, "a.example.com", "mail.example.com", failing=["_dmarc.com"]).result == Result.TEMPERROR
+
+
+def test_what_passes_does_not_need_to_exist_for_certain() -> None:
+    zone: dict[str, str | list[str]] = {"example.com": "v=DMARC1; p=none; np=reject"}
+    outcome = evaluate(zone, "sub.example.com", "sub.example.com", failing=["sub.example.com"])
+    assert outcome.result == Result.PASS
+    # nor what fails where one policy holds for all names
+    outcome = evaluate({"example.com": "v=DMARC1; p=reject"}, "sub.example.com", failing=["sub.example.com"])
+    assert (outcome.result, outcome.policy) == (Result.FAIL, "reject")
 
 
 def test_what_could_have_aligned_but_had_a_temporary_error_is_not_held_against_the_message() -> None:
@@ -177,10 +220,13 @@ def test_the_walk_of_the_rfc() -> None:
 
 
 def test_many_signatures_cost_a_bounded_number_of_questions() -> None:
-    resolver = MapResolver({("_dmarc.example.com", "TXT"): ["v=DMARC1; p=reject"]})
+    # each in a part of the house that is an organization of its own, so that none aligns and each has to be asked about
+    records = {(f"_dmarc.d{i}.example.com", "TXT"): ["v=DMARC1; p=none; psd=n"] for i in range(1000)}
+    resolver = MapResolver({**records, ("_dmarc.example.com", "TXT"): ["v=DMARC1; p=reject"]})
     dkim = [f"a.b.c.d.e.f.d{i}.example.com" for i in range(1000)]
-    asyncio.run(evaluate_dmarc(resolver, "x.y.example.com", None, dkim, Deadline.after(20)))
-    assert len(resolver.asked) < 100
+    outcome = asyncio.run(evaluate_dmarc(resolver, "x.y.example.com", None, dkim, Deadline.after(20)))
+    assert outcome.result is Result.FAIL
+    assert 50 < len(resolver.asked) < 100
 
 
 @given(st.text(alphabet=st.sampled_from("vpspnt=DMARC1;: \tnonerjcyu,mailto:x@!"), max_size=80))
@@ -205,3 +251,28 @@ def test_growth_of_the_version() -> None:
         return lambda: [is_policy_record(text) for _ in range(20)]
 
     assert_growth(prepare, 4_000, 32_000, 8 * 3)
+
+
+_NAMES = ["com", "example.com", "b.example.com", "a.b.example.com", "x.b.example.com", "mail.example.com", "evil.com"]
+_SAYS = [None, "v=DMARC1; p=none", "v=DMARC1; p=quarantine; psd=n", "v=DMARC1; p=reject; psd=y"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(_NAMES), st.sampled_from(_SAYS)),
+    st.sets(st.sampled_from(_NAMES), max_size=3),
+    st.sampled_from(_NAMES[1:]),
+    st.sampled_from([*_NAMES, "elsewhere.example"]),
+)
+def test_what_is_definite_in_spite_of_silence_holds_whatever_the_silent_would_have_said(
+    says: dict[str, str | None], silent: set[str], author: str, spf: str
+) -> None:
+    zone: dict[str, str | list[str]] = {name: text for name, text in says.items() if text}
+    outcome = evaluate(zone, author, spf, failing=[f"_dmarc.{name}" for name in silent])
+    if outcome.result is Result.TEMPERROR:
+        return
+    # a top-level domain says nothing, or psd=y (RFC 9989 5.2)
+    for answers in itertools.product(*(_SAYS if "." in name else [None, _SAYS[3]] for name in silent)):
+        told = dict(zip(silent, answers, strict=True))
+        whole: dict[str, str | list[str]] = {name: text for name, text in {**says, **told}.items() if text}
+        known = evaluate(whole, author, spf)
+        assert (known.result, known.policy, known.aligned) == (outcome.result, outcome.policy, outcome.aligned)
