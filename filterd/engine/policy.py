@@ -122,7 +122,8 @@ def _first_row(
     heavy = _refusing_zone(evidence, config.reject_score)
     if heavy is not None and not exempt:  # such a zone refuses at once, whatever else speaks for the client
         return Action.REJECT, heavy.reason, "zone_refuses", _refusal(heavy)
-    if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and _others_agree(contributions) and not exempt:
+    others = _beside_authentication(contributions)
+    if ("dmarc", Reason.NOT_ALIGNED_REJECT) in reasons and others >= _MIN_AGREEMENT and not exempt:
         # RFC 7372 3.3: several authentication checks failed
         reply = Reply(550, "5.7.26", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
         return Action.REJECT, Reason.NOT_ALIGNED_REJECT, "dmarc_reject_agreed", reply
@@ -133,6 +134,7 @@ def _first_row(
     score = millis / 1000
     without_content = sum(c.millis for c in contributions if c.check not in _CONTENT_PARTS) / 1000
     may_reject = without_content >= config.reject_without_content or policy.content_may_reject
+    may_reject = may_reject and others > 0  # lists and forwarders break all of authentication at once
     if score >= config.reject_score and may_reject and not exempt:
         decisive = _heaviest(evidence, contributions)
         return Action.REJECT, decisive.reason, "reject_score", _refusal(decisive)
@@ -163,12 +165,12 @@ def _refusing_zone(evidence: Sequence[Evidence], reject_score: float) -> Evidenc
 
 
 _CONTENT_PARTS = frozenset({"content", "cap:content"})
-_AUTH_PARTS = frozenset({*(n for n, g in GROUP_OF.items() if g is Group.AUTHENTICATION), "cap:authentication"})
+_AUTH_PARTS = frozenset({*(n for n, g in GROUP_OF.items() if g is Group.AUTHENTICATION), "cap:authentication", "prior"})
 
 
-def _others_agree(contributions: Sequence[Contribution]) -> bool:
-    """Whether evidence other than authentication speaks for spam: RFC 9989 forbids to refuse on p=reject alone."""
-    return sum(c.millis for c in contributions if c.check not in _AUTH_PARTS) / 1000 >= _MIN_AGREEMENT
+def _beside_authentication(contributions: Sequence[Contribution]) -> float:
+    """What evidence other than authentication says (the prior is none): RFC 9989 7.4 forbids to refuse on p=reject alone."""
+    return sum(c.millis for c in contributions if c.check not in _AUTH_PARTS) / 1000
 
 
 def _heaviest(evidence: Sequence[Evidence], contributions: Sequence[Contribution]) -> Evidence:

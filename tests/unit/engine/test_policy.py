@@ -119,6 +119,22 @@ def test_dmarc_reject_alone_quarantines_and_with_agreement_refuses() -> None:
     assert decide(agreed, POLICY).action is Action.REJECT
 
 
+@pytest.mark.parametrize("settings", [{"prior": 3.0}, {"reject_score": 5.0}, {"prior": 1.0, "reject_score": 4.5}])
+def test_authentication_alone_never_refuses_whatever_the_thresholds(settings: dict[str, float]) -> None:
+    """A forwarder or a list breaks all of it at once (RFC 9989 7.4)."""
+    policy = Policy(PolicyConfig.model_validate(settings))
+    forwarded = [
+        found("spf", Reason.SPF_FAIL),
+        found("spf_helo", Reason.HELO_NOT_AUTHORIZED),
+        found("dkim", Reason.SIGNATURE_INVALID),
+        found("dmarc", Reason.NOT_ALIGNED_REJECT),
+        found("spoof", Reason.OWN_DOMAIN),
+    ]
+    for evidence in (forwarded, [*forwarded, content(-0.5)], forwarded[:3]):
+        assert decide(evidence, policy, recipient=ANNA).action in (Action.QUARANTINE, Action.TAG)
+    assert decide([*forwarded, content(1.0)], policy, recipient=ANNA).action is Action.REJECT
+
+
 def test_dmarc_reject_with_content_that_looks_good_is_still_quarantined() -> None:
     verdict = decide([found("dmarc", Reason.NOT_ALIGNED_REJECT), content(-5.0)], POLICY)
     assert verdict.action is Action.QUARANTINE
