@@ -17,6 +17,13 @@ def _domain(text: str) -> str:
     return name
 
 
+def _host_name(text: str) -> str:
+    name = _domain(text)
+    if not name.isascii():
+        raise ValueError("expected a name in ASCII, labels of other letters as xn--…")
+    return name
+
+
 def _network(text: str) -> str:
     try:
         return str(parse_network(text))
@@ -32,6 +39,8 @@ def _range(text: str) -> str:
 
 
 Domain = Annotated[str, AfterValidator(_domain)]
+HostName = Annotated[str, AfterValidator(_host_name)]  # what we write into header fields and must know again there
+OptionalHostName = Annotated[str, AfterValidator(lambda text: text and _host_name(text))]
 Network = Annotated[str, AfterValidator(_network)]
 Range = Annotated[str, AfterValidator(_range)]
 Port = Annotated[int, Field(ge=0, le=65535)]

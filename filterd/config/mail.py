@@ -10,16 +10,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from filterd.config.base import Domain, Port, Seconds, Table
+from filterd.config.base import Domain, HostName, OptionalHostName, Port, Seconds, Table
 
 
 class ServerConfig(Table):
     """Who this filter is and where it keeps its state."""
 
-    hostname: Domain = "filter.example.org"
+    hostname: HostName = "filter.example.org"
     """Name in the greeting, EHLO towards upstream and Received; must differ from Exchange's connector Fqdn. Default filter.example.org."""
-    authserv_id: str = ""
-    """Identifier in Authentication-Results; empty means `hostname`. Default empty."""
+    authserv_id: OptionalHostName = ""
+    """Identifier in Authentication-Results, of the form of a host name; empty means `hostname`. Default empty."""
     state_dir: Path = Path("state")
     """Folder of the database, large quarantined bodies, models and run files. Default state, beside the configuration file."""
     workers: int = Field(default=2, ge=1, le=64)
@@ -113,7 +113,7 @@ class PolicyConfig(Table):
 class ArcConfig(Table):
     """Authenticated Received Chain (RFC 8617): whose word counts for mail that was changed on its way, and our own seal."""
 
-    trusted_sealers: tuple[Domain, ...] = Field(default=(), strict=False)
+    trusted_sealers: tuple[HostName, ...] = Field(default=(), strict=False)
     """Domains (d= of their seals) whose DMARC pass is believed when ours fails, such as those of mailing lists you know. Default none."""
     seal: bool = False
     """Add a set of our own to what is handed to upstream; Exchange Online can be told to trust it. Default false."""

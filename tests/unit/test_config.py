@@ -17,6 +17,10 @@ from tests.support.material import CHECKOUT
     [
         ("[server]\nworkers = 'two'", "server.workers: input should be a valid integer, found 'two'"),
         ("[server]\nwrokers = 2", "server.wrokers: unknown key"),
+        ("[server]\nhostname = 'fílter.example.org'", "server.hostname: expected a name in ASCII"),
+        ("[server]\nauthserv_id = 'My Filter'", "server.authserv_id: expected a domain name"),
+        ("[server]\nauthserv_id = 'fílter.example.org'", "server.authserv_id: expected a name in ASCII"),
+        ("[arc]\ntrusted_sealers = ['lísts.example']", "arc.trusted_sealers[0]: expected a name in ASCII"),
         ("[sever]\n", "sever: unknown key"),
         ("[[dnsbl]]\nzone = 'a b'", "dnsbl[0].zone: expected a domain name such as mail.example.org, found 'a b'"),
         ("[[dnsbl]]\n", "dnsbl[0].zone: field required"),
