@@ -16,7 +16,6 @@ _NOT_IN_COMMENT = re.compile(r"[^ !#-'*-\[\]-~]")  # no quotes, parentheses or b
 MAX_VALUE = 330  # octets of one value: the longest mailbox of RFC 5321, and room
 _MAX_READ = 4096  # octets of a foreign field in which our name is looked for; honest ones have a few hundred
 _HIDING = re.compile(r"[\s\"\\]")
-_COMMENTS = r"(?:\([^()]*\))*"
 _MEANING = {
     Result.PASS: "designates {ip} as permitted sender",
     Result.FAIL: "does not designate {ip} as permitted sender",
@@ -67,4 +66,19 @@ def names_receiver(field_body: bytes, hostname: str) -> bool:
         return True
     text = _HIDING.sub("", field_body.decode("latin-1").lower())
     own = re.escape(hostname.lower().rstrip("."))
-    return re.search(rf"(?:\(|receiver{_COMMENTS}={_COMMENTS}){own}(?![a-z0-9_-]|\.[a-z0-9])", text) is not None
+    claim = re.compile(rf"(?:[()]|receiver[=:<\[]+){own}(?![a-z0-9_-]|\.[a-z0-9])")
+    return any(claim.search(reading) for reading in (text, _outside_comments(text)))
+
+
+def _outside_comments(text: str) -> str:
+    """What stands outside comments, however deep they are (RFC 5322 3.2.2)."""
+    out: list[str] = []
+    depth = 0
+    for char in text:
+        if char == "(":
+            depth += 1
+        elif char == ")" and depth:
+            depth -= 1
+        elif not depth:
+            out.append(char)
+    return "".join(out)
