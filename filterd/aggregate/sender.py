@@ -27,7 +27,7 @@ from filterd.mail.reply import Reply
 from filterd.ports import Delivery, Resolver, Upstream
 from filterd.storage import aggregate, aggregate_queue
 from filterd.storage.aggregate import Domain
-from filterd.storage.aggregate_queue import Report
+from filterd.storage.aggregate_queue import Planned, Report
 from filterd.storage.database import Database
 from filterd.storage.outbox import QueueState
 
@@ -38,7 +38,7 @@ POLL_SECONDS = 5.0  # between looks at a queue that has nothing due; with it, 30
 DNS_SECONDS = 60.0
 DELIVERY_SECONDS = 900.0  # as the mail path: Exchange may take 10 minutes after the final dot
 LEASE_SECONDS = 1_200.0  # longer than DNS, making the report and a delivery together can take
-_PLAN_BATCH = 200  # domains of one look
+_PLAN_BATCH = 100  # domains of one look and one transaction: mail waits for the write lock some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,10 @@ class ReportSender:
         """Queue the reports of days that are over.  Raises StorageError."""
         today = int((self._clock() - GRACE_SECONDS) // DAY_SECONDS)
         finished = await asyncio.to_thread(aggregate.domains, self._database, today, True, _PLAN_BATCH)
-        for domain in finished:
-            await asyncio.to_thread(self._plan, domain)
+        if finished:
+            await asyncio.to_thread(
+                aggregate_queue.plan, self._database, [self._planned(domain) for domain in finished]
+            )
 
     async def send_one(self) -> bool:
         """Send the report that is due longest; whether there was one.  Raises StorageError."""
@@ -122,7 +124,7 @@ class ReportSender:
 
     # ------------------------------------------------------------ inside
 
-    def _plan(self, domain: Domain) -> None:
+    def _planned(self, domain: Domain) -> Planned:
         """A start of its own for every report: all reporters of the world have the same midnight."""
         since_ms = max(self._clock(), (domain.day + 1) * DAY_SECONDS) * 1000
         spread_ms = self._config.spread_hours * 3_600_000
@@ -131,7 +133,7 @@ class ReportSender:
             for mailbox in published(domain.record).destinations
             if domain.rows and mailbox.key != self._sender.key  # what comes from there is not sent there
         }
-        aggregate_queue.plan(self._database, domain.day, domain.policy_domain, due)
+        return Planned(domain.day, domain.policy_domain, due)
 
     async def _make(self, report: Report) -> _Made:
         """Raises PermanentError when there is nothing to send or nobody who wants it, TemporaryError: not now."""

@@ -6,11 +6,11 @@ States: Ready (due), Active (a process has it, until its lease ends), Retry (lat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from filterd.storage.database import Database
 from filterd.storage.entries import clean
@@ -46,47 +46,77 @@ class Report:
     last_reply: str
 
 
-def plan(db: Database, day: int, policy_domain: str, due: Mapping[str, int]) -> None:
-    """The reports of a finished day: destination -> when it is due.  Of several processes the first one decides."""
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What becomes of a policy domain's day: `due` is destination -> when its report is due, Unix milliseconds."""
+
+    day: int
+    policy_domain: str
+    due: Mapping[str, int]
+
+
+def plan(db: Database, finished: Sequence[Planned]) -> None:
+    """Queue the reports of finished days, in one transaction.  Of several processes the first one decides."""
+    fresh = {
+        "state": QueueState.READY,
+        "attempts": 0,
+        "started_ms": 0,
+        "lease_ms": 0,
+        "last_error": "",
+        "last_reply": "",
+    }
+    rows: list[dict[str, Any]] = []
     with db.write() as connection:
-        this = and_(_domains.day == day, _domains.policy_domain == policy_domain)
-        mark = update(dmarc_domains).where(this, _domains.planned.is_(False)).values(planned=True)
-        if not connection.execute(mark).rowcount or not due:
-            return
-        fresh = {"state": QueueState.READY, "attempts": 0, "started_ms": 0, "lease_ms": 0}
-        fresh |= {"last_error": "", "last_reply": "", "day": day, "policy_domain": policy_domain}
-        connection.execute(
-            db.insert(dmarc_reports).on_conflict_do_nothing(),
-            [{**fresh, "destination": destination, "next_ms": at} for destination, at in due.items()],
-        )
+        for item in finished:
+            names = {"day": item.day, "policy_domain": item.policy_domain}
+            this = and_(_domains.day == item.day, _domains.policy_domain == item.policy_domain)
+            mark = update(dmarc_domains).where(this, _domains.planned.is_(False)).values(planned=True)
+            if connection.execute(mark).rowcount:
+                rows += [{**fresh, **names, "destination": name, "next_ms": at} for name, at in item.due.items()]
+        if rows:
+            connection.execute(db.insert(dmarc_reports).on_conflict_do_nothing(), rows)
 
 
 def claim(db: Database, now_ms: int, lease_seconds: float, per_minute: int, per_day: int) -> Report | None:
     """Take the report that is due longest, for `lease_seconds`; None when none is due, or enough were sent lately.
 
-    A process that dies leaves its row Active; it is due again when the lease ends, under the same Report-ID.
+    A process that dies leaves its row Active; it is due again when the lease ends, under the same Report-ID, unless that
+    was its last attempt.
     """
-    waiting = or_(_reports.state == QueueState.READY, _reports.state == QueueState.RETRY)
-    lost = and_(_reports.state == QueueState.ACTIVE, _reports.lease_ms <= now_ms)
-    due = or_(and_(waiting, _reports.next_ms <= now_ms), lost)
-    query = select(_reports.id).where(due).order_by(_reports.next_ms, _reports.id).limit(1)
-    with db.read() as connection:  # most calls find nothing; they shall not take the write lock
-        if connection.scalar(query) is None or _begun(connection, now_ms - _MINUTE_MS) >= per_minute:
-            return None
-        if _begun(connection, now_ms - _DAY_MS) >= per_day:
-            return None
-    with db.write() as connection:
-        id = connection.scalar(query.with_for_update(skip_locked=True))
-        if id is None:
-            return None
-        values = {"state": QueueState.ACTIVE, "started_ms": now_ms, "lease_ms": now_ms + int(lease_seconds * 1000)}
-        this = update(dmarc_reports).where(_reports.id == id)
-        connection.execute(this.values(attempts=_reports.attempts + 1, **values))
-        return _report(connection.execute(select(dmarc_reports).where(_reports.id == id)).one())
+    values = {"state": QueueState.ACTIVE, "started_ms": now_ms, "lease_ms": now_ms + int(lease_seconds * 1000)}
+    while True:  # each time round another process has taken one
+        with db.read() as connection:  # the queue may be long; it is not looked through under the write lock
+            if (id := _due_longest(connection, now_ms)) is None:
+                return None
+            if _begun(connection, now_ms, _MINUTE_MS) >= per_minute or _begun(connection, now_ms, _DAY_MS) >= per_day:
+                return None
+        with db.write() as connection:
+            this = and_(_reports.id == id, or_(*_due(now_ms)))
+            taken = update(dmarc_reports).where(this).values(attempts=_reports.attempts + 1, **values)
+            if connection.execute(taken).rowcount:
+                return _report(connection.execute(select(dmarc_reports).where(_reports.id == id)).one())
 
 
-def _begun(connection: Connection, since_ms: int) -> int:
-    return int(connection.scalar(select(func.count()).where(_reports.started_ms > since_ms)) or 0)
+def _due(now_ms: int) -> list[ColumnElement[bool]]:
+    """What is due, state by state."""
+    waiting = [
+        and_(_reports.state == state, _reports.next_ms <= now_ms) for state in (QueueState.READY, QueueState.RETRY)
+    ]
+    lost = and_(_reports.state == QueueState.ACTIVE, _reports.lease_ms <= now_ms, _reports.attempts < MAX_ATTEMPTS)
+    return [*waiting, lost]
+
+
+def _due_longest(connection: Connection, now_ms: int) -> int | None:
+    """Each state by itself, so that the index says which is first."""
+    first = select(_reports.next_ms, _reports.id).order_by(_reports.next_ms, _reports.id).limit(1)
+    found = [row for due in _due(now_ms) if (row := connection.execute(first.where(due)).first()) is not None]
+    return min(found).id if found else None
+
+
+def _begun(connection: Connection, now_ms: int, window_ms: int) -> int:
+    """How many were begun lately; what a clock that was wrong wrote far into the future does not count."""
+    lately = _reports.started_ms.between(now_ms - window_ms + 1, now_ms + window_ms)
+    return int(connection.scalar(select(func.count()).where(lately)) or 0)
 
 
 def delivered(db: Database, id: int, reply: str) -> None:

@@ -99,16 +99,17 @@ class Database:
         """An INSERT that has on_conflict_do_update; both databases speak the same one."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
-    def check_space(self) -> None:
-        """Raise StorageFullError when less than `min_free_bytes` are free."""
+    def check_space(self, times: int = 1) -> None:
+        """Raise StorageFullError when less than `min_free_bytes`, or so many `times` of it, are free."""
         if not self.min_free_bytes:
             return
         with translated():
             stat = os.statvfs(self.state_dir)
         free = stat.f_bavail * stat.f_frsize
-        if free < self.min_free_bytes:
+        if free < times * self.min_free_bytes:
             raise StorageFullError(
                 f"{self.state_dir}: {free} octets free, storage.min_free_bytes is {self.min_free_bytes}"
+                + (f", {times} times as many are needed" if times > 1 else "")
             )
 
     def close(self) -> None:

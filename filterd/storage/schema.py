@@ -206,10 +206,13 @@ dmarc_domains = Table(
     metadata,
     Column("day", Integer, primary_key=True, autoincrement=False),  # since 1970-01-01, UTC
     Column("policy_domain", String(253), primary_key=True),
-    Column("record", Text, nullable=False),  # the policy record seen last
     Column("row_count", Integer, nullable=False),
     Column("dropped", BigInteger, nullable=False),  # messages whose rows were beyond a bound
     Column("planned", Boolean(create_constraint=False), nullable=False),  # whether its reports are in dmarc_reports
+    Column(
+        "record", Text, nullable=False
+    ),  # the policy record seen last; behind what is read without it: it may be long
+    Index("ix_dmarc_domains_planned", "planned", "day", "policy_domain"),
 )
 
 dmarc_rows = Table(

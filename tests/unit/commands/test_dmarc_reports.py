@@ -10,6 +10,7 @@ import pytest
 from filterd.cli import main
 from filterd.config import load_config
 from filterd.storage import aggregate, aggregate_queue
+from filterd.storage.aggregate_queue import Planned
 from filterd.storage.database import open_database
 from tests.support.dmarc import DAY, counted, judged, texts
 
@@ -28,7 +29,9 @@ def fill(config: Path) -> None:
     database = open_database(load_config(config))
     aggregate.count(database, {counted(record=RUA): 3}, 1, 10)
     aggregate.count(database, {counted(record=RUA, source_ip="192.0.2.8"): 4}, 1, 10)
-    aggregate_queue.plan(database, DAY, "example.com", {"a@example.com": 0, "b@example.net": 1_767_312_000_000})
+    aggregate_queue.plan(
+        database, [Planned(DAY, "example.com", {"a@example.com": 0, "b@example.net": 1_767_312_000_000})]
+    )
     report = aggregate_queue.claim(database, 1, 60.0, 10, 10)
     assert report is not None
     aggregate_queue.delivered(database, report.id, "250 2.6.0 \x1b[31mok")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from filterd.aggregate.collector import Counted
 from filterd.errors import StorageError, StorageFullError
 from filterd.storage import aggregate, aggregate_queue
 from filterd.storage.aggregate import Domain
+from filterd.storage.aggregate_queue import Planned
 from filterd.storage.database import Database
 from tests.support.dmarc import DAY, RECORD, ROW, counted, row
 from tests.support.storage import make_database
@@ -104,6 +106,35 @@ def test_a_large_batch_is_written_in_parts(db: Database) -> None:
     assert len(commits) >= 4, "mail waits for the lock no longer than a part takes"
 
 
+def test_mail_gets_its_turn_between_two_transactions(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr(aggregate.time, "sleep", lambda seconds: happened.append("pause") if seconds > 0 else None)
+    monkeypatch.setattr(aggregate, "_BATCH", 2)
+    monkeypatch.setattr(aggregate, "_EXPIRE_BATCH", 2)
+
+    def begun(connection: Connection) -> None:
+        if connection.get_execution_options().get("filterd_write"):
+            happened.append("lock")
+
+    event.listen(db.engine, "begin", begun)
+    count(db, dict.fromkeys(ips(1, 2, 3, 4, 5), 1))
+    assert happened == ["lock", "pause", "lock", "pause", "lock"]
+    happened.clear()
+    assert aggregate.expire(db, DAY + 1) == 5
+    assert happened.count("lock") >= 5
+    assert ["lock", "lock"] not in [happened[at : at + 2] for at in range(len(happened))]
+
+
+def test_under_the_lock_nothing_looks_through_all_domains_of_the_day(sqlite_db: Database) -> None:
+    count(sqlite_db, {counted(policy_domain=f"d{n}.example"): 1 for n in range(20)})
+    said: list[str] = []
+    event.listen(sqlite_db.engine, "before_cursor_execute", lambda *args: said.append(args[2]))
+    count(sqlite_db, {counted(policy_domain="d1.example"): 1, counted(policy_domain="new.example"): 1})
+    before, under = said[: said.index("BEGIN IMMEDIATE")], said[said.index("BEGIN IMMEDIATE") :]
+    assert [text for text in before if "sum(" in text]
+    assert not [text for text in under if "sum(" in text]
+
+
 def test_several_processes_count_at_once(db: Database) -> None:
     def work(number: int) -> None:
         for _ in range(10):
@@ -125,6 +156,19 @@ def test_with_little_room_nothing_is_kept(tmp_path: object) -> None:
     db.close()
 
 
+def test_counts_leave_the_room_that_mail_needs(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = make_database(tmp_path, min_free_bytes=1000)  # type: ignore[arg-type]
+    room = SimpleNamespace(f_bavail=1500, f_frsize=1)
+    monkeypatch.setattr("filterd.storage.database.os.statvfs", lambda _: room)
+    db.check_space()  # mail is taken
+    with pytest.raises(StorageFullError, match=r"1500 octets free, .*1000, 2 times as many are needed"):
+        count(db, {counted(): 1})
+    room.f_bavail = 2000
+    count(db, {counted(): 1})
+    assert sums(db) == {"192.0.2.7": 1}
+    db.close()
+
+
 def test_what_fails_in_the_middle_is_counted_once_and_lost_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregate, "_BATCH", 1)
     batch = {counted(policy_domain=f"d{number}.example"): 2 for number in range(3)}
@@ -143,7 +187,7 @@ def test_what_fails_in_the_middle_is_counted_once_and_lost_once(db: Database, mo
 
 def test_old_days_go_with_everything(db: Database) -> None:
     count(db, {counted(): 1})
-    aggregate_queue.plan(db, DAY, "example.com", {"a@example.com": 0})
+    aggregate_queue.plan(db, [Planned(DAY, "example.com", {"a@example.com": 0})])
     count(db, {counted(day=DAY + 1): 1})
     count(db, {counted(day=DAY, policy_domain="other.example", source_ip=f"192.0.2.{n}"): 1 for n in range(3)})
     assert aggregate.expire(db, DAY) == 0

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from sqlalchemy import event, insert
 
 from filterd.storage import aggregate, aggregate_queue
-from filterd.storage.aggregate_queue import BACKOFF_MINUTES, MAX_ATTEMPTS, Report
+from filterd.storage.aggregate_queue import BACKOFF_MINUTES, MAX_ATTEMPTS, Planned, Report
 from filterd.storage.database import Database
 from filterd.storage.outbox import QueueState
+from filterd.storage.schema import dmarc_domains
 from tests.support.dmarc import DAY, counted
+from tests.support.growth import assert_growth
+from tests.support.storage import make_database
 
 MINUTE, DAY_MS = 60_000, 86_400_000
 NOW = (DAY + 1) * DAY_MS
@@ -29,12 +35,12 @@ def claim(db: Database, at: int = NOW, per_minute: int = MANY, per_day: int = MA
 def planned(db: Database) -> Database:
     """Two reports about example.com that are due."""
     count(db)
-    aggregate_queue.plan(db, DAY, "example.com", {"a@example.com": NOW, "b@example.com": NOW})
+    aggregate_queue.plan(db, [Planned(DAY, "example.com", {"a@example.com": NOW, "b@example.com": NOW})])
     return db
 
 
 def test_a_day_is_planned_once(planned: Database) -> None:
-    aggregate_queue.plan(planned, DAY, "example.com", {"a@example.com": NOW + 5, "c@example.com": NOW})
+    aggregate_queue.plan(planned, [Planned(DAY, "example.com", {"a@example.com": NOW + 5, "c@example.com": NOW})])
     assert sorted(r.destination for r in aggregate_queue.reports(planned)) == ["a@example.com", "b@example.com"]
     assert aggregate.domains(planned, DAY + 1, unplanned=True) == []
     assert len(aggregate.domains(planned, DAY + 1)) == 1
@@ -48,7 +54,7 @@ def test_a_planned_day_takes_no_counts(planned: Database) -> None:
 
 def test_a_domain_without_destinations_is_done(db: Database) -> None:
     count(db)
-    aggregate_queue.plan(db, DAY, "example.com", {})
+    aggregate_queue.plan(db, [Planned(DAY, "example.com", {})])
     assert aggregate.domains(db, DAY + 1, unplanned=True) == []
     assert aggregate_queue.reports(db) == []
 
@@ -74,6 +80,13 @@ def test_what_a_dead_process_had_is_due_again_when_its_lease_ends(planned: Datab
     assert (again.id, again.attempts) == (first.id, 2)
 
 
+def test_a_report_that_ends_its_process_each_time_does_not_do_so_for_ever(db: Database) -> None:
+    count(db)
+    aggregate_queue.plan(db, [Planned(DAY, "example.com", {"a@example.com": NOW})])
+    attempts = [claim(db, NOW + n * DAY_MS) for n in range(MAX_ATTEMPTS + 2)]
+    assert [report is not None for report in attempts] == [True] * MAX_ATTEMPTS + [False] * 2
+
+
 def test_delivered_and_removed_are_ends(planned: Database) -> None:
     one, other = claim(planned), claim(planned)
     assert one is not None
@@ -92,7 +105,7 @@ def test_delivered_and_removed_are_ends(planned: Database) -> None:
 
 def test_failures_wait_longer_and_longer_and_end(db: Database) -> None:
     count(db)
-    aggregate_queue.plan(db, DAY, "example.com", {"a@example.com": NOW})
+    aggregate_queue.plan(db, [Planned(DAY, "example.com", {"a@example.com": NOW})])
     at, waits = NOW, []
     for attempt in range(1, MAX_ATTEMPTS + 1):
         report = claim(db, at)
@@ -112,7 +125,7 @@ def test_failures_wait_longer_and_longer_and_end(db: Database) -> None:
 
 def test_so_many_in_a_minute_and_in_a_day(db: Database) -> None:
     count(db)
-    aggregate_queue.plan(db, DAY, "example.com", {f"a{n}@example.com": NOW for n in range(9)})
+    aggregate_queue.plan(db, [Planned(DAY, "example.com", {f"a{n}@example.com": NOW for n in range(9)})])
 
     def sent(at: int, **limits: int) -> bool:
         report = claim(db, at, **limits)
@@ -124,3 +137,55 @@ def test_so_many_in_a_minute_and_in_a_day(db: Database) -> None:
     assert sent(NOW + MINUTE, per_minute=2)
     assert not sent(NOW + 2 * MINUTE, per_day=3)
     assert sent(NOW + DAY_MS, per_day=3)
+
+
+def test_a_clock_that_was_wrong_for_a_while_does_not_stop_reports(db: Database) -> None:
+    count(db)
+    aggregate_queue.plan(db, [Planned(DAY, "example.com", {f"a{n}@example.com": NOW for n in range(2)})])
+    future = claim(db, NOW + 400 * DAY_MS)
+    assert future is not None
+    aggregate_queue.delivered(db, future.id, "250 ok")
+    assert claim(db, NOW, per_minute=1, per_day=1) is not None
+
+
+def test_days_are_planned_together_in_one_transaction(db: Database) -> None:
+    names = [f"d{n}.example" for n in range(5)]
+    aggregate.count(db, {counted(policy_domain=name): 1 for name in names}, 100, 1000)
+    commits: list[object] = []
+    event.listen(db.engine, "commit", commits.append)
+    aggregate_queue.plan(db, [Planned(DAY, name, {f"a@{name}": NOW}) for name in names])
+    assert len(commits) == 1
+    assert sorted(report.destination for report in aggregate_queue.reports(db)) == [f"a@{name}" for name in names]
+
+
+def test_the_next_report_is_found_as_fast_in_a_long_queue(tmp_path: Path) -> None:
+    made: dict[int, Database] = {}
+
+    def prepare(size: int) -> Callable[[], object]:
+        if size not in made:
+            made[size] = make_database(tmp_path / str(size))
+            count(made[size])
+            due = {f"a{n}@example.com": NOW - n for n in range(size)}
+            aggregate_queue.plan(made[size], [Planned(DAY, "example.com", due)])
+        return lambda: [claim(made[size]) for _ in range(20)]
+
+    assert_growth(prepare, 300, 90_000, 3)
+    for database in made.values():
+        database.close()
+
+
+def test_finished_days_are_found_as_fast_beside_many_that_are_planned(tmp_path: Path) -> None:
+    made: dict[int, Database] = {}
+
+    def prepare(size: int) -> Callable[[], object]:
+        if size not in made:
+            made[size] = make_database(tmp_path / str(size))
+            fresh = {"day": DAY, "row_count": 1, "dropped": 0, "planned": True, "record": "v=DMARC1"}
+            with made[size].write() as connection:
+                connection.execute(insert(dmarc_domains), [{**fresh, "policy_domain": f"d{n}"} for n in range(size)])
+            count(made[size])
+        return lambda: [aggregate.domains(made[size], DAY + 1, unplanned=True) for _ in range(10)]
+
+    assert_growth(prepare, 300, 60_000, 3)
+    for database in made.values():
+        database.close()

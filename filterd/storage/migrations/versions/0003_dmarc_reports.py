@@ -19,12 +19,13 @@ def upgrade() -> None:
         "dmarc_domains",
         sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("policy_domain", sa.String(length=253), nullable=False),
-        sa.Column("record", sa.Text(), nullable=False),
         sa.Column("row_count", sa.Integer(), nullable=False),
         sa.Column("dropped", sa.BigInteger(), nullable=False),
         sa.Column("planned", sa.Boolean(create_constraint=False), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("day", "policy_domain", name=op.f("pk_dmarc_domains")),
     )
+    op.create_index("ix_dmarc_domains_planned", "dmarc_domains", ["planned", "day", "policy_domain"], unique=False)
     op.create_table(
         "dmarc_rows",
         sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
