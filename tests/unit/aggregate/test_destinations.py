@@ -89,7 +89,12 @@ def test_a_number_is_no_host() -> None:
     assert ask("a@192.0.2.1") == ([], [])
 
 
-@pytest.mark.parametrize("failing", [ASKS, "_dmarc.red.example.net", "_dmarc.blue.example.com", "_dmarc.net"])
+@pytest.mark.parametrize("failing", [ASKS, "_dmarc.red.example.net", "_dmarc.blue.example.com", "_dmarc.example.net"])
 def test_when_dns_does_not_say_it_is_asked_later(failing: str) -> None:
     with pytest.raises(TemporaryError):
         ask("reports@red.example.net", {(ASKS, "TXT"): ["v=DMARC1"]}, failing=(failing,))
+
+
+def test_a_silent_top_level_domain_changes_no_organizational_domain_right_below_it() -> None:
+    wanted, _ = ask("reports@red.example.net", {(ASKS, "TXT"): ["v=DMARC1"]}, failing=("_dmarc.net",))
+    assert wanted == ["reports@red.example.net"]
