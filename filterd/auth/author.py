@@ -10,6 +10,7 @@ from filterd.auth.names import MAX_DOMAIN, ascii_domain, is_address
 from filterd.mail.message import Message
 
 MAX_FROM = 32_768  # octets of one From field; a longer one has no author that anybody could read
+MAX_CANDIDATES = 50  # of one field that are looked at, be they domains or not: letters outside ASCII cost CPU
 MAX_DOMAINS = 20  # different domains; one is enough for DMARC and two are too many
 _BLANKS = " \t\r\n"
 
@@ -28,7 +29,10 @@ def author_domains(message: Message) -> list[str]:
 
 
 def domains_in(text: str) -> list[str]:
-    """The domains of the addresses in one field body, in order, perhaps repeated; linear in its length."""
+    """The domains of the addresses in one field body, in order, perhaps repeated; linear in its length.
+
+    Only the first MAX_CANDIDATES different ones that may be a domain are looked at.
+    """
     found: list[str] = []
     bare: list[str] = []  # the mailbox that is being read, outside of angle brackets
     angles: list[str] = []  # what stood in its angle brackets
@@ -75,30 +79,26 @@ def domains_in(text: str) -> list[str]:
     if inside is not None:
         angles.append("".join(inside))
     _collect(bare, angles, found)
-    return found
+    domains = [_domain(candidate) for candidate in list(dict.fromkeys(found))[:MAX_CANDIDATES]]
+    return [domain for domain in domains if domain is not None]
 
 
 def _collect(bare: list[str], angles: list[str], found: list[str]) -> None:
     """One mailbox ends: its angle address counts; without one, what stands there itself."""
     for address in angles or ["".join(bare)]:
-        found.extend(_domains(address))
+        found.extend(_candidates(address))
     bare.clear()
     angles.clear()
 
 
-def _domains(address: str) -> list[str]:
-    """The domains of one addr-spec: one, or for several "@" what may be taken for it."""
+def _candidates(address: str) -> list[str]:
+    """What may begin with the domain of one addr-spec: one, or for several "@" what may be taken for it."""
     if "@" not in address:
         return []
     if address.lstrip(_BLANKS).startswith("@") and ":" in address:
         address = address.rpartition(":")[2]  # a source route (RFC 5322 4.4)
     pieces = address.split("@")[1:]
-    out = []
-    for piece in pieces[:3] + pieces[3:][-1:]:
-        domain = _domain(piece)
-        if domain is not None and domain not in out:
-            out.append(domain)
-    return out
+    return pieces[:3] + pieces[3:][-1:]
 
 
 def _domain(text: str) -> str | None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.auth.author import MAX_DOMAINS, author_domains, domains_in
-from filterd.auth.names import ascii_domain
+from filterd.auth.author import MAX_CANDIDATES, MAX_DOMAINS, author_domains, domains_in
+from filterd.auth.names import MAX_U_LABELS, ascii_domain
 from filterd.mail.message import Message
 from tests.support.growth import assert_growth
 
@@ -81,6 +81,21 @@ def test_no_field_is_no_author() -> None:
 def test_the_bounds() -> None:
     assert len(of(", ".join(f"a@d{i}.example" for i in range(500)))) == MAX_DOMAINS
     assert of('"' + "x" * 40_000 + '" <a@example.com>') == []
+
+
+def test_names_outside_ascii_are_few() -> None:
+    """A header of 220 KB kept everybody else waiting for over a second."""
+    assert of("a@" + "é." * MAX_U_LABELS + "example") != []
+    assert of("a@" + "é." * (MAX_U_LABELS + 1) + "example") == []
+    field = ", ".join(f"a@é{number}.-" for number in range(MAX_CANDIDATES))
+    assert of(field + ", joe@example.com") == []
+    assert of("a@-, " * 2 * MAX_CANDIDATES + "joe@example.com") == ["example.com"]
+
+    def prepare(count: int) -> Callable[[], object]:
+        text = "a@é.é.é.é.é.é.é,\r\n " * count
+        return lambda: domains_in(text)
+
+    assert_growth(prepare, MAX_CANDIDATES, MAX_CANDIDATES * 20, 10)
 
 
 @given(st.text(alphabet=st.sampled_from('ab@.,;:<>()"\\ \t\0é'), max_size=80))
