@@ -56,7 +56,8 @@ class DmarcReportsConfig(Table):
     @model_validator(mode="after")
     def _can_send(self) -> DmarcReportsConfig:
         mailbox = parse_mailbox(self.email) if self.email.isascii() else None
-        if self.email and (mailbox is None or is_address_literal(mailbox.domain)):
+        # Written out again it must be the same (no final dot): it is what mail from and to it is known by.
+        if self.email and (mailbox is None or is_address_literal(mailbox.domain) or str(mailbox) != self.email):
             raise ValueError("email: expected a mailbox such as dmarc-reports@example.org")
         if self.enabled and mailbox is None:
             raise ValueError("email: expected the mailbox that reports come from, as enabled = true")

@@ -27,7 +27,8 @@ Verdicts = Sequence[tuple[Recipient, Verdict]]
 
 # How far an action goes, in the words of POLICIES; a deferred message is counted when it has its end.
 _REACH = {Action.ACCEPT: 0, Action.TAG: 0, Action.QUARANTINE: 1, Action.REJECT: 2, Action.DISCONNECT: 2}
-_REPORT_SUBJECT = re.compile(r"\s*Report\s+Domain:\s+\S+\s+Submitter:\s+\S")  # RFC 9990 3.5.2
+# RFC 9990 3.5.2; Google writes "Report domain:"
+_REPORT_SUBJECT = re.compile(r"\s*Report\s+Domain:\s+\S+\s+Submitter:\s+\S", re.IGNORECASE)
 _WEAKER = "the policy was applied in part or not at all"
 
 
@@ -65,22 +66,27 @@ class DmarcNotes:
     def _in_a_loop(self, envelope: Envelope, evidence: Sequence[Evidence], message: Message) -> bool:
         """Whether counting it would make reports about reports, every day one more.
 
-        Mail of and to our own report address, and reports of others; these only when their author is authentic, so that
-        a subject alone hides nobody's forgeries from the owner of the domain.
+        That is mail to our own report address (bounces of reports), mail from it in its own name, and reports of others;
+        these only when every author is authentic.  What is asked of each is more than a forger can do, so that our public
+        address or a subject hides nobody's forgeries from the owner of the domain.
         """
-        ends = [recipient.mailbox.key for recipient in envelope.recipients]
-        if envelope.reverse_path is not None:
-            ends.append(envelope.reverse_path.key)
-        passed = any(item.check == "dmarc" and item.result is Result.PASS for item in evidence)
-        return self.own_address in ends or (passed and _REPORT_SUBJECT.match(message.subject) is not None)
+        dmarc = [item for item in evidence if item.check == "dmarc"]
+        if all(recipient.mailbox.key == self.own_address for recipient in envelope.recipients):
+            return True
+        if envelope.reverse_path is not None and envelope.reverse_path.key == self.own_address:
+            own_domain = ascii_domain(envelope.reverse_path.domain)
+            return all(ascii_domain(item.properties.get("header.from", "")) == own_domain for item in dmarc)
+        passed = bool(dmarc) and all(item.result is Result.PASS for item in dmarc)
+        return passed and _REPORT_SUBJECT.match(message.subject) is not None
 
 
 def sighting_of(
     connection: Connection, envelope: Envelope, evidence: Sequence[Evidence], verdicts: Sequence[Verdict]
 ) -> Sighting | None:
     """What is counted of a message; None when it was deferred, DMARC gave no result, or nobody asks for reports."""
-    results = (Result.PASS, Result.FAIL)
-    dmarc = next((item for item in evidence if item.check == "dmarc" and item.result in results), None)
+    # Of several author domains the first that fails: an author of one's own beside it would hide a forgery.
+    found = {item.result: item for item in reversed(evidence) if item.check == "dmarc"}
+    dmarc = found.get(Result.FAIL) or found.get(Result.PASS)
     if dmarc is None:
         return None
     if not verdicts or any(verdict.action not in _REACH for verdict in verdicts):

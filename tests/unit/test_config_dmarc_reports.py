@@ -37,6 +37,7 @@ def test_a_signature_and_paths_from_the_files_folder() -> None:
     [
         ({"email": ""}, "dmarc_reports: email: expected the mailbox that reports come from, as enabled = true"),
         ({"email": "example.org"}, "email: expected a mailbox such as dmarc-reports@example.org"),
+        ({"email": "dmarc@example.org."}, "email: expected a mailbox such as"),
         ({"email": "ä@example.org"}, "email: expected a mailbox such as"),
         ({"email": "a@[192.0.2.1]"}, "email: expected a mailbox such as"),
         ({"host": ""}, "host: expected the server that takes mail to other domains, as enabled = true"),

@@ -167,6 +167,13 @@ def test_the_first_of_several_author_domains_with_a_result_counts() -> None:
     assert row((none, *found())).header_from == "example.com"
 
 
+def test_an_author_of_ones_own_does_not_hide_that_another_is_forged() -> None:
+    own = found(Result.PASS, **{"header.from": "attacker.example", "record_domain": "attacker.example"})[2:]
+    for evidence in ((*own, *found()), (*found(), *own)):
+        assert row(evidence, Action.REJECT).header_from == "example.com"
+    assert noted((*own, *found()), subject=REPORT), "nor does it make a report of others of it"
+
+
 def test_signatures_are_told_those_that_say_most_first_and_each_once() -> None:
     def signature(domain: str, result: Result, selector: str = "s") -> Evidence:
         facts = {"header.d": domain, "header.s": selector}
@@ -279,16 +286,25 @@ def test_a_message_is_noted_once_however_many_recipients() -> None:
     assert len(noted(about=envelope("a@example.org", "b@example.org"))) == 1
 
 
-@pytest.mark.parametrize(
-    "about",
-    [envelope(OWN), envelope("anna@example.org", OWN.upper()), envelope(reverse_path=OWN)],
-)
-def test_mail_of_and_to_our_report_address_is_not_counted(about: Envelope) -> None:
-    assert noted(about=about) == []
+def test_mail_to_our_report_address_is_not_counted() -> None:
+    assert noted(about=envelope(OWN)) == []
+    assert noted(about=envelope(OWN.upper(), reverse_path=None)) == [], "a bounce"
+
+
+def test_mail_from_our_report_address_is_not_counted() -> None:
+    own = {"header.from": "example.org", "record_domain": "example.org"}
+    assert noted(found(Result.PASS, **own), envelope(reverse_path=OWN)) == []
+    assert noted(found(Result.FAIL, **own), envelope(reverse_path=OWN.upper())) == []
+
+
+def test_our_public_report_address_hides_no_forgery() -> None:
+    assert len(noted(about=envelope("anna@example.org", OWN))) == 1
+    assert len(noted(about=envelope(reverse_path=OWN))) == 1, "the author is example.com"
 
 
 def test_authentic_reports_of_others_are_not_counted_forged_ones_are() -> None:
     assert noted(found(Result.PASS), subject=REPORT) == []
+    assert noted(found(Result.PASS), subject=REPORT.replace("Report Domain", "Report domain")) == [], "Google's"
     assert len(noted(found(Result.FAIL), subject=REPORT)) == 1
     assert len(noted(found(Result.PASS), subject="About your Report Domain: x Submitter: y")) == 1
 
