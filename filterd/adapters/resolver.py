@@ -65,7 +65,8 @@ class DnsResolver:
         self._meters = Meters(zones)
         self._cache: OrderedDict[_Key, tuple[float, DnsAnswer]] = OrderedDict()
         self._cached_octets = 0
-        self._in_flight: dict[_Key, asyncio.Task[DnsAnswer | TemporaryError]] = {}
+        self._in_flight: dict[_Key, asyncio.Task[DnsAnswer | TemporaryError]] = {}  # oldest first
+        self._closed = False
 
     async def query(self, name: str, rdtype: str, deadline: Deadline) -> DnsAnswer:
         """The answer, CNAMEs followed; a name that cannot stand in DNS does not exist.
@@ -97,21 +98,30 @@ class DnsResolver:
         task = self._in_flight.get(key)
         if task is None:
             if len(self._in_flight) >= MAX_IN_FLIGHT:
-                raise TemporaryError(f"more than {MAX_IN_FLIGHT} questions under way", "busy")
+                # the oldest gives way: an honest name has its answer in milliseconds, and names whose servers keep silent,
+                # which cost an attacker nothing, must not keep all others from being asked for
+                self._in_flight.pop(next(iter(self._in_flight))).cancel()
             task = asyncio.create_task(self._ask(key, question, meter), name=f"dns {key[1]}")
             self._in_flight[key] = task
-            task.add_done_callback(lambda _task: self._in_flight.pop(key, None))
+            task.add_done_callback(lambda ended: self._ended(key, ended))
         # wait() leaves the task alone: one waiter's cancellation or earlier deadline must not take the answer from the others
         done, _ = await asyncio.wait((task,), timeout=deadline.remaining)
         if not done:
             raise TemporaryError(f"no answer in time for {key[1]} of {key[0][:100]}", "timeout")
+        if task.cancelled() and not self._closed:
+            raise TemporaryError(f"gave way: more than {MAX_IN_FLIGHT} questions under way", "busy")
         outcome = task.result()
         if isinstance(outcome, TemporaryError):
             raise TemporaryError(str(outcome), outcome.kind)
         return outcome
 
+    def _ended(self, key: _Key, task: asyncio.Task[DnsAnswer | TemporaryError]) -> None:
+        if self._in_flight.get(key) is task:  # one that gave way may have been asked again
+            del self._in_flight[key]
+
     async def close(self) -> None:
         """End the questions under way; whoever waits for one is cancelled with it."""
+        self._closed = True
         tasks = list(self._in_flight.values())
         for task in tasks:
             task.cancel()

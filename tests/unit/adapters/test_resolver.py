@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY
 
 from filterd.adapters import resolver as module
 from filterd.adapters.dns_client import Server
-from filterd.adapters.resolver import CACHED_OCTETS, MAX_CACHED_OCTETS, DnsResolver, _system_servers
+from filterd.adapters.resolver import CACHED_OCTETS, MAX_CACHED_OCTETS, MAX_CHAIN, DnsResolver, _system_servers
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
 from filterd.ports import DnsAnswer, DnsStatus
@@ -76,21 +76,59 @@ def test_absence_keeps_its_kind(rcode: str, status: DnsStatus) -> None:
     run(liar, test)
 
 
-def test_silence_nobody_there_and_too_many_questions_keep_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_and_nobody_there_keep_their_kind() -> None:
+    liar = Liar()
+    liar.says = lambda data: []
+
+    async def test(server: Server) -> None:
+        assert await kind_of_failure(DnsResolver((str(server),), 0.1)) == "timeout"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+        assert await kind_of_failure(DnsResolver((f"127.0.0.1:{port}",))) == "unreachable"
+
+    run(liar, test)
+
+
+def test_names_whose_servers_keep_silent_do_not_keep_others_from_being_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    liar = Liar()
+    liar.says = lambda data: [] if b"\x06silent" in data.lower() else [right(data)]
+    monkeypatch.setattr(module, "MAX_IN_FLIGHT", 3)
+
+    async def test(server: Server) -> None:
+        resolver = DnsResolver((str(server),), 0.5)
+        names = [f"n{number}.silent.example" for number in range(3)]
+        silent = [asyncio.create_task(kind_of_failure(resolver, name)) for name in names]
+        await settled(lambda: len(liar.seen) == 3)
+        assert (await ask(resolver)).records == (RIGHT,)
+        assert await silent[0] == "busy"
+        assert not silent[1].done()
+        again = asyncio.create_task(kind_of_failure(resolver, names[0]))  # one that gave way may be asked again
+        assert [await task for task in (*silent[1:], again)] == ["timeout"] * 3
+        # all in one moment: whoever gives way before it has begun fails no other way
+        kinds = await asyncio.gather(*(kind_of_failure(resolver, f"m{number}.silent.example") for number in range(8)))
+        assert kinds == ["busy"] * 5 + ["timeout"] * 3
+
+    run(liar, test)
+
+
+def test_a_question_that_was_asked_again_is_still_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gave way must not take its successor with it when it ends."""
     liar = Liar()
     liar.says = lambda data: []
     monkeypatch.setattr(module, "MAX_IN_FLIGHT", 1)
 
     async def test(server: Server) -> None:
-        resolver = DnsResolver((str(server),), 0.1)
-        first = asyncio.create_task(kind_of_failure(resolver))
-        await asyncio.sleep(0)
-        assert await kind_of_failure(resolver, "other.example.com") == "busy"
-        assert await first == "timeout"
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
-            unused.bind(("127.0.0.1", 0))
-            port = unused.getsockname()[1]
-        assert await kind_of_failure(DnsResolver((f"127.0.0.1:{port}",))) == "unreachable"
+        resolver = DnsResolver((str(server),), 0.3)
+        asked = [
+            asyncio.create_task(kind_of_failure(resolver, name)) for name in ("a.example", "b.example", "a.example")
+        ]
+        await settled(lambda: bool(liar.seen))
+        asked.append(asyncio.create_task(kind_of_failure(resolver, "a.example")))
+        assert [await task for task in asked] == ["busy", "busy", "timeout", "timeout"]
+        assert len({data[:2] for data in liar.seen}) == 2  # a lone server that is silent is asked twice, and no more
 
     run(liar, test)
 
@@ -149,6 +187,60 @@ def test_a_chain_is_worth_its_weakest_link(of_the_alias: bool, of_the_end: bool)
     async def test(server: Server) -> None:
         answer = await ask(DnsResolver((str(server),)), "alias.example.com")
         assert (answer.records, answer.authentic) == ((RIGHT,), of_the_alias and of_the_end)
+
+    run(liar, test)
+
+
+def to_the_next(data: bytes, ttl: int = 60) -> bytes:
+    """A CNAME from n1.example.com to n2.example.com and so on, of a server that does not follow it."""
+    response = dns.message.from_wire(answer_to(data))
+    owner = response.question[0].name
+    number = int(owner.to_text().lower()[1:].partition(".")[0])
+    response.answer.append(dns.rrset.from_text(owner, ttl, "IN", "CNAME", f"n{number + 1}.example.com."))
+    return response.to_wire()
+
+
+def test_a_chain_is_kept_no_longer_than_its_shortest_link() -> None:
+    liar = Liar()
+    liar.says = lambda data: (
+        [to_the_next(data, 20 if len(liar.seen) == 1 else 90)] if len(liar.seen) < 3 else [right(data)]
+    )
+
+    async def test(server: Server) -> None:
+        assert await ask(DnsResolver((str(server),)), "n1.example.com") == DnsAnswer(DnsStatus.NOERROR, (RIGHT,), 20)
+
+    run(liar, test)
+
+
+def test_a_chain_without_end_costs_eight_questions() -> None:
+    liar = Liar()
+    liar.says = lambda data: [to_the_next(data)]
+
+    async def test(server: Server) -> None:
+        assert (await ask(DnsResolver((str(server),)), "n1.example.com")).status is DnsStatus.NODATA
+        assert len(liar.seen) == MAX_CHAIN
+
+    run(liar, test)
+
+
+@pytest.mark.parametrize("alias", [False, True])
+def test_what_is_final_is_not_asked_again(alias: bool) -> None:
+    liar = Liar()
+
+    def says(data: bytes) -> list[bytes]:
+        if not alias:
+            return [answer_to(data)]  # no records, nobody says for how long
+        response = dns.message.from_wire(to_the_next(data))
+        response.authority.append(
+            dns.rrset.from_text("example.com.", 60, "IN", "SOA", "ns.test. mail.test. 1 2 3 4 60")
+        )
+        return [response.to_wire()]
+
+    liar.says = says
+
+    async def test(server: Server) -> None:
+        assert (await ask(DnsResolver((str(server),)), "n1.example.com")).status is DnsStatus.NODATA
+        assert len(liar.seen) == 1
 
     run(liar, test)
 
