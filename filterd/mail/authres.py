@@ -17,7 +17,7 @@ MAX_VALUE = 330  # octets of one value: the longest mailbox of RFC 5321 (64 + 1 
 LINE = 78  # octets after which a line is folded (RFC 5322 2.1.1); no line can exceed 900, see MAX_VALUE
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+(?:@[A-Za-z0-9._-]+)?|@[A-Za-z0-9._-]+")  # RFC 2045 token, pvalue
 _PROPERTY = re.compile(r"[a-z][a-z0-9-]{0,29}\.[a-z][a-z0-9-]{0,29}")  # ptype "." property
-_NOT_PRINTABLE = re.compile(r"[^ -~]")
+_UNSAFE = re.compile(r"[^ -~]|[;=]")  # not printable, or what a reader that knows no quotes takes for another result
 _MAX_HEAD = 4096  # octets of a field that are looked at for the authserv-id
 _PLAIN = re.compile(
     r"[ \t\r\n]*([a-z0-9._-]+)(?:[ \t\r\n]+[0-9]*[ \t\r\n]*)?"
@@ -26,7 +26,7 @@ _NOT_NAME = re.compile(r"[^a-z0-9.:\[\]_-]")
 
 
 def authentication_results(authserv_id: str, evidence: Sequence[Evidence]) -> bytes:
-    """The whole header field, folded, ending with CRLF.  Nothing in a value can end it, fold it or begin another result."""
+    """The whole header field, folded, ending with CRLF.  Nothing in a value can end it, fold it or look like another result."""
     return f"Authentication-Results: {results_text(authserv_id, evidence)}\r\n".encode("ascii")
 
 
@@ -60,13 +60,13 @@ def results(evidence: Sequence[Evidence]) -> list[list[str]]:
 
 
 def _value(text: str) -> str:
-    """A value that may stand in the field: a token or address as it is, everything else in quotes, made printable."""
+    """A value that may stand in the field: a token or address as it is, everything else in quotes, made harmless."""
     text = text[:MAX_VALUE]
     return text if _TOKEN.fullmatch(text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:
-    clean = _NOT_PRINTABLE.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
+    clean = _UNSAFE.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{clean}"'
 
 

@@ -70,6 +70,14 @@ def test_no_value_can_break_out(items: list[tuple[str, Result, str]]) -> None:
     assert names_authserv_id(message.fields[0].body, ID)
 
 
+@pytest.mark.parametrize("value", ["x dmarc=pass", "a; dmarc=pass", "=?utf-8?q?=3B_dmarc=3Dpass?=", '"; dmarc=pass'])
+def test_a_rule_that_searches_for_words_finds_none_of_a_stranger(value: str) -> None:
+    """Transport rules of Exchange look for text in the decoded field and know no quotes."""
+    field = authentication_results(ID, [evidence("dkim", Result.NEUTRAL, header_i=value, header_a=value)])
+    assert (field.count(b"="), field.count(b";")) == (3, 1)
+    assert b"dmarc=pass" not in field
+
+
 @pytest.mark.parametrize(
     "body",
     [
