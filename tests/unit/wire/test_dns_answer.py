@@ -175,6 +175,15 @@ def test_a_pointer_to_other_servers_is_no_absence() -> None:
     assert read(NAME, "A", authority=("com. 60 NS ns.example.",)).referral
     assert not read(NAME, "A", authority=("com. 60 NS ns.example.", SOA)).referral
     assert not read(NAME, "A", authority=("com. 60 NS ns.example.",), rcode="NXDOMAIN").referral
+    # a server that resolves, and leaves the rest of the chain to us
+    alias = read(NAME, "A", f"{NAME}. 60 CNAME b.example.com.", authority=("com. 60 NS ns.example.",))
+    assert (alias.referral, alias.aliases) == (False, 1)
+
+
+def test_of_two_aliases_of_a_name_the_first_counts() -> None:
+    """RFC 1034 section 3.6.2 allows one; nobody may add another behind it."""
+    first, second = record(5, b"\1a\xc0\x10"), record(5, b"\1b\xc0\x10")
+    assert read_answer(query_of(), raw(2, first + second)).end == b"\1a" + query_of().name[4:]
 
 
 def test_records_of_a_name_that_does_not_exist_are_a_contradiction() -> None:

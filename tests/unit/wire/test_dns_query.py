@@ -111,6 +111,7 @@ def test_other_letters_are_told_apart() -> None:
         pytest.param(lambda wire: wire[:2] + b"\xa8" + wire[3:], id="an-update"),
         pytest.param(lambda wire: wire[:5] + b"\2" + wire[6:], id="two-questions"),
         pytest.param(lambda wire: wire[:5] + b"\0" + wire[6:], id="no-question-but-octets"),
+        pytest.param(lambda wire: wire[:3] + b"\x81\0\0" + wire[6:], id="an-error-without-question-but-octets"),
         pytest.param(lambda wire: wire[:5] + b"\0" + wire[6:12], id="no-question"),
         pytest.param(lambda wire: wire.lower().replace(b"example", b"examplf"), id="name"),
         pytest.param(lambda wire: wire[:39] + b"\x1c" + wire[40:], id="type"),
