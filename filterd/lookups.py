@@ -98,10 +98,17 @@ class _Noted:
 
 
 class RecordedResolver:
-    """A Resolver that answers from `Lookups.record`; what was not asked then is unknown now (kind "unrecorded")."""
+    """A Resolver that answers from `Lookups.record`; what was not asked then is unknown now (kind "unrecorded").
+
+    Of several outcomes of one question (that of the connection, that of the transaction) an answer counts before a failure.
+    """
 
     def __init__(self, recorded: Iterable[Mapping[str, Any]]) -> None:
-        self._recorded = {_key(str(entry["name"]), str(entry["type"])): entry for entry in recorded}
+        self._recorded: dict[_Key, Mapping[str, Any]] = {}
+        for entry in recorded:
+            key = _key(str(entry["name"]), str(entry["type"]))
+            if "records" in entry or "records" not in self._recorded.get(key, {}):
+                self._recorded[key] = entry
 
     async def query(self, name: str, rdtype: str, deadline: Deadline) -> DnsAnswer:
         """The recorded answer or failure."""
@@ -116,4 +123,5 @@ class RecordedResolver:
 
 
 def _key(name: str, rdtype: str) -> _Key:
-    return name.lower().removesuffix("."), rdtype.upper()
+    # outside ASCII, lower() would make an ASCII name of another one (k of the Kelvin sign), whose answer it would then be
+    return (name.lower() if name.isascii() else name).removesuffix("."), rdtype.upper()

@@ -79,7 +79,7 @@ class ZoneWatch:
 
     def failed(self, error: TemporaryError) -> None:
         """A question had no answer."""
-        if error.kind == "busy":  # our own bound, the zone was not asked
+        if error.kind in ("busy", "budget"):  # bounds of our own, the zone is not at fault
             return
         self._failures += 1
         if self._failures >= MAX_FAILURES:

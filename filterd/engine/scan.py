@@ -68,11 +68,12 @@ class Scanner:
         envelope = Envelope(new_id(int(time.time() * 1000)), reverse_path, (), recipients)
         message = Message(with_crlf(octets))
         evidence: list[Evidence] = []
-        lookups = Lookups(self._lookups_per_message)
-        for stage in (Stage.CONNECT, Stage.HELO, Stage.MAIL):
-            known = envelope if stage is Stage.MAIL else None
-            ctx = CheckContext(connection, stage_deadline(stage), tuple(evidence), known, lookups=lookups)
+        of_client, lookups = Lookups(self._lookups_per_message), Lookups(self._lookups_per_message)
+        for stage in (Stage.CONNECT, Stage.HELO):
+            ctx = CheckContext(connection, stage_deadline(stage), tuple(evidence), lookups=of_client)
             evidence += await self._pipeline.run(stage, ctx)
+        ctx = CheckContext(connection, stage_deadline(Stage.MAIL), tuple(evidence), envelope, lookups=lookups)
+        evidence += await self._pipeline.run(Stage.MAIL, ctx)
         for recipient in recipients:
             ctx = CheckContext(
                 connection, stage_deadline(Stage.RCPT), tuple(evidence), envelope, recipient, lookups=lookups
@@ -83,7 +84,7 @@ class Scanner:
         )
         evidence += await self._pipeline.run(Stage.DATA, ctx)
         verdicts = [(str(r.mailbox), self._decide(evidence, r, connection)) for r in recipients]
-        return {**_answer(envelope.id, evidence, verdicts), "dns": lookups.record()}
+        return {**_answer(envelope.id, evidence, verdicts), "dns": [*of_client.record(), *lookups.record()]}
 
     def _decide(self, evidence: Sequence[Evidence], recipient: Recipient, connection: Connection) -> Verdict:
         """What the client would hear: a refusal at RCPT stands, else the verdict at end-of-data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,40 @@ def test_an_answer_is_not_replaced_by_the_failure_of_a_hastier_question() -> Non
     assert outcome(lookups.of(MapResolver({}, {"later.example"})), "later.example", "A") == "servfail"
     assert outcome(lookups.of(MapResolver({("later.example", "A"): ["192.0.2.3"]})), "later.example", "A") != "servfail"
     assert [entry["status"] for entry in lookups.record()] == ["noerror", "noerror"]
+
+
+def test_an_answer_of_the_connection_is_not_replaced_by_a_failure_of_the_transaction() -> None:
+    failure: dict[str, Any] = {"name": "example.com", "type": "A", "status": "timeout"}
+    answer = {**failure, "status": "noerror", "records": ["192.0.2.1"], "ttl": 60, "authentic": False}
+    other = {**answer, "records": ["192.0.2.2"]}
+    cut = {**failure, "status": "noerror", "cut": True, "ttl": 60, "authentic": False}
+    for recorded in ([failure, answer], [answer, failure], [cut, answer], [answer, cut]):
+        found = outcome(RecordedResolver(recorded), "example.com", "A")
+        assert isinstance(found, DnsAnswer)
+        assert found.records == ("192.0.2.1",)
+    found = outcome(RecordedResolver([answer, other]), "example.com", "A")
+    assert isinstance(found, DnsAnswer)
+    assert found.records == ("192.0.2.2",)  # the later one
+
+
+def test_a_name_that_only_looks_like_another_in_lower_case_does_not_take_its_place() -> None:
+    lookups = Lookups()
+    live = MapResolver({("k.example", "A"): ["192.0.2.1"]})
+    outcome(lookups.of(live), "\u212a.example", "A")  # KELVIN SIGN
+    answer = outcome(lookups.of(live), "k.example", "A")
+    assert outcome(RecordedResolver(lookups.record()), "k.example", "A") == answer
+    assert lookups.asked == 2
+
+
+def test_a_share_bounds_who_gets_it_and_not_the_others() -> None:
+    lookups = Lookups(budget=10)
+    live = MapResolver({})
+    part = lookups.of(live, 0.3)
+    kinds = [outcome(part, f"n{number % 4}.example", "A") for number in range(8)]
+    assert [kind for kind in kinds if isinstance(kind, str)] == ["budget"] * 2  # the fourth name, twice
+    for number in range(7):
+        assert isinstance(outcome(lookups.of(live), f"m{number}.example", "A"), DnsAnswer)
+    assert outcome(lookups.of(live), "one-too-many.example", "A") == "budget"
 
 
 def test_a_hostile_zone_does_not_fill_the_record() -> None:

@@ -151,6 +151,7 @@ def test_failures_in_a_row_suspend(health: bool) -> None:
         for _ in range(MAX_FAILURES - 1):
             scene.watch.failed(SILENT)
             scene.watch.failed(TemporaryError("our own bound", "busy"))
+            scene.watch.failed(TemporaryError("our own bound", "budget"))
         assert scene.watch.may_ask()
         scene.watch.failed(SILENT)
         assert not scene.watch.may_ask()
