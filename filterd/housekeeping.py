@@ -18,7 +18,7 @@ from filterd.adapters.upstream import SmtpUpstream
 from filterd.aggregate.sender import ReportSender, relay_config
 from filterd.auth.seal import sign_dkim
 from filterd.config import Config
-from filterd.errors import StorageError
+from filterd.errors import ConfigError, StorageError
 from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
 from filterd.ports import Upstream
@@ -62,12 +62,19 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
 
 @asynccontextmanager
 async def _reports(config: Config, database: Database) -> AsyncIterator[ReportSender | None]:
-    """What sends DMARC reports; None where none are sent.  Raises ConfigError."""
+    """What sends DMARC reports; None where none are sent."""
     if not config.dmarc_reports.enabled:
         yield None
         return
-    signer = report_signer(config)
-    relay = SmtpUpstream(relay_config(config.dmarc_reports), config.server.hostname)
+    try:
+        signer = report_signer(config)
+        relay = SmtpUpstream(relay_config(config.dmarc_reports), config.server.hostname)
+    except (ConfigError, OSError) as error:  # a file that was there when the configuration was checked; mail goes on
+        log.error(
+            "DMARC reports cannot be sent until this is repaired and filterd reloaded", extra={"error": str(error)}
+        )
+        yield None
+        return
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, config.dns.cache_entries)
 
     def sign(message: bytes) -> bytes:

@@ -21,6 +21,7 @@ from types import FrameType
 from filterd import parent
 from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.tallies import SharedTallies
+from filterd.adapters.upstream_link import check_authorities
 from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.frontends.smtp.tls import check_certificates
@@ -102,6 +103,7 @@ class Supervisor:
         """Start everything; returns the exit status after SIGTERM or SIGINT.  Raises FilterdError when a port is taken."""
         check_certificates(self._config)
         check_signing_keys(self._config)
+        check_authorities(self._config)
         self._plan()
         self._publish()
         shutil.rmtree(self._metrics_dir, ignore_errors=True)
@@ -186,6 +188,7 @@ class Supervisor:
         try:
             check_certificates(fresh)  # before it is published: a worker that dies must be able to start with it
             check_signing_keys(fresh)
+            check_authorities(fresh)
         except ConfigError as error:
             log.error("new configuration refused, the old one stays", extra={"problems": error.problems})
             return

@@ -15,6 +15,7 @@ from filterd.adapters.accounts import build_authenticator
 from filterd.adapters.accounts_file import read_accounts
 from filterd.adapters.directory_file import read_recipients
 from filterd.adapters.signing_key import check_signing_keys
+from filterd.adapters.upstream_link import check_authorities
 from filterd.app import check_names
 from filterd.commands.options import add_config
 from filterd.config import Config, DnsblConfig, Table, load_config
@@ -50,6 +51,7 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
     check_names(config)
     check_certificates(config)
     check_signing_keys(config)
+    check_authorities(config)
     if config.recipients.file is not None:
         try:
             count = len(read_recipients(config.recipients.file))

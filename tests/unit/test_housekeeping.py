@@ -6,6 +6,8 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from filterd.auth.dkim import verify_dkim
 from filterd.deadline import Deadline
 from filterd.housekeeping import background, expire
@@ -103,4 +105,23 @@ def test_reports_of_finished_days_are_signed_and_sent(tmp_path: Path) -> None:
     resolver = MapResolver({("s1._domainkey.example.org", "TXT"): [key_record]})
     outcomes = asyncio.run(verify_dkim(resolver, Message(octets), int(time.time()), Deadline.after(30)))
     assert [(outcome.result, outcome.domain) for outcome in outcomes] == [(Result.PASS, "example.org")]
+    db.close()
+
+
+@pytest.mark.parametrize("missing", ["tls_ca_file", "dkim_key_file"])
+def test_a_file_of_dmarc_reports_that_is_gone_does_not_end_the_delivery_of_released_mail(
+    tmp_path: Path, missing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    db = make_database(tmp_path)
+    table = {"enabled": True, "email": "dmarc@example.org", "host": "127.0.0.1", missing: "gone.pem"}
+    if missing == "dkim_key_file":
+        table |= {"dkim_domain": "example.org", "dkim_selector": "s1"}
+    config = make_config(tmp_path, dmarc_reports=table)
+
+    async def scene() -> bool:
+        async with background(config, db, ScriptedUpstream()) as alive:
+            return alive()
+
+    assert asyncio.run(scene())
+    assert "DMARC reports cannot be sent until this is repaired" in caplog.text
     db.close()
