@@ -17,6 +17,7 @@ from filterd.adapters.dns_meters import Meters, ZoneMeter
 from filterd.adapters.dns_rare import ask_rare
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError, TemporaryError
+from filterd.mail.network import parse_endpoint
 from filterd.ports import DnsAnswer, DnsStatus
 from filterd.wire.dns_answer import NOERROR, NXDOMAIN, RCODES, REFUSED, SERVFAIL, Answer
 from filterd.wire.dns_query import TYPES, encode_name
@@ -233,16 +234,10 @@ def _octets(key: _Key, answer: DnsAnswer) -> int:
 
 
 def _endpoint(text: str) -> Server:
-    """address, address:port, [v6], [v6]:port."""
-    host, port = text, "53"
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest[1:] if rest.startswith(":") else rest or "53"
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not _is_address(host) or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError([f"dns.servers: address, address:port or [v6]:port is expected, {text!r} stands there"])
-    return Server(host, int(port))
+    try:
+        return Server(*parse_endpoint(text, 53))
+    except ValueError as error:
+        raise ConfigError([f"dns.servers: {error}, {text!r} stands there"]) from None
 
 
 def _is_address(text: str) -> bool:

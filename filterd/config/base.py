@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from filterd.mail.address import is_domain
-from filterd.mail.network import EXPECTED_RANGE, normal_range, parse_network
+from filterd.mail.network import EXPECTED_RANGE, normal_range, parse_endpoint, parse_network
 
 
 def _domain(text: str) -> str:
@@ -38,11 +38,17 @@ def _range(text: str) -> str:
         raise ValueError(EXPECTED_RANGE) from None  # what was found is said by whoever prints it
 
 
+def _endpoint(text: str) -> str:
+    parse_endpoint(text, 1)
+    return text
+
+
 Domain = Annotated[str, AfterValidator(_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]  # what we write into header fields and must know again there
 OptionalHostName = Annotated[str, AfterValidator(lambda text: text and _host_name(text))]
 Network = Annotated[str, AfterValidator(_network)]
 Range = Annotated[str, AfterValidator(_range)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from filterd.config.base import Domain, HostName, OptionalHostName, Port, Seconds, Table
+from filterd.config.base import Domain, Endpoint, HostName, OptionalHostName, Port, Seconds, Table
 
 
 class ServerConfig(Table):
@@ -71,7 +71,7 @@ class RecipientsConfig(Table):
 class DnsConfig(Table):
     """How DNS is asked."""
 
-    servers: tuple[str, ...] = Field(default=(), strict=False)
+    servers: tuple[Endpoint, ...] = Field(default=(), strict=False)
     """Resolvers as address or address:port (IPv6 in brackets); a local validating resolver is best. Default: those of the system."""
     timeout_seconds: Seconds = 3.0
     """Longest wait for one question, all servers together. Default 3."""

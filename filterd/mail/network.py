@@ -1,4 +1,4 @@
-"""Owns ranges of IP addresses as people write them: an address, a network, or first-last.  Must not know what they are for."""
+"""Owns IP addresses as people write them: one with a port, a network, or first-last.  Must not know what they are for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from filterd.mail.envelope import IPAddress, parse_ip
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EXPECTED_RANGE = "expected an address, a network such as 192.0.2.0/24, or a range such as 192.0.2.10-192.0.2.40"
+
+EXPECTED_ENDPOINT = "expected an address, address:port or [v6]:port"
 
 
 def parse_network(text: str) -> IPNetwork:
@@ -40,6 +42,26 @@ def normal_range(text: str) -> str:
     if len(networks) == 1:
         return str(networks[0])
     return f"{networks[0].network_address}-{networks[-1].broadcast_address}"
+
+
+def parse_endpoint(text: str, port: int) -> tuple[str, int]:
+    """(address, port) of address, address:port, [v6] or [v6]:port; `port` where none is given.  Raises ValueError."""
+    host, colon, given = text, "", ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        colon, given = rest[:1], rest[1:]
+        if not bracket or colon not in ("", ":"):
+            raise ValueError(EXPECTED_ENDPOINT)
+    elif text.count(":") == 1:
+        host, colon, given = text.partition(":")
+    try:
+        ipaddress.ip_address(host)
+        number = int(given) if colon else port
+    except ValueError:
+        raise ValueError(EXPECTED_ENDPOINT) from None
+    if colon and not (given.isascii() and given.isdigit() and 0 < number < 65536):
+        raise ValueError(EXPECTED_ENDPOINT)
+    return host, number
 
 
 def client_network(address: IPAddress, ipv4_prefix: int, ipv6_prefix: int) -> str:

@@ -47,6 +47,10 @@ from tests.support.material import CHECKOUT
         ("[policy]\ntag_score = 9.0", "policy: expected tag_score < quarantine_score < reject_score"),
         ("[limits]\nidle_seconds = 0", "limits.idle_seconds: input should be greater than 0, found 0"),
         ("[[listeners]]\ntls_key = 'a'", "listeners[0]: tls_certificate and tls_key must be given together"),
+        (
+            "[dns]\nservers = ['127.0.0.1', 'ns.example']",
+            "dns.servers[1]: expected an address, address:port or [v6]:port",
+        ),
         ("x = ", "not valid TOML"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.mail.envelope import parse_ip
-from filterd.mail.network import client_network, normal_range, parse_network, parse_range
+from filterd.mail.network import client_network, normal_range, parse_endpoint, parse_network, parse_range
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,41 @@ def test_what_counts_as_one_client() -> None:
     assert client_network(parse_ip("192.0.2.77"), 24, 64) == "192.0.2.0/24"
     assert client_network(parse_ip("2001:db8:1:2:3::4"), 32, 64) == "2001:db8:1:2::/64"
     assert parse_network(client_network(parse_ip("::ffff:192.0.2.1"), 32, 64)) == parse_network("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        ("192.0.2.53:5353", ("192.0.2.53", 5353)),
+        ("2001:db8::53", ("2001:db8::53", 53)),
+        ("[2001:db8::53]", ("2001:db8::53", 53)),
+        ("[2001:db8::53]:65535", ("2001:db8::53", 65535)),
+    ],
+)
+def test_an_address_with_a_port(text: str, endpoint: tuple[str, int]) -> None:
+    assert parse_endpoint(text, 53) == endpoint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ns.example",
+        "192.0.2.53:",
+        "192.0.2.53:0",
+        "192.0.2.53:65536",
+        "192.0.2.53:+1",
+        "192.0.2.53: 1",
+        "[::1]53",
+        "[::1",
+        "[::1]:",
+        "[::1]:x",
+        "[]:53",
+        "192.0.2.53:\u0661",
+        "192.0.2.53:" + "1" * 5000,
+    ],
+)
+def test_what_is_no_address_with_a_port(text: str) -> None:
+    with pytest.raises(ValueError, match="expected an address, address:port"):
+        parse_endpoint(text, 53)
