@@ -149,6 +149,13 @@ def test_no_answer_is_no_failure() -> None:
     assert verify(broken, KEYS, {f"s1._domainkey.{A}"}).result is Result.FAIL  # what is known to be broken stays broken
 
 
+def test_a_seal_that_is_known_to_be_broken_outweighs_a_newer_one_without_answer() -> None:
+    renewed = KEYS | {(f"s1._domainkey.{A}", "TXT"): [rsa_key(2048)[1]]}
+    assert verify(THREE, renewed, {f"s1._domainkey.{B}"}).problem == "seal of instance 1: does not verify"
+    both = KEYS | {(f"s1._domainkey.{A}", "TXT"): [rsa_key(2048)[1], rsa_key(1024)[1]]}
+    assert verify(THREE, both).result is Result.PASS  # a sealer that changes its key
+
+
 def test_no_time_is_no_failure() -> None:
     async def scene() -> ArcOutcome:
         return await verify_arc(MapResolver(KEYS), Message(THREE), NOW, Deadline.after(0))

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import mmap
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filterd.auth.dkim import MAX_SIGNATURES, DkimOutcome, verify_dkim
-from filterd.auth.signature import MAX_NAMES, TOLERANCE
+from filterd.auth.signature import MAX_KEYS, MAX_NAMES, TOLERANCE
 from filterd.deadline import Deadline
 from filterd.mail.evidence import Result
 from filterd.mail.message import Message, WholeOctets
@@ -173,6 +174,39 @@ def test_the_other_key_at_the_name_does_not_hurt() -> None:
     assert outcome.result == Result.PASS
 
 
+def test_no_more_keys_than_the_bound_are_tried() -> None:
+    for others, result in ((MAX_KEYS - 1, Result.PASS), (MAX_KEYS, Result.PERMERROR)):
+        double = MapResolver({(KEY_NAME, "TXT"): [*["v=DKIM1; p="] * others, rsa_key()[1]]})
+        (outcome,) = asyncio.run(verify_dkim(double, Message(sign(MESSAGE)), NOW, Deadline.after(20)))
+        assert outcome.result == result
+
+
+def test_others_run_between_the_signatures() -> None:
+    """Three large keys with costly exponents take some milliseconds for each signature."""
+
+    async def turns_during(count: int) -> int:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        message = Message(sign(MESSAGE).removesuffix(MESSAGE) * count + MESSAGE)
+        await verify_dkim(MapResolver({(KEY_NAME, "TXT"): [rsa_key()[1]]}), message, NOW, Deadline.after(20))
+        task.cancel()
+        return turns
+
+    assert asyncio.run(turns_during(MAX_SIGNATURES)) >= asyncio.run(turns_during(1)) + MAX_SIGNATURES - 1
+
+
+def test_what_a_stranger_says_is_kept_in_bounds() -> None:
+    outcome = one(sign(MESSAGE).replace(b"i=@", b"i=" + b"x" * 5000 + b"@").replace(b"a=rsa", b"a=" + b"y" * 5000))
+    assert len(outcome.identity) + len(outcome.algorithm) < 400
+
+
 def test_no_key_is_final_and_no_answer_is_not() -> None:
     double = MapResolver({})
     (outcome,) = asyncio.run(verify_dkim(double, Message(sign(MESSAGE)), NOW, Deadline.after(20)))
@@ -196,9 +230,12 @@ def test_expiry() -> None:
     outcome = one(signed, now=NOW + TOLERANCE + 1)
     assert (outcome.result, outcome.problem) == (Result.POLICY, "has expired (x=)")
     assert one(signed, now=NOW + TOLERANCE).result == Result.FAIL  # not expired; the tag was not signed
-    outcome = one(signed.replace(f"x={NOW}".encode(), b"x=5"))
-    assert outcome.result == Result.NEUTRAL
-    assert "before it was made" in outcome.problem
+    made = re.search(rb" t=(\d+)", signed)
+    assert made
+    for at in (b"5", made[1]):
+        outcome = one(signed.replace(f"x={NOW}".encode(), b"x=" + at))
+        assert outcome.result == Result.NEUTRAL
+        assert "before it was made" in outcome.problem
 
 
 def test_a_signature_from_the_future_is_a_wrong_clock() -> None:
@@ -218,6 +255,8 @@ def test_a_signature_from_the_future_is_a_wrong_clock() -> None:
         (b" d=example.com;", b"", Result.PERMERROR, "no d="),
         (b"s=test; ", b"s=; ", Result.PERMERROR, "no s="),
         (b"i=@example.com", b"i=example.com", Result.PERMERROR, "i= is not in d="),
+        (b"i=@example.com", b"i=@badexample.com", Result.PERMERROR, "i= is not in d="),
+        (b"s=test; ", b"s=" + b"a." * 115 + b"a; ", Result.NEUTRAL, "d= or s= is no domain name"),
         (b" t=", b" t=-", Result.NEUTRAL, "is no number"),
         (b" t=", b" l=1x; t=", Result.NEUTRAL, "is no number"),
         (b" t=", b" =; t=", Result.NEUTRAL, "is no tag"),
@@ -243,14 +282,19 @@ def test_the_key_of_somebody_who_only_tries() -> None:
     changed = one(sign(MESSAGE).replace(b"joe@", b"jim@"), record)
     assert (changed.result, changed.testing) == (Result.FAIL, True)
     assert not one(sign(MESSAGE)).testing
+    double = MapResolver({(KEY_NAME, "TXT"): [record, rsa_key()[1]]})  # somebody who changes from one to the other
+    (outcome,) = asyncio.run(verify_dkim(double, Message(sign(MESSAGE)), NOW, Deadline.after(20)))
+    assert not outcome.testing
 
 
 def test_octets_after_a_signed_length_are_not_accepted_as_signed() -> None:
     signed = sign(MESSAGE, length=True)
     assert one(signed).result == Result.PASS
-    outcome = one(signed + b"Buy our pills\r\n")
-    assert outcome.result == Result.POLICY
-    assert "not signed" in outcome.problem
+    for more in (b"Buy our pills\r\n", b".\r\n"):
+        outcome = one(signed + more)
+        assert outcome.result == Result.POLICY
+        assert "not signed" in outcome.problem
+    assert one(signed.replace(b"the game.", b"the game!")).result == Result.FAIL
     assert one(signed.replace(b" l=", b" l=9")).result == Result.PERMERROR
 
 

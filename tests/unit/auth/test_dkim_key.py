@@ -28,6 +28,8 @@ def test_keys_that_may_be_used() -> None:
     assert (key.kind, key.hashes, key.exact_identity, key.testing) == ("rsa", frozenset(), False, False)
     assert parse_key(ed25519_key()[1]).kind == "ed25519"
     assert parse_key(rsa_key()[1].replace("k=rsa", "h=sha1:sha256")).hashes == {"sha1", "sha256"}
+    for services in ("*", "email", "tlsrpt:email", " EMail"):
+        assert parse_key(rsa_key()[1].replace("k=rsa", f"s={services}"))
     flags = parse_key(rsa_key()[1].replace("k=rsa", "t= Y : s :new"))
     assert (flags.exact_identity, flags.testing) == (True, True)
     assert parse_key(record(2048, form=PublicFormat.PKCS1)).kind == "rsa"  # RFC 6376 3.6.1 names that form, too
@@ -48,7 +50,18 @@ def test_a_large_exponent_is_refused() -> None:
         parse_key(record(1024, MAX_EXPONENT + 1))
 
 
+def test_a_version_stands_first() -> None:
+    """RFC 6376 3.6.1."""
+    text = rsa_key()[1].removeprefix("v=DKIM1; ")
+    assert parse_key(text)
+    with pytest.raises(UnusableKeyError, match="unknown version"):
+        parse_key(text + "; v=DKIM1")
+
+
 def test_a_long_record_is_refused_unread() -> None:
+    assert parse_key(rsa_key()[1].ljust(MAX_RECORD))
+    with pytest.raises(UnusableKeyError, match="longer than"):
+        parse_key(rsa_key()[1].ljust(MAX_RECORD + 1))
     with pytest.raises(UnusableKeyError, match="longer than"):
         parse_key(rsa_key()[1] + ";" + " " * MAX_RECORD)
 
