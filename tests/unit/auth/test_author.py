@@ -63,6 +63,8 @@ def of(*fields: str) -> list[str]:
         ("", []),
         ("MAILER-DAEMON", []),
         ("@example.com", ["example.com"]),
+        ("joe@bank.example: x@example.com", ["bank.example", "example.com"]),  # no group has such a name
+        ("<joe@bank.example@b:c@example.com>", ["bank.example", "example.com"]),  # no source route
     ],
 )
 def test_one_field(field: str, domains: list[str]) -> None:

@@ -94,6 +94,24 @@ def test_explanation_of_a_fail() -> None:
     assert check(records).explanation == ""
 
 
+def test_no_question_is_asked_twice() -> None:
+    records = spf("v=spf1 mx mx:other.example a:mx.example.com include:other.example -all")
+    records[("example.com", "MX")] = ["10 mx.example.com", "20 mx.example.com"]
+    records[("other.example", "MX")] = ["10 mx.example.com"]
+    records[("other.example", "TXT")] = ["v=spf1 mx:example.com ?all"]
+    records[("mx.example.com", "A")] = ["192.0.2.99"]
+    resolver = MapResolver(records)
+    assert check(resolver).result is Result.FAIL
+    assert len(resolver.asked) == len(set(resolver.asked)) == 5
+
+
+def test_more_mail_servers_than_allowed_are_not_asked_for() -> None:
+    """RFC 7208 4.6.4: above ten it is an error of the owner, and their addresses would be fifty questions for nothing."""
+    resolver = MapResolver({**spf("v=spf1 mx -all"), ("example.com", "MX"): [f"1 m{n}.example.com" for n in range(50)]})
+    assert check(resolver).result is Result.PERMERROR
+    assert len(resolver.asked) == 2
+
+
 def test_dns_failures_are_temporary() -> None:
     assert check(MapResolver({}, {"example.com"})).result == Result.TEMPERROR
     included = MapResolver(spf("v=spf1 include:a.example.com -all"), {"a.example.com"})

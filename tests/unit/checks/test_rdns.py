@@ -51,6 +51,12 @@ def test_the_first_confirmed_name_of_several() -> None:
     assert found(records, ("other.example",)).reason is Reason.OK, "one failing name does not hide another"
 
 
+@pytest.mark.parametrize("name", ["a\\032b.example", "mail_\\010.example", "-.example", "*.example"])
+def test_what_is_no_host_name_is_not_written_into_received(name: str) -> None:
+    item = found({(POINTER, "PTR"): [name], (name, "A"): ["192.0.2.7"]})
+    assert (item.reason, "client_name" in item.properties) == (Reason.PTR_UNCONFIRMED, False)
+
+
 @pytest.mark.parametrize("records", [{}, {("x." + POINTER, "A"): ["192.0.2.1"]}])
 def test_no_name(records: dict[tuple[str, str], list[str]]) -> None:
     item = found(records)
