@@ -1,4 +1,4 @@
-"""Owns the measurement of DMARC reports: counting a message, writing counts, making a report.
+"""Owns the measurement of DMARC reports: counting a message, writing counts, making a report, and what mail waits for it.
 
 Run: python -m benchmarks.dmarc_reports [--folder FOLDER] [--rows 100000]
 The folder decides which disk is measured; the default is the one of temporary files.
@@ -10,8 +10,10 @@ import argparse
 import asyncio
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,14 +24,18 @@ from filterd.aggregate.rows import from_text, to_text
 from filterd.engine.aggregate import DmarcNotes, sighting_of
 from filterd.engine.policy import Policy, decide
 from filterd.mail.address import Mailbox
-from filterd.mail.envelope import Connection, Envelope, Recipient
+from filterd.mail.envelope import Connection, Envelope, Recipient, new_id
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.message import Message
-from filterd.storage import aggregate
+from filterd.ports import MessageRecord
+from filterd.storage import aggregate, aggregate_queue
+from filterd.storage.aggregate_queue import Planned
+from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, prepare
 
 RECORD = "v=DMARC1; p=reject; sp=quarantine; rua=mailto:dmarc@example.com,mailto:dmarc@example.net"
 DAY = 20_454
+PAUSE = 0.02  # between two steps of the sender, which takes longer: it asks DNS and delivers, or waits for five seconds
 MESSAGE = Message(b"From: Anna <anna@example.com>\r\nSubject: the plans\r\n\r\nbody\r\n")
 
 
@@ -87,6 +93,60 @@ def batch(rows: int, domains: int, start: int = 0) -> dict[Counted, int]:
     return counted
 
 
+def hostile(start: int, domains: int) -> dict[Counted, int]:
+    """A message of each of so many policy domains, with long records and four addresses each."""
+    record = (
+        "v=DMARC1; p=reject; rua=" + ",".join(f"mailto:a{n}@victim.example" for n in range(4)) + "; x=" + "x" * 3500
+    )
+    (item,) = batch(1, 1)
+    return {Counted(DAY, f"d{n}.example", record, item.row): 1 for n in range(start, start + domains)}
+
+
+def beside(folder: Path, name: str, work: Callable[[Database], object]) -> None:
+    """Print how long mail waits for its first ledger entry while another process does `work`."""
+    mail, other = open_in(folder), open_in(folder)
+    thread = threading.Thread(target=work, args=(other,))
+    record = MessageRecord("", 0, "0:boot", "internet", "192.0.2.1", "client", "", ("a@example.org",), 9, "", "", "")
+    took = []
+
+    async def messages() -> None:
+        custody = SqlCustody(mail)
+        thread.start()
+        while thread.is_alive():
+            start = time.perf_counter()
+            await custody.begin(replace(record, id=new_id(time.time_ns() // 1_000_000)))
+            took.append((time.perf_counter() - start) * 1e6)
+            await asyncio.sleep(0.005)
+        await asyncio.to_thread(custody.close)
+
+    asyncio.run(messages())
+    show(f"mail waits, beside: {name}", took)
+    print(f"{'':<46} longest {max(took):8.0f} µs")
+    mail.close()
+    other.close()
+
+
+def plan(database: Database) -> None:
+    """4,000 finished domains, four reports each."""
+    due = {f"a{n}@victim.example": 0 for n in range(4)}
+    for _ in range(40):
+        found = aggregate.domains(database, DAY + 1, unplanned=True, limit=100)
+        aggregate_queue.plan(database, [Planned(item.day, item.policy_domain, due) for item in found])
+        time.sleep(PAUSE)
+
+
+def claim(database: Database) -> None:
+    """100 reports of many."""
+    for _ in range(100):
+        aggregate_queue.claim(database, 10**14, 60.0, 10**9, 10**9)
+        time.sleep(PAUSE)
+
+
+def open_in(folder: Path) -> Database:
+    """Another connection to the database there."""
+    return Database(f"sqlite:///{folder / 'filterd.db'}", 0, folder / "bodies", 0, folder)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,7 +156,7 @@ def main() -> None:
     asyncio.run(on_the_mail_path())
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        database = prepare(Database(f"sqlite:///{folder / 'filterd.db'}", 0, folder / "bodies", 0, folder))
+        database = prepare(open_in(folder))
         for start in range(0, options.rows, 5000):
             aggregate.count(database, batch(5000, 2000, start), 10**6, 10**6)
         few = batch(200, 50)
@@ -113,6 +173,13 @@ def main() -> None:
         start_at = time.perf_counter()
         gone = aggregate.expire(database, DAY + 1)
         print(f"{gone} rows expire in {time.perf_counter() - start_at:.1f} s")
+        for start in range(0, options.rows, 5000):
+            aggregate.count(database, hostile(start, 5000), 10**6, 10**7)
+        new = hostile(options.rows, 2500)
+        beside(folder, "2,500 rows are written", lambda db: aggregate.count(db, new, 10**6, 10**7))
+        beside(folder, "4,000 domains planned", plan)
+        beside(folder, "100 reports claimed", claim)
+        beside(folder, "everything expires", lambda db: aggregate.expire(db, DAY + 1))
         database.close()
 
 

@@ -20,7 +20,7 @@ from filterd.aggregate.published import published
 from filterd.auth.names import ascii_domain
 from filterd.config import DmarcReportsConfig, UpstreamConfig
 from filterd.deadline import Deadline
-from filterd.errors import PermanentError, StorageError, TemporaryError
+from filterd.errors import PermanentError, StorageError, StorageFullError, TemporaryError
 from filterd.mail.address import Mailbox, parse_mailbox
 from filterd.mail.envelope import Envelope, Recipient, new_id
 from filterd.mail.reply import Reply
@@ -96,10 +96,14 @@ class ReportSender:
         """Queue the reports of days that are over.  Raises StorageError."""
         today = int((self._clock() - GRACE_SECONDS) // DAY_SECONDS)
         finished = await asyncio.to_thread(aggregate.domains, self._database, today, True, _PLAN_BATCH)
-        if finished:
+        if not finished:
+            return
+        try:
             await asyncio.to_thread(
                 aggregate_queue.plan, self._database, [self._planned(domain) for domain in finished]
             )
+        except StorageFullError as error:  # what is queued can be sent
+            log.warning("DMARC reports of finished days wait for room on the disk", extra={"error": str(error)})
 
     async def send_one(self) -> bool:
         """Send the report that is due longest; whether there was one.  Raises StorageError."""
@@ -126,7 +130,7 @@ class ReportSender:
 
     def _planned(self, domain: Domain) -> Planned:
         """A start of its own for every report: all reporters of the world have the same midnight."""
-        since_ms = max(self._clock(), (domain.day + 1) * DAY_SECONDS) * 1000
+        since_ms = self._clock() * 1000
         spread_ms = self._config.spread_hours * 3_600_000
         due = {
             str(mailbox): int(since_ms + self._uniform(0.0, spread_ms))

@@ -41,7 +41,7 @@ class DmarcReportsConfig(Table):
     rows_per_report: int = Field(default=1000, ge=1, le=100_000)
     """Most different rows kept for one domain and day; messages of further ones are not reported. Default 1000."""
     rows_per_day: int = Field(default=100_000, ge=1, le=10_000_000)
-    """Most rows kept for one day, all domains together (about 0.5 KB each). Default 100000."""
+    """Most rows kept for one day, all domains together (about 0.5 KB each, 10 KB at most). Default 100000."""
     report_bytes: int = Field(default=2_000_000, ge=20_000, le=50_000_000)
     """Largest report, as a message; rows with the fewest messages are left out first. Default 2000000."""
     reports_per_minute: int = Field(default=30, ge=1, le=10_000)

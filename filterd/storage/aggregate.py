@@ -26,7 +26,7 @@ _EXPIRE_BATCH = 1000
 # Between two transactions: who waits for SQLite's lock is in no queue, but looks again after 1 to 100 ms.  Without it
 # mail waited for 1.1 s while 100,000 rows expired, with it 0.06 s.
 _PAUSE_SECONDS = 0.02
-_SPARE = 2  # times storage.min_free_bytes: mail is refused at once of it, so it is not counts that fill the disk so far
+SPARE = 2  # times storage.min_free_bytes: mail is refused at once of it, so it is not counts that fill the disk so far
 
 _domains, _rows = dmarc_domains.c, dmarc_rows.c
 
@@ -48,7 +48,7 @@ def count(db: Database, counted: Mapping[Counted, int], rows_per_report: int, ro
 
     Blocks.  Raises StorageError when nothing at all was written; a later failure loses the rest, which is counted too.
     """
-    db.check_space(_SPARE)  # rows are the sender's to invent: with little room left nothing is kept
+    db.check_space(SPARE)  # rows are the sender's to invent: with little room left nothing is kept
     room = {day: rows_per_day - _rows_of(db, day) for day in {item.day for item in counted}}
     written = False
     batches = _batches(counted)

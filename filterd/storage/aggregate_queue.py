@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
+from filterd.storage.aggregate import SPARE
 from filterd.storage.database import Database
 from filterd.storage.entries import clean
 from filterd.storage.outbox import QueueState
@@ -56,7 +57,10 @@ class Planned:
 
 
 def plan(db: Database, finished: Sequence[Planned]) -> None:
-    """Queue the reports of finished days, in one transaction.  Of several processes the first one decides."""
+    """Queue the reports of finished days, in one transaction.  Of several processes the first one decides.
+
+    Blocks.  Raises StorageError, and StorageFullError when little room is left: they wait for more.
+    """
     fresh = {
         "state": QueueState.READY,
         "attempts": 0,
@@ -66,6 +70,7 @@ def plan(db: Database, finished: Sequence[Planned]) -> None:
         "last_reply": "",
     }
     rows: list[dict[str, Any]] = []
+    db.check_space(SPARE)
     with db.write() as connection:
         for item in finished:
             names = {"day": item.day, "policy_domain": item.policy_domain}

@@ -79,10 +79,23 @@ def test_a_rua_without_a_usable_mailbox_changes_nothing() -> None:
     assert ask("reports@red.example.net", records)[0] == ["reports@red.example.net"]
 
 
-def test_a_name_that_dns_cannot_have_is_not_asked_for() -> None:
-    policy_domain = ".".join(["a" * 60] * 3 + ["example.com"])
-    host = ".".join(["b" * 60, "example.net"])
-    assert ask(f"a@{host}", policy_domain=policy_domain) == ([], [])
+@pytest.mark.parametrize(("length", "asked"), [(253, 1), (254, 0)])
+def test_a_name_that_dns_cannot_have_is_not_asked_for(length: int, asked: int) -> None:
+    host = "red.example.net"
+    room = length - len(f"._report._dmarc.{host}") - len(".example.com")
+    policy_domain = ".".join(["a" * 49] * 3 + ["a" * (room - 150)]) + ".example.com"
+    wanted, names = ask(f"a@{host}", policy_domain=policy_domain)
+    assert (wanted, [len(name) for name in names]) == ([], [length] * asked)
+
+
+def test_of_what_a_destination_names_only_so_much_is_looked_at() -> None:
+    many = ",".join(f"mailto:a{n}@red.example.net" for n in range(9))
+    wanted, _ = ask("reports@red.example.net", {(ASKS, "TXT"): [f"v=DMARC1; rua={many}"]})
+    assert wanted == [f"a{n}@red.example.net" for n in range(4)]
+    assert ask("reports@red.example.net", {(ASKS, "TXT"): [*["text"] * 10, "v=DMARC1"]})[0] == []
+    assert ask("reports@red.example.net", {(ASKS, "TXT"): [*["text"] * 9, "v=DMARC1"]})[0] == [
+        "reports@red.example.net"
+    ]
 
 
 def test_a_number_is_no_host() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,11 @@ def test_a_row_says_everything_that_was_counted() -> None:
     assert {path: texts(root, path) for path in expected} == expected
 
 
+def test_no_text_is_longer_than_its_bound() -> None:
+    root = judged("".join(xml(replace(HEADING, contact="x" * 5000), [(row(), 1)])).encode())
+    assert texts(root, "report_metadata/extra_contact_info") == ["x" * 1000]
+
+
 def test_the_null_reverse_path_is_there_and_empty() -> None:
     root = judged("".join(xml(HEADING, [(row(envelope_from="", envelope_to="", spf_domain=""), 1)])).encode())
     assert texts(root, "record/identifiers/envelope_from") == [""]
@@ -148,6 +154,7 @@ def test_the_file_is_a_gzip_file_and_always_the_same() -> None:
     assert unpacked(file) == "".join(xml(HEADING, rows)).encode()
     assert compressed(HEADING, rows) == file
     assert file[:3] == b"\x1f\x8b\x08"
+    assert int.from_bytes(file[4:8], "little") == HEADING.end, "whenever it is made: not the time of now"
 
 
 def test_a_large_report_keeps_its_first_rows() -> None:
@@ -157,6 +164,9 @@ def test_a_large_report_keeps_its_first_rows() -> None:
     assert len(file) <= whole // 3
     assert 100 < shown < 3000
     assert texts(judged(gzip.decompress(file)), "record/row/source_ip") == [one.source_ip for one, _ in rows[:shown]]
+    assert compressed_within(HEADING, rows, whole) == (compressed(HEADING, rows), 3000), (
+        "the bound itself may be reached"
+    )
     assert compressed_within(HEADING, rows, 1)[1] == 1, "a report has one row at least"
 
 

@@ -43,6 +43,11 @@ def test_a_record_has_only_so_many_destinations() -> None:
     assert len(published(f"v=DMARC1; p=none; rua={rua}").destinations) == MAX_DESTINATIONS
 
 
+@pytest.mark.parametrize(("others", "found"), [(39, ["a@example.com"]), (40, [])])
+def test_only_so_many_uris_of_a_record_are_looked_at(others: int, found: list[str]) -> None:
+    assert [str(mailbox) for mailbox in mailboxes("https:x," * others + "mailto:a@example.com")] == found
+
+
 @pytest.mark.parametrize(
     ("fo", "expected"), [("", "0"), ("1", "1"), ("1:d:s", "1:d:s"), ("D", "d"), ("x", "0"), ("1" * 99, "0"), ("<", "0")]
 )

@@ -256,6 +256,23 @@ def test_one_of_several_mailboxes_of_a_destination_is_enough(world: World) -> No
     assert world.states()["a@example.net"][0] is QueueState.DELIVERED
 
 
+def test_a_destination_is_asked_again_when_one_of_its_mailboxes_may_take_it_later(world: World) -> None:
+    world.resolver.records[CONFIRMED] = ["v=DMARC1; rua=mailto:b@example.net,mailto:c@example.net"]
+    world.count("mailto:a@example.net")
+    world.relay.rcpt["b@example.net"] = Reply(550, "5.1.1", "User unknown")
+    world.relay.rcpt["c@example.net"] = Reply(451, "4.3.0", "later")
+    world.work()
+    assert world.states()["a@example.net"][0] is QueueState.RETRY
+
+
+def test_no_report_about_nothing(world: World) -> None:
+    items = [counted(policy_domain=f"d{n}.example.com", record="v=DMARC1; rua=mailto:a@example.com") for n in range(2)]
+    aggregate.count(world.db, dict.fromkeys(items, 1), 100, 1)
+    assert [(domain.rows, domain.dropped) for domain in aggregate.domains(world.db)] == [(1, 0), (0, 1)]
+    world.work()
+    assert [report.policy_domain for report in world.reports()] == ["d0.example.com"]
+
+
 def test_no_report_goes_to_the_address_that_reports_come_from(world: World) -> None:
     world.count(f"mailto:{OWN.upper()}")
     world.count(policy_domain="example.net", rua="mailto:a@example.org")
@@ -327,6 +344,17 @@ def test_a_large_report_is_cut_to_its_bound_and_says_so(db: Database) -> None:
     assert f"{3009 - shown} further messages are left out" in text
 
 
+def test_with_little_room_on_the_disk_what_is_queued_is_sent(world: World) -> None:
+    world.count()
+    asyncio.run(world.sender.plan())
+    world.count(policy_domain="sub.example.com", rua="mailto:d@sub.example.com")
+    world.db.min_free_bytes = 2**60
+    assert world.work() == 1
+    assert list(world.states()) == ["dmarc@example.com"]
+    world.db.min_free_bytes = 0
+    assert world.work() == 1, "the other one waited"
+
+
 def test_rows_that_were_dropped_are_said(db: Database) -> None:
     world = World(db, rows_per_report=1)
     world.count()
@@ -348,6 +376,19 @@ def test_what_has_expired_is_not_sent(world: World) -> None:
 def test_without_an_address_there_is_no_sender(db: Database) -> None:
     with pytest.raises(PermanentError, match=r"dmarc_reports\.email"):
         ReportSender(DmarcReportsConfig(), db, MapResolver(), ScriptedUpstream(), lambda: 0.0)
+
+
+def test_the_relay_is_reached_as_the_table_says_over_one_connection() -> None:
+    table = {
+        "host": "relay.example.org",
+        "port": 2527,
+        "tls": "required",
+        "tls_verify": True,
+        "tls_ca_file": Path("/ca"),
+    }
+    relay = relay_config(config(**table))
+    assert {name: getattr(relay, name) for name in table} == table
+    assert relay.connections == 1
 
 
 def test_over_a_real_connection_and_until_it_is_stopped(world: World) -> None:

@@ -163,8 +163,12 @@ def test_counts_leave_the_room_that_mail_needs(tmp_path: object, monkeypatch: py
     db.check_space()  # mail is taken
     with pytest.raises(StorageFullError, match=r"1500 octets free, .*1000, 2 times as many are needed"):
         count(db, {counted(): 1})
+    planned = [Planned(DAY, "example.com", {"a@example.com": 0})]
+    with pytest.raises(StorageFullError):
+        aggregate_queue.plan(db, planned)
     room.f_bavail = 2000
     count(db, {counted(): 1})
+    aggregate_queue.plan(db, planned)
     assert sums(db) == {"192.0.2.7": 1}
     db.close()
 
