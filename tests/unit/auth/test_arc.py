@@ -211,6 +211,24 @@ def test_fifty_sets_pass_and_fifty_one_do_not(fifty: bytes) -> None:
     assert verify(more, KEYS).problem == "more than 50 sets"
 
 
+def test_others_run_between_the_seals(fifty: bytes) -> None:
+    turns = 0
+
+    async def scene() -> None:
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        await verify_arc(MapResolver(KEYS), Message(fifty), NOW, Deadline.after(20))
+        task.cancel()
+
+    asyncio.run(scene())
+    assert turns >= MAX_SETS
+
+
 def test_a_chain_of_many_keys_is_not_verified() -> None:
     domains = [f"d{number}.example" for number in range(MAX_KEY_NAMES + 1)]
     octets = sealed(MESSAGE, *[(domain, STATES) for domain in domains])

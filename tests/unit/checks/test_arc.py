@@ -7,10 +7,12 @@ import dataclasses
 import pytest
 
 from filterd.checks.arc import Arc
+from filterd.deadline import Deadline
 from filterd.mail.authres import authentication_results
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result
 from filterd.mail.message import Message
+from filterd.ports import DnsAnswer
 from tests.support.arc import NOW, keys, sealed
 from tests.support.checks import CLIENT, ask, context
 from tests.support.dns import MapResolver
@@ -86,6 +88,19 @@ def test_whose_statement_is_believed(
 def test_nothing_is_believed_of_a_broken_chain() -> None:
     (evidence,) = found(sealed(MESSAGE, (LIST, PASS)).replace(b"Hello", b"Howdy"), (LIST,))
     assert not {"trusted", "sealers", "header.oldest-pass"} & evidence.properties.keys()
+
+
+def test_time_is_left_for_dmarc() -> None:
+    left: list[float] = []
+
+    class Watching(MapResolver):
+        async def query(self, name: str, rdtype: str, deadline: Deadline) -> DnsAnswer:
+            left.append(deadline.remaining)
+            return await super().query(name, rdtype, deadline)
+
+    ask(Arc(Watching(keys(LIST))), context(message=Message(sealed(MESSAGE, (LIST, PASS)))))
+    assert left
+    assert max(left) < 4  # of the five seconds of `context`
 
 
 def test_only_mail_from_the_internet_is_asked() -> None:

@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 
 from filterd.checks.dkim import Dkim
+from filterd.deadline import Deadline
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result
 from filterd.mail.message import Message
+from filterd.ports import DnsAnswer
 from tests.support.checks import CLIENT, ask, context
 from tests.support.dns import MapResolver
 from tests.support.keys import KEY_NAME, rsa_key, sign
@@ -44,6 +46,19 @@ def test_a_key_in_test_mode_says_nothing_against_a_message() -> None:
     assert (evidence.result, evidence.reason) == (Result.FAIL, Reason.SIGNATURE_UNUSABLE)
     assert "test mode" in evidence.log_text
     assert found(sign(MESSAGE), record)[0].reason == Reason.OK
+
+
+def test_time_is_left_for_dmarc() -> None:
+    left: list[float] = []
+
+    class Watching(MapResolver):
+        async def query(self, name: str, rdtype: str, deadline: Deadline) -> DnsAnswer:
+            left.append(deadline.remaining)
+            return await super().query(name, rdtype, deadline)
+
+    ask(Dkim(Watching({(KEY_NAME, "TXT"): [rsa_key()[1]]})), context(message=Message(sign(MESSAGE))))
+    assert left
+    assert max(left) < 4  # of the five seconds of `context`
 
 
 def test_only_mail_from_the_internet_is_asked() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.mail.authres import authentication_results, names_authserv_id
+from filterd.mail.authres import MAX_RESULTS, authentication_results, names_authserv_id
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.message import Message
 from tests.support.growth import assert_growth
@@ -70,6 +70,13 @@ def test_no_value_can_break_out(items: list[tuple[str, Result, str]]) -> None:
     assert names_authserv_id(message.fields[0].body, ID)
 
 
+def test_no_stranger_makes_the_field_or_a_line_long() -> None:
+    found = [evidence("dkim", Result.FAIL, header_d='"' * 5000, header_i="\\" * 5000)] * 100
+    field = authentication_results(ID, found)
+    assert field.count(b"dkim=fail") == MAX_RESULTS
+    assert max(map(len, field.split(b"\r\n"))) <= 900
+
+
 @pytest.mark.parametrize("value", ["x dmarc=pass", "a; dmarc=pass", "=?utf-8?q?=3B_dmarc=3Dpass?=", '"; dmarc=pass'])
 def test_a_rule_that_searches_for_words_finds_none_of_a_stranger(value: str) -> None:
     """Transport rules of Exchange look for text in the decoded field and know no quotes."""
@@ -101,6 +108,7 @@ def test_a_rule_that_searches_for_words_finds_none_of_a_stranger(value: str) -> 
         b' "unclosed; spf=pass',
         b" \x00mx.example.org; spf=pass",
         b" (" + b"x" * 5000 + b") mx.example.org; spf=pass",
+        b" other.example" + b" " * 5000 + b"mx.example.org; spf=pass",
     ],
     ids=repr,
 )

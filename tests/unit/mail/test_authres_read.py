@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.mail.authres import results_text
-from filterd.mail.authres_read import MAX_PAYLOAD, StatedResults, read_results
+from filterd.mail.authres_read import MAX_PAYLOAD, MAX_RESULTS, StatedResults, read_results
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from tests.support.growth import assert_growth
 
@@ -72,6 +72,10 @@ def test_grammar(payload: bytes, expected: list[tuple[str, str, dict[str, str]]]
 
 def test_a_monster_is_not_read() -> None:
     assert read_results(b"a; dmarc=pass" + b" " * MAX_PAYLOAD) == StatedResults("")
+
+
+def test_of_many_statements_the_first_are_read() -> None:
+    assert len(read_results(b"a" + b"; spf=pass" * (MAX_RESULTS + 50)).results) == MAX_RESULTS
 
 
 TEXT = st.lists(

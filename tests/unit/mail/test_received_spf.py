@@ -52,6 +52,12 @@ def test_an_ipv6_client_stands_in_quotes() -> None:
     assert b'helo="[IPv6:2001:db8::7]";' in field
 
 
+@pytest.mark.parametrize("helo", ["a..b", ".a", "a.", "a b", ""])
+def test_what_is_no_dot_atom_stands_in_quotes(helo: str) -> None:
+    client = Connection(ip_address("192.0.2.7"), helo=helo)
+    assert f'helo="{helo}";'.encode() in received_spf(client, ENVELOPE, finding(smtp_mailfrom="example.com"), US)
+
+
 @given(st.text(max_size=400), st.sampled_from(Result), st.text(max_size=400))
 def test_nothing_that_a_client_says_ends_the_field(helo: str, result: Result, domain: str) -> None:
     client = Connection(ip_address("192.0.2.7"), helo=helo)
@@ -82,6 +88,7 @@ def test_nothing_that_a_client_says_ends_the_field(helo: str, result: Result, do
         ("pass (mx.example.net: domain of filter.example.org designates 192.0.2.1)", False),
         ("pass (mx.example.net) client-ip=192.0.2.1; helo=filter.example.org; (x)", False),
         ("pass (" + "x" * 5000 + ") receiver=filter.example.org", True),
+        ("pass (" + "x" * 5000 + ")", True),
         ("pass (mx.example.net: domain of a@b designates) receiver=mx.example.net", False),
         ("pass receiver=filter.example.org.evil.example", False),
         ("pass receiver=other-filter.example.org", False),
