@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
     database = open_database(config)
     if options.show:
         return _show(database, config.dmarc_reports, *options.show)
-    domains, reports = aggregate.domains(database, limit=_LIMIT), aggregate_queue.reports(database, _LIMIT)
+    domains = aggregate.domains(database, limit=_LIMIT, newest_first=True)
+    reports = aggregate_queue.reports(database, _LIMIT)
     if options.json:
         counted = [asdict(item) | {"day": day_text(item.day)} for item in domains]
         queue = [asdict(item) | {"day": day_text(item.day)} for item in reports]
@@ -70,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
             for item in reports
         ]
         print(table(lines, ("day", "policy domain", "destination", "state", "attempts", "last answer")))
+    if _LIMIT in (len(domains), len(reports)):
+        print(f"\nOnly the newest {_LIMIT} are shown.")
     if not domains and not reports:
         print("Nothing is counted.")
     return 0

@@ -169,9 +169,12 @@ def _upsert(db: Database) -> Executable:
     )
 
 
-def domains(db: Database, before_day: int | None = None, unplanned: bool = False, limit: int = 1000) -> list[Domain]:
+def domains(
+    db: Database, before_day: int | None = None, unplanned: bool = False, limit: int = 1000, newest_first: bool = False
+) -> list[Domain]:
     """Policy domains by day and name; of days before `before_day`, and not yet planned, where asked for."""
-    query = select(dmarc_domains).order_by(_domains.day, _domains.policy_domain).limit(limit)
+    day = _domains.day.desc() if newest_first else _domains.day
+    query = select(dmarc_domains).order_by(day, _domains.policy_domain).limit(limit)
     if before_day is not None:
         query = query.where(_domains.day < before_day)
     if unplanned:

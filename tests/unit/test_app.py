@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from filterd.aggregate.rows import Sighting
 from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner
 from filterd.checks.greylist import GreylistCheck
 from filterd.checks.lists import Lists
@@ -20,8 +22,9 @@ from filterd.deadline import Deadline
 from filterd.errors import ConfigError
 from filterd.mail.envelope import parse_ip
 from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
-from filterd.storage import ledger, lists, settings
+from filterd.storage import aggregate, ledger, lists, settings
 from filterd.storage.database import open_database
+from tests.support.dmarc import RECORD, row
 from tests.support.tallies import MemoryTallies
 
 
@@ -211,3 +214,28 @@ def test_a_message_that_is_only_looked_at_is_not_counted_and_not_asked_to_wait(t
 def test_look_ups_at_dns_lists_are_counted_for_each_list(tmp_path: Path) -> None:
     App(configuration(tmp_path, dnsbl=[{"zone": "bl.app-test.example"}]), "smtp-0")
     assert REGISTRY.get_sample_value("filterd_dns_lookups_total", {"zone": "bl.app-test.example"}) == 0
+
+
+def test_a_reload_switches_dmarc_reports_on_and_off_and_loses_no_counts(tmp_path: Path) -> None:
+    off = configuration(tmp_path)
+    table = {"enabled": True, "email": "DMARC@Example.org", "host": "127.0.0.1", "rows_per_report": 7}
+    on = configuration(tmp_path, dmarc_reports=table)
+
+    async def scene() -> None:
+        app = App(off, "smtp-0")
+        assert app.graph.engine.dmarc_notes is None
+        await app.reload(on)
+        notes = app.graph.engine.dmarc_notes
+        assert notes is not None
+        assert notes.own_address == "dmarc@example.org"
+        for number in range(9):
+            notes.note_sighting(Sighting("example.com", RECORD, row(source_ip=f"192.0.2.{number}")))
+        del notes
+        await app.reload(off)
+        assert app.graph.engine.dmarc_notes is None
+        gc.collect()
+        await app.close()
+
+    asyncio.run(scene())
+    (found,) = aggregate.domains(open_database(off))
+    assert (found.policy_domain, found.rows, found.dropped) == ("example.com", 7, 2)

@@ -65,6 +65,21 @@ def test_the_lists(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in " ".join(delivered), "an answer of a foreign server cannot write to the terminal"
 
 
+def test_of_very_many_the_newest_are_shown_and_that_is_said(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(config)
+    database = open_database(load_config(config))
+    aggregate.count(database, {counted(day=DAY + 1, record=RUA): 1}, 1, 10)
+    database.close()
+    monkeypatch.setattr("filterd.commands.dmarc_reports._LIMIT", 1)
+    assert run(config) == 0
+    out = capsys.readouterr().out
+    assert "2026-01-02" in out
+    assert "2026-01-01  example.com    1" not in out
+    assert "Only the newest 1 are shown." in out
+
+
 def test_the_lists_for_programs(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(config)
     assert run(config, "--json") == 0

@@ -152,14 +152,16 @@ def test_the_reason_that_the_check_gives_is_told() -> None:
         ("example.com", "none", False),
         ("a.example.com", "none", True),  # sp=quarantine with t=y
         ("a.example.com", "quarantine", False),
+        ("no.example.com", "none", True),  # np=quarantine with t=y
     ],
 )
 def test_testing_mode_is_told(author: str, policy: str, tested: bool) -> None:
     action = Action.QUARANTINE if policy == "quarantine" else Action.ACCEPT
+    record = TESTING.replace("sp=", "sp=none; np=") if author.startswith("no.") else TESTING
     facts = {"header.from": author}
-    seen = row(found(policy=policy, record=TESTING, **facts), action)
+    seen = row(found(policy=policy, record=record, **facts), action)
     assert seen.overrides == ((Override("policy_test_mode"),) if tested else ())
-    assert row(found(policy=policy, record=TESTING.replace("t=y", "t=n"), **facts), action).overrides == ()
+    assert row(found(policy=policy, record=record.replace("t=y", "t=n"), **facts), action).overrides == ()
 
 
 def test_the_first_of_several_author_domains_with_a_result_counts() -> None:

@@ -106,6 +106,12 @@ def test_a_large_batch_is_written_in_parts(db: Database) -> None:
     assert len(commits) >= 4, "mail waits for the lock no longer than a part takes"
 
 
+def test_the_bound_of_a_day_holds_for_all_parts_of_a_batch(db: Database) -> None:
+    count(db, {counted(source_ip=f"2001:db8::{n:x}"): 1 for n in range(600)}, rows_per_report=600, rows_per_day=300)
+    (found,) = aggregate.domains(db)
+    assert (found.rows, found.dropped) == (300, 300)
+
+
 def test_mail_gets_its_turn_between_two_transactions(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[str] = []
     monkeypatch.setattr(aggregate.time, "sleep", lambda seconds: happened.append("pause") if seconds > 0 else None)
