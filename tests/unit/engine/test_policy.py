@@ -111,12 +111,37 @@ def test_thresholds_wait_for_the_message() -> None:
     assert decide(evidence, POLICY, Stage.DATA, ANNA).action is Action.QUARANTINE
 
 
+@pytest.mark.parametrize(
+    ("evidence", "score"),
+    [
+        ([found("spf", Reason.SPF_FAIL)], 2.0),
+        ([found("spf", Reason.SPF_SOFTFAIL)], 0.8),
+        ([found("spf_helo", Reason.HELO_NOT_AUTHORIZED)], 1.0),
+        ([found("spf_helo", Reason.HELO_NO_RESULT)], 0.0),
+        ([found("dkim", Reason.SIGNATURE_INVALID)] * 2, 0.2),
+        ([found("dkim", Reason.SIGNATURE_INVALID), found("dkim", Reason.OK)], -0.3),
+        ([found("dmarc", Reason.NOT_ALIGNED_NONE)], 0.0),
+        ([found("dmarc", Reason.NOT_ALIGNED_QUARANTINE)], 2.5),
+        ([found("dmarc", Reason.NOT_ALIGNED_REJECT)], 4.0),
+        ([found("dmarc", Reason.NO_AUTHOR_DOMAIN)] * 3, 1.0),
+        ([found("spoof", Reason.OWN_DOMAIN)], 3.0),
+        ([found("spoof", Reason.OWN_REVERSE_PATH)], 1.0),
+        ([found("arc", Reason.ARC_BROKEN)], 0.0),
+        ([found(check, Reason.OK) for check in ("spf", "dkim", "dmarc", "arc")], -1.0),
+    ],
+)
+def test_findings_of_authentication_weigh_what_the_page_says(evidence: list[Evidence], score: float) -> None:
+    """docs/authentication.md, "Results"."""
+    assert decide(evidence, POLICY, recipient=ANNA).score == score
+
+
 def test_dmarc_reject_alone_quarantines_and_with_agreement_refuses() -> None:
     """RFC 9989 section 7.4: not on p=reject alone."""
     alone = [found("dmarc", Reason.NOT_ALIGNED_REJECT), found("spf", Reason.SPF_FAIL)]
     assert decide(alone, POLICY).row == "dmarc_quarantine"
     agreed = [*alone, content(2.0)]
     assert decide(agreed, POLICY).action is Action.REJECT
+    assert decide(agreed, POLICY, recipient="postmaster@example.org").action is Action.QUARANTINE  # RFC 5321 4.5.1
 
 
 @pytest.mark.parametrize("settings", [{"prior": 3.0}, {"reject_score": 5.0}, {"prior": 1.0, "reject_score": 4.5}])
@@ -130,6 +155,7 @@ def test_authentication_alone_never_refuses_whatever_the_thresholds(settings: di
         found("dmarc", Reason.NOT_ALIGNED_REJECT),
         found("spoof", Reason.OWN_DOMAIN),
     ]
+    assert decide(forwarded, POLICY, recipient=ANNA).score == 5.0  # they say much the same: together at most that
     for evidence in (forwarded, [*forwarded, content(-0.5)], forwarded[:3]):
         assert decide(evidence, policy, recipient=ANNA).action in (Action.QUARANTINE, Action.TAG)
     assert decide([*forwarded, content(1.0)], policy, recipient=ANNA).action is Action.REJECT
