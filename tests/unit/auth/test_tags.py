@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.auth.tags import TagError, number, parse_tags, without_blanks, words
+from filterd.auth.tags import MAX_TAGS, TagError, number, parse_tags, without_blanks, words
 from tests.support.growth import assert_growth
 
 
@@ -25,6 +25,14 @@ def test_what_is_no_list(text: str) -> None:
     with pytest.raises(TagError):
         parse_tags(text)
     parse_tags(text, lenient=True)
+
+
+def test_the_number_of_tags() -> None:
+    text = "".join(f"t{number}=;" for number in range(MAX_TAGS))
+    assert len(parse_tags(text)) == len(parse_tags(text + " ")) == MAX_TAGS
+    with pytest.raises(TagError, match="more than"):
+        parse_tags(text + "x=")
+    assert len(parse_tags(text + "x=", lenient=True)) == MAX_TAGS
 
 
 def test_a_lenient_reader_keeps_the_first_and_what_is_well_formed() -> None:

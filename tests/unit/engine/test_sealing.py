@@ -52,6 +52,17 @@ def test_what_is_handed_over_bears_our_seal_on_top() -> None:
     assert chain(octets) is Result.PASS
 
 
+def test_it_survives_that_forged_fields_are_taken_out_and_a_leading_blank_is_taken_up() -> None:
+    forged = b"X-Filterd-Report: SCL:-1\r\nAuthentication-Results: filter.example.org; dmarc=pass\r\n"
+    stage = stage_of()
+    assert stage.talk("anna", message=b" leading\r\n" + forged + MAIL)[-1].code == 250
+    ((_, taken),) = stage.upstream.taken
+    assert taken.endswith(b"X-Filterd-Separator: leading white space\r\n leading\r\n" + MAIL)
+    assert taken.count(b"X-Filterd-Report:") == 1
+    assert taken.count(b"\r\nAuthentication-Results:") == 1
+    assert chain(bytes(taken)) is Result.PASS
+
+
 def test_it_says_what_our_authentication_results_says() -> None:
     message = Message(handed_over(stage_of()))
     own = read_results(message.all("authentication-results")[0].body)
@@ -81,10 +92,11 @@ def test_without_a_key_of_an_older_sealer_nothing_is_vouched_for() -> None:
 
 
 @pytest.mark.parametrize("trust", [TrustClass.INTERNAL, TrustClass.AUTHENTICATED])
-def test_mail_of_our_own_is_not_sealed(trust: TrustClass) -> None:
+def test_mail_of_our_own_is_not_sealed(trust: TrustClass, caplog: pytest.LogCaptureFixture) -> None:
     stage = stage_of()
     stage.client = replace(Connection(stage.client.client_ip), trust=trust)
     assert b"ARC-Seal" not in handed_over(stage)
+    assert "cannot seal" not in caplog.text
 
 
 def test_nobody_seals_unless_told_to() -> None:
