@@ -146,7 +146,9 @@ def test_a_clock_that_was_wrong_for_a_while_does_not_stop_reports(db: Database) 
     assert future is not None
     aggregate_queue.delivered(db, future.id, "250 ok")
     assert claim(db, NOW + 5000, per_minute=1, per_day=1) is not None
-    assert claim(db, NOW, per_minute=1) is None, "a node whose clock is some seconds behind counts what another has begun"
+    assert claim(db, NOW, per_minute=1) is None, (
+        "a node whose clock is some seconds behind counts what another has begun"
+    )
 
 
 def test_days_are_planned_together_in_one_transaction(db: Database) -> None:
