@@ -17,6 +17,7 @@ from filterd.auth.dkim import verify_dkim
 from filterd.auth.dkim_key import UnusableKeyError, WeakKeyError, parse_key
 from filterd.auth.dmarc_record import POLICIES, is_policy_record, parse_record
 from filterd.auth.names import ascii_domain
+from filterd.auth.seal import load_signer, sign_dkim
 from filterd.auth.spf import check_spf
 from filterd.auth.tags import TagError, parse_tags
 from filterd.deadline import Deadline
@@ -29,11 +30,16 @@ from filterd.mail.message import Message
 from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from tests.support.dns import MapResolver
-from tests.support.keys import KEY_NAME, rsa_key
+from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
 
 Target = Callable[[bytes], None]
 US = "filter.example.org"
 _AUTHENTIC = b"From: joe@example.com\r\nSubject: hello\r\n"
+_MAIL = _AUTHENTIC + b"To: anna@example.org\r\n\r\nHello  Anna\r\n\r\nBye \r\n"
+_SIGNED = (
+    sign_dkim(_MAIL, load_signer(DOMAIN, SELECTOR, rsa_key()[0]), 1_700_000_000, ["from", "to", "subject"]) + _MAIL
+)
+_KEYS = MapResolver({(KEY_NAME, "TXT"): [rsa_key()[1]]})
 
 
 def header_fields(data: bytes) -> None:
@@ -137,6 +143,23 @@ def dkim_signature(data: bytes) -> None:
     assert Result.PASS not in {outcome.result for outcome in outcomes}
 
 
+def altered_message(data: bytes) -> None:
+    """What is put anywhere into a signed message, or in place of its octets, changes nothing that is signed, or it does not pass."""
+    at, gone = int.from_bytes(data[:2], "big") % (len(_SIGNED) + 1), data[2] % 4 if data[2:] else 0
+    message = Message(with_crlf(_SIGNED[:at] + data[3:] + _SIGNED[at + gone :]))
+    (outcome, *_) = asyncio.run(verify_dkim(_KEYS, message, 1_800_000_000, Deadline.after(20))) or [None]
+    if outcome is None or outcome.result is not Result.PASS:
+        return
+    original = Message(_SIGNED)
+    assert len(message.all("from")) == 1
+    assert not message.ends_early
+    for name in ("from", "to", "subject"):
+        signed, found = original.all(name)[-1], message.all(name)[-1]
+        assert relaxed_field(name, found.raw) == relaxed_field(name, signed.raw)
+    bodies = [_canonical(True, [part.octets[part.body_start :]]) for part in (original, message)]
+    assert bodies[0] == bodies[1]
+
+
 def arc_chain(data: bytes) -> None:
     """No chain that nobody sealed passes, and none raises."""
     message = Message(data + b"\r\n" + _AUTHENTIC + b"\r\nbody\r\n")
@@ -183,7 +206,7 @@ TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
-        dkim_signature, arc_chain, dns_answer, authres_foreign, authres_own,
+        dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own,
     )
 }  # fmt: skip
 
@@ -202,6 +225,8 @@ WORDS: dict[str, list[bytes]] = {
     "canonical_field": [b" ", b"\t", b"\r\n ", b"\r", b":"],
     "dkim_signature": [b"v=1;", b"a=rsa-sha256;", b"a=ed25519-sha256;", b"d=example.com;", b"s=test;", b"h=from:subject;",
                        b"c=relaxed/simple;", b"l=3;", b"x=1;", b"t=1;", b"i=@example.com;", b"bh=", b"b=", b"AAAA", b";"],
+    "altered_message": [b"\x01", b"\x02\x00", b"From: ceo@example.com\r\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"Subject: x\r\n", b":",
+                        b"l=0;", b"h=from;", b"b=", b";", b"pay"],
     "arc_chain": [b"ARC-Seal: ", b"ARC-Message-Signature: ", b"ARC-Authentication-Results: ", b"i=1;", b"i=2;", b"cv=none;",
                   b"cv=pass;", b"a=rsa-sha256;", b"d=example.com;", b"s=test;", b"h=from;", b"bh=AAAA;", b"b=AAAA", b"\r\n"],
     "dns_answer": [b"\xc0\x0c", b"\xc0", b"\x00\x01\x00\x01", b"\x00\x05\x00\x01", b"\x00\x10\x00\x01", b"\x00\x00\x01\x2c",
