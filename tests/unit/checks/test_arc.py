@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from filterd.checks.arc import Arc
 from filterd.deadline import Deadline
@@ -83,6 +85,30 @@ def test_whose_statement_is_believed(
     hops: list[tuple[str, str]], trusted: list[str], expected: tuple[str, str, str]
 ) -> None:
     assert believed(sealed(MESSAGE, *hops), *trusted) == expected
+
+
+FORGED = MESSAGE.replace(b"Hello", b"Send money").replace(b"Subject: x", b"Subject: urgent")
+
+
+def sets(octets: bytes) -> list[bytes]:
+    return [field.raw for field in Message(octets).fields if field.key.startswith("arc-")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_trusted_seal_of_another_message_is_not_believed(data: st.DataObject) -> None:
+    """A replayed set, whole or in parts, with the sets of somebody who can seal the forged message himself."""
+    replayed = [*sets(sealed(MESSAGE, (LIST, PASS))), *sets(sealed(MESSAGE, (LIST, PASS), (LIST, PASS)))]
+    own = [*sets(sealed(FORGED, (EVIL, PASS))), *sets(sealed(FORGED, (EVIL, PASS), (EVIL, PASS)))]
+    chosen = st.lists(st.sampled_from(replayed + own), max_size=7, unique=True)
+    whole = st.sampled_from(
+        [replayed[:3] + own[3:6], own[:3] + replayed[3:6], replayed[:3] + sets(sealed(FORGED, (EVIL, PASS)))]
+    )
+    octets = b"".join(data.draw(chosen | whole)) + FORGED
+    if data.draw(st.booleans()):
+        octets = sealed(octets, (EVIL, PASS))
+    (evidence,) = found(octets, (LIST,))
+    assert "trusted" not in evidence.properties
 
 
 def test_nothing_is_believed_of_a_broken_chain() -> None:
