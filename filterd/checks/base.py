@@ -9,7 +9,7 @@ from typing import Protocol
 from filterd.deadline import Deadline
 from filterd.lookups import Lookups
 from filterd.mail.envelope import Connection, Envelope, Recipient
-from filterd.mail.evidence import Evidence, Stage
+from filterd.mail.evidence import Evidence, Reason, Stage
 from filterd.mail.message import Message
 from filterd.ports import Resolver
 
@@ -43,6 +43,11 @@ class CheckContext:
         `share`: of the message's questions; for a check whose questions the sender's own zone can multiply.
         """
         return self.lookups.of(resolver, share)
+
+    @property
+    def over_its_rate(self) -> bool:
+        """Whether the client is told to come again anyway: what costs DNS or CPU can wait until then."""
+        return any(item.reason is Reason.RATE_EXCEEDED for item in self.found("rate"))
 
     def found(self, check: str) -> list[Evidence]:
         """What that check found before."""

@@ -1,6 +1,6 @@
-"""Does the client, the reverse-path or the user send more than it may?
+"""Does the client or the user send more than it may?
 
-Owns: what is counted for whom.  Must not know: where counts are kept, what too much leads to.
+Owns: what is counted for a client and a user.  Must not know: where counts are kept, what too much leads to.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from filterd.ports import Tallies
 
 @dataclass(slots=True)
 class Rate:
-    """The check, once per MAIL; all counts are of the last minute."""
+    """The check, once per MAIL and before anything costly; all counts are of the last minute."""
 
     clients: ClientsConfig
     tallies: Tallies
     name: ClassVar[str] = "rate"
     stage: ClassVar[Stage] = Stage.MAIL
-    after: ClassVar[tuple[str, ...]] = ("spf",)
+    after: ClassVar[tuple[str, ...]] = ()
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         return [
@@ -50,11 +50,4 @@ class Rate:
             return []
         if any(item.reason is Reason.ALLOW_LISTED for item in ctx.found("lists")):
             return []
-        network, sender = ctx.connection.network, ctx.envelope.reverse_path
-        # Anybody can say anybody's reverse-path: only where SPF passed it is counted wherever it comes from.
-        proven = any(item.result is Result.PASS for item in ctx.found("spf"))
-        key = "" if sender is None else sender.key if proven else f"{network} {sender.key}"
-        return [
-            ("client", "messages", network, clients.messages_per_minute),
-            ("reverse-path", "sender", key, clients.sender_messages_per_minute),
-        ]
+        return [("client", "messages", ctx.connection.network, clients.messages_per_minute)]

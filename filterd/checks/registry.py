@@ -20,6 +20,7 @@ from filterd.checks.manners import Manners
 from filterd.checks.rate import Rate
 from filterd.checks.rdns import Rdns
 from filterd.checks.recipient import RecipientCheck
+from filterd.checks.sender_rate import SenderRate
 from filterd.checks.spf import Spf
 from filterd.checks.spf_helo import SpfHelo
 from filterd.checks.spoof import Spoof, own_domains
@@ -29,11 +30,24 @@ from filterd.config import Config
 from filterd.ports import Directory, Greylist, Resolver, Tallies
 
 NAMES = (
-    *("lists", "dnsbl", "rdns", "helo", "manners", "spf", "spf_helo", "rate", "recipient", "harvest", "greylist"),
+    *(
+        "lists",
+        "dnsbl",
+        "rdns",
+        "helo",
+        "manners",
+        "rate",
+        "spf",
+        "spf_helo",
+        "sender_rate",
+        "recipient",
+        "harvest",
+        "greylist",
+    ),
     *("dkim", "arc", "dmarc", "spoof", "structure", "content"),
 )
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
-LIVE_ONLY = frozenset({"rate", "harvest", "greylist"})
+LIVE_ONLY = frozenset({"rate", "sender_rate", "harvest", "greylist"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +72,10 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Rdns(parts.resolver),
         Helo(our_names(config)),
         Manners(),
+        Rate(config.clients, parts.tallies),
         Spf(parts.resolver),
         SpfHelo(parts.resolver),
-        Rate(config.clients, parts.tallies),
+        SenderRate(config.clients, parts.tallies),
         RecipientCheck(parts.directory),
         Harvest(config.clients, parts.tallies),
         *greylist,

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from filterd.auth.spf import PROPERTY, check_spf
 from filterd.checks.base import CheckContext
+from filterd.errors import TemporaryError
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.ports import Resolver
@@ -37,11 +38,13 @@ class Spf:
     resolver: Resolver
     name: ClassVar[str] = "spf"
     stage: ClassVar[Stage] = Stage.MAIL
-    after: ClassVar[tuple[str, ...]] = ()
+    after: ClassVar[tuple[str, ...]] = ("rate",)
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.envelope is None:
             return ()
+        if ctx.over_its_rate:
+            raise TemporaryError("not asked: the client is over its rate and will be told to come again", "rate")
         outcome = await check_spf(
             ctx.noted(self.resolver, _QUESTIONS),
             ctx.connection.client_ip,

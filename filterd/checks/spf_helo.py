@@ -28,10 +28,12 @@ class SpfHelo:
     resolver: Resolver
     name: ClassVar[str] = "spf_helo"
     stage: ClassVar[Stage] = Stage.MAIL
-    after: ClassVar[tuple[str, ...]] = ()
+    after: ClassVar[tuple[str, ...]] = ("rate",)
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.envelope is None or not ctx.envelope.mail_from:
+            return ()
+        if ctx.over_its_rate:
             return ()
         outcome = await check_helo(
             ctx.noted(self.resolver, _QUESTIONS),

@@ -114,7 +114,7 @@ def _first_row(
         return Action.REJECT, Reason.BLOCK_LISTED, "block_list", reply
     if allowed:
         return Action.ACCEPT, Reason.ALLOW_LISTED, "allow_list", None
-    over = reasons.get(("rate", Reason.RATE_EXCEEDED))
+    over = reasons.get(("rate", Reason.RATE_EXCEEDED)) or reasons.get(("sender_rate", Reason.RATE_EXCEEDED))
     if over is not None:
         what = {"user": "you", "reverse-path": "this sender"}.get(over.detail, "your network")
         reply = Reply(450, "4.7.1", f"Too many messages from {what} in a minute, please try again later")

@@ -67,6 +67,7 @@ FAILURE: Mapping[str, FailureRow] = {
     "helo": FailureRow(OnFailure.OPEN),
     "manners": FailureRow(OnFailure.OPEN),
     "rate": FailureRow(OnFailure.OPEN),
+    "sender_rate": FailureRow(OnFailure.OPEN),
     "spf": FailureRow(OnFailure.OPEN),
     "spf_helo": FailureRow(OnFailure.OPEN),
     "recipient": FailureRow(
@@ -121,6 +122,7 @@ GROUP_OF: Mapping[str, Group] = {
     "helo": Group.CLIENT,
     "manners": Group.CLIENT,
     "rate": Group.CLIENT,
+    "sender_rate": Group.CLIENT,
     "harvest": Group.CLIENT,
     "greylist": Group.CLIENT,
     "recipient": Group.CLIENT,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from filterd.checks.rate import Rate
+from filterd.checks.sender_rate import SenderRate
 from filterd.config import ClientsConfig
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Envelope, TrustClass
@@ -27,13 +28,14 @@ class Sending:
     def __init__(self, clients: ClientsConfig = CLIENTS) -> None:
         self.now = 60_000.0
         self.tallies = MemoryTallies(lambda: self.now)
-        self.check = Rate(clients, self.tallies)
+        self.checks = (Rate(clients, self.tallies), SenderRate(clients, self.tallies))
 
     def mail(
         self, connection: Connection = COUNTED, sender: Mailbox | None = SENDER, evidence: tuple[Evidence, ...] = ()
     ) -> list[str]:
         """What the next MAIL is over."""
-        found = ask(self.check, context(connection, envelope=Envelope("ID", sender), evidence=evidence))
+        ctx = context(connection, envelope=Envelope("ID", sender), evidence=evidence)
+        found = [item for check in self.checks for item in ask(check, ctx)]
         assert all((e.reason, e.scope) == (Reason.RATE_EXCEEDED, Scope.TRANSACTION) for e in found)
         return [e.detail for e in found]
 
