@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -36,3 +38,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if missing:
             text = f"real servers are missing: {', '.join(missing)} (make test installs tests/servers.txt as root)"
             pytest.fail(text, pytrace=False) if os.environ.get("CI") == "true" else pytest.skip(text)
+
+
+@pytest.fixture(autouse=True)
+def _same_logging() -> Iterator[None]:
+    """What a command sets for its process (`filterd scan` is silent) must not reach the tests after it."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
