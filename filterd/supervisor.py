@@ -174,8 +174,13 @@ class Supervisor:
         fds = tuple(sock.fileno() for sock in part.sockets)
         if part.sockets:
             fds += (self._tallies,)  # only who takes connections counts
-        # the command is our own interpreter with our own arguments
-        part.process = subprocess.Popen(part.command, pass_fds=fds, env=environment, start_new_session=True)  # noqa: S603
+        # A part that is still starting would die of SIGHUP: it is born with it held back, and lets it in when it is ready.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            # the command is our own interpreter with our own arguments
+            part.process = subprocess.Popen(part.command, pass_fds=fds, env=environment, start_new_session=True)  # noqa: S603
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         part.started = now
 
     def _pass_on_reload(self) -> None:

@@ -77,6 +77,7 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, again.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # the supervisor held it back until now
     app = await asyncio.to_thread(App, config, slot, tallies)
     protocol_log = ProtocolLog(config.state_dir / "log", slot)
     front = front_end(config, app, tallies, protocol_log)

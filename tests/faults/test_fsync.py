@@ -90,33 +90,41 @@ def test_forwarded_mail_that_shares_a_commit_with_held_mail_is_answered_once(dis
     scene.check_ledger()
 
 
-def test_a_commit_that_failed_and_comes_to_life_after_a_crash_has_its_body(disk: SickDisk, scene: Scene) -> None:
+@pytest.mark.parametrize("inline_bytes", [0, 1_048_576], ids=["files", "rows"])
+def test_a_commit_that_failed_and_comes_to_life_after_a_crash_has_its_body(
+    tmp_path: Path, disk: SickDisk, inline_bytes: int
+) -> None:
+    """A second after a failure its end is written again, on the place of what was not synced; on a busy machine that may be
+    before the kill.  Then nothing comes to life, which is as good, and the case that this is about needs another try.
+    """
+    for number in range(6):
+        with armed(tmp_path / f"try-{number}", "", inline_bytes=inline_bytes) as scene:
+            if came_to_life(disk, scene):
+                return
+    raise AssertionError("nothing came to life in six tries")
+
+
+def came_to_life(disk: SickDisk, scene: Scene) -> bool:
+    """Held messages whose sync fails, then a crash: whether the last one is there all the same.  Nothing is lost either way."""
     scene.send_until_accepted(scene.new("held"))
-    came_to_life = False
-    for _ in range(6):
-        disk.fall_sick(database_only=True)
-        held = [scene.new("held") for _ in range(3)]
-        assert all(scene.try_once(one).startswith("451") for one in held)
-        assert all(scene.copies(one) == (0, 0) for one in held)
-        scene.database.close()
-        scene.daemon.kill()  # nobody has it open any more: SQLite reads its log anew, with what was written and not synced
-        disk.recover()
-        scene.daemon.start()
-        for one in held:
-            scene.send_until_accepted(one)
-        *others, last = [scene.copies(one) for one in held]
-        assert others == [(0, 1), (0, 1)]
-        assert last in ((0, 1), (0, 2))
-        came_to_life = last == (0, 2)
-        if came_to_life:
-            break
-        # A second after a failure its end is written again, on the place of what was not synced: on a busy machine before
-        # the kill.  Then nothing comes to life, which is as good; the case that this is about needs another try.
-    # The last one that was told 451 is there all the same: what SQLite wrote before the fsync is whole.
-    assert came_to_life
+    disk.fall_sick(database_only=True)
+    held = [scene.new("held") for _ in range(3)]
+    assert all(scene.try_once(one).startswith("451") for one in held)
+    assert all(scene.copies(one) == (0, 0) for one in held)
+    scene.database.close()
+    scene.daemon.kill()  # nobody has it open any more: SQLite reads its log anew, with what was written and not synced
+    disk.recover()
+    scene.daemon.start()
+    for one in held:
+        scene.send_until_accepted(one)
+    *others, last = [scene.copies(one) for one in held]
+    assert others == [(0, 1), (0, 1)]
+    # The last one that was told 451 may be there all the same: what SQLite wrote before the fsync is whole.
+    assert last in ((0, 1), (0, 2))
     assert integrity(scene) == "ok"
     assert scene.daemon.stop() == 0
     scene.check_ledger()
+    return last == (0, 2)
 
 
 def together(scene: Scene, sent: list[Sent]) -> None:

@@ -9,6 +9,7 @@ import signal
 import smtplib
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -233,6 +234,30 @@ def test_a_reload_changes_certificate_and_limits_and_drops_nobody(
         client.quit()
     talking.quit()
     assert daemon.smtp_workers() == workers
+
+
+def test_a_reload_while_workers_are_starting_ends_none_of_them(start: Start) -> None:
+    """SIGHUP in the moment in which they exist and cannot take it yet: it waits for them."""
+    daemon = start(2, "")
+    first = daemon.smtp_workers()
+    daemon.stop()
+    born: list[int] = []
+
+    def hang_up() -> None:
+        wait_until(lambda: daemon.process is not None and len(daemon.smtp_workers()) == 2, TIMEOUT, "two workers")
+        assert daemon.process is not None
+        born.extend(daemon.smtp_workers())
+        daemon.process.send_signal(signal.SIGHUP)
+
+    watcher = threading.Thread(target=hang_up)
+    watcher.start()
+    daemon.start()
+    watcher.join(TIMEOUT)
+    assert len(born) == 2
+    assert not set(born) & set(first)
+    wait_until(lambda: daemon.log_text().count("configuration loaded again") >= 2, TIMEOUT, "two reloads")
+    assert daemon.smtp_workers() == born
+    assert '"part": "smtp' not in daemon.log_text()  # which is how the supervisor tells that one ended
 
 
 def test_a_certificate_that_cannot_be_read_leaves_the_old_one_in_use(start: Start, tmp_path: Path) -> None:
