@@ -29,6 +29,8 @@ BUSY_SECONDS = 10.0  # how long a writer waits for another process's transaction
 _WAL_BYTES = 67_108_864  # a WAL that grew in a burst is cut back to this
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 _FULL_WORDS = ("database or disk is full", "no space left on device", "disk quota exceeded", "could not extend file")
+# SQLite's name for "no room for the shared memory of the log", whose text is only "disk I/O error".
+_FULL_NAMES = ("SQLITE_IOERR_SHMSIZE",)
 _BUSY_WORDS = ("database is locked", "database table is locked", "lock timeout", "deadlock detected")
 
 
@@ -229,7 +231,7 @@ def translate(error: BaseException) -> StorageError:
     text = f"{type(cause).__name__}: {cause}"
     if isinstance(cause, OSError) and cause.errno in _FULL_ERRNOS:
         return StorageFullError(text)
-    if any(word in text.lower() for word in _FULL_WORDS):
+    if any(word in text.lower() for word in _FULL_WORDS) or getattr(cause, "sqlite_errorname", "") in _FULL_NAMES:
         return StorageFullError(text)
     return StorageError(text, "busy" if any(word in text.lower() for word in _BUSY_WORDS) else "broken")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from filterd.ports import MessageRecord, TerminalState
 from filterd.storage import ledger, quarantine
 from filterd.storage.audit import audit
 from filterd.storage.custody import SqlCustody
-from tests.support.storage import evidence, held, make_database, message, outcomes, wall_ms
+from tests.support.storage import evidence, held, keep, make_database, message, outcomes, wall_ms
 
 
 @pytest.fixture
@@ -33,6 +34,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("inline_bytes", [0, 1_048_576], ids=["files", "rows"])
 def test_a_full_disk(small_disk: Path, inline_bytes: int) -> None:
     db = make_database(small_disk, inline_bytes=inline_bytes)
+    beside = (
+        db.engine.connect()
+    )  # as in a filterd with several processes: who comes last needs no room for shared memory
+    beside.exec_driver_sql("SELECT 1")
+    beside.rollback()
     custody = SqlCustody(db)
     bodies: dict[str, bytes] = {}
 
@@ -63,4 +69,20 @@ def test_a_full_disk(small_disk: Path, inline_bytes: int) -> None:
         assert asyncio.run(one(record))
     custody.close()
     assert audit(db, wall_ms() + 1, grace_seconds=0).disagreements == ()
+    beside.close()
+    db.close()
+
+
+def test_a_database_that_nobody_has_open_on_a_full_disk_is_full_and_not_broken(small_disk: Path) -> None:
+    """Its log needs room to be opened; SQLite says only "disk I/O error" then."""
+    db = make_database(small_disk)
+    keep(db, message())
+    db.close()
+    with (small_disk / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(StorageFullError):
+        quarantine.list_quarantine(db)
+    (small_disk / "fill").unlink()
+    assert len(quarantine.list_quarantine(db).items) == 1
     db.close()
