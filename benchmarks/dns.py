@@ -19,11 +19,11 @@ from statistics import median
 _FOLDER = tempfile.TemporaryDirectory()
 os.environ.setdefault("FILTERD_METRICS_DIR", _FOLDER.name)
 
-import dns.asyncresolver  # noqa: E402
-import uvloop  # noqa: E402
+import dns.asyncresolver  # noqa: E402 (behind the variables, as all that follow)
+import uvloop  # noqa: E402 (the same)
 
-from filterd.adapters.resolver import DnsResolver  # noqa: E402
-from filterd.deadline import Deadline  # noqa: E402
+from filterd.adapters.resolver import DnsResolver  # noqa: E402 (its counters are made when it is imported)
+from filterd.deadline import Deadline  # noqa: E402 (the same)
 
 # Behind the question: one record of each type for the name at octet 12, TTL 300, and an empty OPT.
 _OPT = bytes.fromhex("0000290200000000000000")

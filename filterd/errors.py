@@ -18,7 +18,8 @@ class ConfigError(FilterdError):
 class TemporaryError(FilterdError):
     """Something outside did not answer usefully now; asking later may help.
 
-    `kind` is one short word for counters: timeout, servfail, refused, unreachable, busy, full, broken.
+    `kind` is one short word for counters: timeout, servfail, refused, unreachable, busy, full, broken; budget and rate for
+    what was not asked because somebody asks too much, unrecorded for what a replay does not know.
     """
 
     def __init__(self, text: str, kind: str = "broken") -> None:

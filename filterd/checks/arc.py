@@ -62,9 +62,8 @@ class Arc:
             properties["header.oldest-pass"] = str(outcome.oldest_pass)
             properties["sealers"] = " ".join(item.domain for item in newest_first)
             properties |= self._trusted(newest_first)
-        properties["smtp.remote-ip"] = str(
-            ctx.connection.client_ip
-        )  # with a dot: written into the message (RFC 8617 10.2)
+        # with a dot: written into the message (RFC 8617 10.2)
+        properties["smtp.remote-ip"] = str(ctx.connection.client_ip)
         return Evidence(
             self.name,
             self.stage,

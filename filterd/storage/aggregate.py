@@ -58,7 +58,7 @@ def count(db: Database, counted: Mapping[Counted, int], rows_per_report: int, ro
         try:
             with db.write() as connection:
                 kept, more = _count(db, connection, batch, counted, rows_per_report, room[batch[0].day])
-        except Exception:
+        except Exception:  # whatever it was: what is written must not be counted again
             if not written:
                 raise
             metrics.DMARC_ROWS.labels("lost").inc(sum(counted[item] for later in batches[number:] for item in later))
