@@ -13,6 +13,9 @@ from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Reason, Stage
 from filterd.mail.reply import Reply
 
+# Reasons that mean "could not be known"; what that leads to stands in FAILURE.
+FAILED = frozenset({Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.CRASHED, Reason.ZONE_SUSPENDED})
+
 
 @dataclass(frozen=True, slots=True)
 class StageRow:

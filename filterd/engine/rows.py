@@ -1,0 +1,253 @@
+"""Owns the rows of the decision, in order: the first that has something to say decides, and its name stands in the verdict.
+
+To add a row: write one pure function `Case -> Found | None` among its neighbours, and name it in ROWS where it belongs, with
+the words that people read behind "Decided by".  `None` means: not my case, ask the next one.  `case.reasons` answers "was this
+found, and by whom?"; findings of observed checks are not in it.  Refusals ask `case.exempt` first; rows below WAIT see the
+whole message.  Then a line in docs/flow.md ("The rows, in order") and a test in tests/unit/engine/test_policy.py.
+Must not know how the score came about (engine/score.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from filterd.config import PolicyConfig
+from filterd.engine.score import heaviest
+from filterd.engine.tables import FAILED, FAILURE, OnFailure
+from filterd.mail.envelope import TrustClass
+from filterd.mail.evidence import Evidence, Reason, Stage
+from filterd.mail.reply import Reply, printable
+from filterd.mail.verdict import Action, Contribution
+
+_MIN_AGREEMENT = 1.0  # log-odds of other evidence that make a DMARC reject policy a refusal (RFC 9989 section 7.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a row looks at.
+
+    Attributes:
+        evidence: what was found for this recipient, without observed checks.
+        reasons: the first finding of each (check, reason).
+        config: what the administrator decided.
+        content_may_reject: whether the score may refuse on content alone.
+        stage: where the transaction stands.
+        trust: class of the client.
+        exempt: postmaster: never refused, at worst held (RFC 5321 4.5.1).
+        contributions: summands of the score.
+        score: in log-odds; `without_content` and `beside_authentication` are parts of it.
+    """
+
+    evidence: Sequence[Evidence]
+    reasons: Mapping[tuple[str, Reason], Evidence]
+    config: PolicyConfig
+    content_may_reject: bool
+    stage: Stage
+    trust: TrustClass
+    exempt: bool
+    contributions: Sequence[Contribution]
+    score: float
+    without_content: float
+    beside_authentication: float
+
+    @property
+    def allowed(self) -> bool:
+        """Whether an own list lets the mail in."""
+        return ("lists", Reason.ALLOW_LISTED) in self.reasons
+
+    @property
+    def decisive(self) -> Evidence:
+        """The finding behind the largest contribution."""
+        return heaviest(self.evidence, self.contributions)
+
+
+Found = tuple[Action, Reason, Reply | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the decision.
+
+    Attributes:
+        name: as the verdict, the ledger and the metrics have it.
+        words: the same for people, behind "Decided by".
+        ask: what it makes of a case; None when it does not apply.
+        always: holds in observe mode too: without it we would relay for strangers or lose mail.
+    """
+
+    name: str
+    words: str
+    ask: Callable[[Case], Found | None]
+    always: bool = False
+
+
+def _relay_denied(case: Case) -> Found | None:
+    if ("recipient", Reason.RELAY_DENIED) in case.reasons:
+        return Action.REJECT, Reason.RELAY_DENIED, Reply(550, "5.7.1", "Unable to relay")
+    return None
+
+
+def _harvest(case: Case) -> Found | None:
+    # Before the unknown recipient itself, but not in observe mode: what stands here is let through there.
+    if ("harvest", Reason.HARVESTING) in case.reasons and not (case.exempt or case.allowed or case.config.observe):
+        reply = Reply(421, "4.7.0", "Too many unknown recipients, try again later", close=True)
+        return Action.DISCONNECT, Reason.HARVESTING, reply
+    return None
+
+
+def _recipient_unknown(case: Case) -> Found | None:
+    if ("recipient", Reason.RECIPIENT_UNKNOWN) in case.reasons:
+        return Action.REJECT, Reason.RECIPIENT_UNKNOWN, Reply(550, "5.1.1", "User unknown")
+    return None
+
+
+def _unavailable(case: Case) -> Found | None:
+    for item in case.evidence:
+        row = FAILURE.get(item.check)
+        if item.reason in FAILED and row and row.meaning(case.trust) is OnFailure.DEFER:
+            return Action.DEFER, item.reason, row.reply or FAILURE["engine"].reply
+    return None
+
+
+def _block_list(case: Case) -> Found | None:
+    if ("lists", Reason.BLOCK_LISTED) in case.reasons and not case.exempt:
+        reply = Reply(550, "5.7.1", "Your address is on this site's block list; write to postmaster if that is wrong")
+        return Action.REJECT, Reason.BLOCK_LISTED, reply
+    return None
+
+
+def _allow_list(case: Case) -> Found | None:
+    return (Action.ACCEPT, Reason.ALLOW_LISTED, None) if case.allowed else None
+
+
+def _rate_limit(case: Case) -> Found | None:
+    reasons = case.reasons
+    over = reasons.get(("rate", Reason.RATE_EXCEEDED)) or reasons.get(("sender_rate", Reason.RATE_EXCEEDED))
+    if over is None:
+        return None
+    what = {"user": "you", "reverse-path": "this sender"}.get(over.detail, "your network")
+    reply = Reply(450, "4.7.1", f"Too many messages from {what} in a minute, please try again later")
+    return Action.DEFER, Reason.RATE_EXCEEDED, reply
+
+
+def _zone_refuses(case: Case) -> Found | None:
+    """Such a zone refuses at once, whatever else speaks for the client; of several the smallest priority, then the heaviest."""
+    zones = [e for e in case.evidence if e.check == "dnsbl" and (e.measured or 0.0) >= case.config.reject_score]
+    if not zones or case.exempt:
+        return None
+    heavy = min(zones, key=lambda e: (int(e.properties.get("priority", "0")), -(e.measured or 0.0)))
+    return Action.REJECT, heavy.reason, _refusal(heavy)
+
+
+def _dmarc_reject_agreed(case: Case) -> Found | None:
+    asked = ("dmarc", Reason.NOT_ALIGNED_REJECT) in case.reasons
+    if asked and case.beside_authentication >= _MIN_AGREEMENT and not case.exempt:
+        # RFC 7372 3.3: several authentication checks failed
+        reply = Reply(550, "5.7.26", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
+        return Action.REJECT, Reason.NOT_ALIGNED_REJECT, reply
+    return None
+
+
+def _own_domain_refused(case: Case) -> Found | None:
+    if ("spoof", Reason.OWN_DOMAIN) in case.reasons and case.config.own_domain == "reject" and not case.exempt:
+        reply = Reply(550, "5.7.26", "Mail from our own domain is taken from outside only with SPF, DKIM or a login")
+        return Action.REJECT, Reason.OWN_DOMAIN, reply
+    return None
+
+
+def _reject_score(case: Case) -> Found | None:
+    may_reject = case.without_content >= case.config.reject_without_content or case.content_may_reject
+    may_reject = (
+        may_reject and case.beside_authentication > 0
+    )  # lists and forwarders break all of authentication at once
+    if case.score >= case.config.reject_score and may_reject and not case.exempt:
+        decisive = case.decisive
+        return Action.REJECT, decisive.reason, _refusal(decisive)
+    return None
+
+
+def _greylisted(case: Case) -> Found | None:
+    grey = case.reasons.get(("greylist", Reason.GREYLISTED))
+    if case.stage is not Stage.RCPT or grey is None or case.exempt:
+        return None
+    minutes = -(-int(grey.properties.get("wait_seconds", "60")) // 60)
+    reply = Reply(451, "4.7.1", f"Greylisted, please try again in {minutes} minute{'s' if minutes > 1 else ''}")
+    return Action.DEFER, Reason.GREYLISTED, reply
+
+
+def _wait_for_message(case: Case) -> Found | None:
+    return None if case.stage is Stage.DATA else (Action.ACCEPT, Reason.OK, None)
+
+
+def _dmarc_quarantine(case: Case) -> Found | None:
+    for reason in (Reason.NOT_ALIGNED_REJECT, Reason.NOT_ALIGNED_QUARANTINE):
+        if ("dmarc", reason) in case.reasons:
+            return Action.QUARANTINE, reason, None
+    return None
+
+
+def _own_domain_held(case: Case) -> Found | None:
+    if ("spoof", Reason.OWN_DOMAIN) in case.reasons and case.config.own_domain == "quarantine":
+        return Action.QUARANTINE, Reason.OWN_DOMAIN, None
+    return None
+
+
+def _quarantine_score(case: Case) -> Found | None:
+    return (Action.QUARANTINE, _why(case), None) if case.score >= case.config.quarantine_score else None
+
+
+def _tag_score(case: Case) -> Found | None:
+    return (Action.TAG, _why(case), None) if case.score >= case.config.tag_score else None
+
+
+def _below_thresholds(case: Case) -> Found | None:
+    return Action.ACCEPT, _why(case), None
+
+
+def _why(case: Case) -> Reason:
+    return case.decisive.reason if case.contributions and case.score > 0 else Reason.OK
+
+
+def _refusal(decisive: Evidence) -> Reply:
+    text = decisive.properties.get("reply_text", "")
+    if text:
+        return Reply(550, "5.7.1", printable(text, 240))
+    return Reply(550, "5.7.1", "Message rejected due to content restrictions")
+
+
+_WAIT = Row("wait_for_message", "nothing refuses before the message itself", _wait_for_message)
+
+ROWS: tuple[Row, ...] = (
+    Row("relay_denied", "the recipient's domain is not one of ours", _relay_denied, always=True),
+    Row("harvest", "the client tries out addresses", _harvest),
+    Row("recipient_unknown", "nobody here has the recipient's address", _recipient_unknown, always=True),
+    Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),
+    Row("block_list", "an entry of the own block list", _block_list),
+    Row("allow_list", "an entry of the own allow list", _allow_list),
+    Row("rate_limit", "too many messages in a minute", _rate_limit),
+    Row("zone_refuses", "a DNS list that refuses by itself", _zone_refuses),
+    Row(
+        "dmarc_reject_agreed",
+        "DMARC failed, the author's domain asks to refuse, and other evidence agrees",
+        _dmarc_reject_agreed,
+    ),
+    Row("own_domain", "the author claims one of our own domains without proof", _own_domain_refused),
+    Row("reject_score", "the score reaches reject_score, and not by content alone", _reject_score),
+    Row("greylisted", "doubtful mail must come again", _greylisted),
+    _WAIT,
+    Row("dmarc_quarantine", "DMARC failed, and the author's domain asks to quarantine or refuse", _dmarc_quarantine),
+    Row("own_domain", "the author claims one of our own domains without proof", _own_domain_held),
+    Row("quarantine_score", "the score reaches quarantine_score", _quarantine_score),
+    Row("tag_score", "the score reaches tag_score", _tag_score),
+    Row("below_thresholds", "the score stays below tag_score", _below_thresholds),
+)
+
+
+def first_row(case: Case) -> tuple[Row, Found]:
+    """The row that decides, and what it says."""
+    for row in ROWS:
+        found = row.ask(case)
+        if found is not None:
+            return row, found
+    raise AssertionError("the last row always applies")
