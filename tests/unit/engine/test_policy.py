@@ -192,7 +192,7 @@ def test_several_signatures_count_once_and_a_broken_one_beside_a_good_one_not_at
 def test_a_stricter_row_for_a_trust_class_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     later = Reply(451, "4.3.0", "Later")
     row = FailureRow(OnFailure.OPEN, later, {TrustClass.INTERNAL: OnFailure.DEFER})
-    monkeypatch.setattr("filterd.engine.policy.FAILURE", {**FAILURE, "content": row})
+    monkeypatch.setattr("filterd.engine.rows.FAILURE", {**FAILURE, "content": row})
     evidence = [found("content", Reason.TIMEOUT)]
     assert decide(evidence, POLICY, Stage.DATA, ANNA, TrustClass.INTERNET).action is Action.ACCEPT
     strict = decide(evidence, POLICY, Stage.DATA, ANNA, TrustClass.INTERNAL)
