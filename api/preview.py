@@ -6,19 +6,17 @@ Must not know quarantine or HTTP.  Never raises on any message.
 
 from __future__ import annotations
 
-import re
-from urllib.parse import unquote
-
 from pydantic import BaseModel, ConfigDict
 
 from api.plain import defang, html_to_text, visible
-from filterd.classifier.mime import MAX_ENCODED, Part, decode_body, walk
+from filterd.content.decode import encoded, to_utf8, undo_encoding
+from filterd.content.mime import Part, walk
+from filterd.content.view import MAX_ENCODED
 from filterd.mail.message import HeaderField, Message, decode_words
 
 MAX_HEADERS = 200
 MAX_VALUE = 2_000
 MAX_TEXT = 65_536  # characters of all text parts together
-_EXTENDED = re.compile(r"[A-Za-z0-9_-]{1,40}'[^']{0,40}'")  # RFC 2231 charset'language' before a percent-encoded name
 
 
 class PreviewHeader(BaseModel):
@@ -59,18 +57,18 @@ class Preview(BaseModel):
 def preview(octets: bytes) -> Preview:
     """The preview of a message.  Work and result are bounded whatever the message."""
     message = Message(octets)
-    structure = walk(message, len(message))  # all of it: an attachment behind a large one must not be hidden
+    structure = walk(message)
     truncated = sorted(set(structure.markers))
     fields = message.fields
     if len(fields) > MAX_HEADERS or any(len(field.raw) > MAX_VALUE for field in fields[:MAX_HEADERS]):
         truncated.append("headers")
-    text, cut = _text([part for part in structure.parts if part.is_text])
+    text, cut = _text(message, [part for part in structure.parts if part.is_text])
     if cut:
         truncated.append("text")
     return Preview(
         headers=[_header(field) for field in fields[:MAX_HEADERS]],
         text=text,
-        attachments=[_attachment(part) for part in structure.parts if not _is_container(part) and not part.is_text],
+        attachments=[_attachment(message, part) for part in structure.parts if not (part.is_container or part.is_text)],
         truncated=truncated,
     )
 
@@ -82,13 +80,14 @@ def _header(field: HeaderField) -> PreviewHeader:
     return PreviewHeader(name=field.name[:200], value=defang(visible(decode_words(value)))[:MAX_VALUE])
 
 
-def _text(parts: list[Part]) -> tuple[str, bool]:
+def _text(message: Message, parts: list[Part]) -> tuple[str, bool]:
     pieces: list[str] = []
     left = MAX_TEXT
     cut = False
     # An HTML part usually repeats the plain one; both are shown, because a deceiver lets them differ.
     for part in parts:
-        text = decode_body(part).decode("utf-8", "replace")
+        raw = undo_encoding(encoded(message, part, MAX_ENCODED), part.encoding)
+        text = to_utf8(raw, part.charset).decode("utf-8", "replace")
         is_html = part.content_type == "text/html" or text[:500].lstrip().lower().startswith(
             ("<html", "<!doctype html")
         )
@@ -97,7 +96,7 @@ def _text(parts: list[Part]) -> tuple[str, bool]:
             continue
         if is_html and len(parts) > 1:
             shown = "[HTML part as text]\n" + shown
-        cut = cut or len(shown) > left or len(part.body) > MAX_ENCODED
+        cut = cut or len(shown) > left or part.size > MAX_ENCODED
         pieces.append(shown[:left])
         left -= len(pieces[-1])
         if left <= 0:
@@ -105,22 +104,16 @@ def _text(parts: list[Part]) -> tuple[str, bool]:
     return "\n\n".join(pieces), cut
 
 
-def _is_container(part: Part) -> bool:
-    return part.content_type.startswith("multipart/") or part.content_type == "message/rfc822"
-
-
-def _attachment(part: Part) -> PreviewAttachment:
-    name = part.name
-    if _EXTENDED.match(name):
-        name = unquote(_EXTENDED.sub("", name, count=1))
-    name = decode_words(name) if "=?" in name else name
+def _attachment(message: Message, part: Part) -> PreviewAttachment:
     return PreviewAttachment(
-        name=visible(name).replace("\n", " ")[:200], content_type=part.content_type[:150], size=_decoded_size(part)
+        name=visible(part.name).replace("\n", " ")[:200],
+        content_type=part.content_type[:150],
+        size=_decoded_size(message, part),
     )
 
 
-def _decoded_size(part: Part) -> int:
+def _decoded_size(message: Message, part: Part) -> int:
     if part.encoding != "base64":
-        return len(part.body)
-    characters = len(part.body) - part.body.count(b"\n") - part.body.count(b"\r") - part.body.count(b"=")
-    return characters * 3 // 4
+        return part.size
+    body = encoded(message, part, part.size)
+    return (len(body) - body.count(b"\n") - body.count(b"\r") - body.count(b"=")) * 3 // 4

@@ -13,8 +13,8 @@ from itertools import pairwise
 from urllib.parse import unquote
 
 from filterd.classifier.headers import header_lines
-from filterd.classifier.html import reduce_html
-from filterd.classifier.mime import Part, Walk, decode_body, walk
+from filterd.content.decode import encoded
+from filterd.content.view import ContentView, view_of
 from filterd.mail.message import Message
 
 # Best on mail of 2007 is 3,000, on modern mail with its longer headers 6,000 (benchmarks/accuracy.md).
@@ -22,7 +22,6 @@ LIMIT = 4_000
 _MAX_HEADER = 2_400
 _MAX_STRUCTURE = 900
 _MAX_URLS = 10
-_MAX_TEXT_PARTS = 6
 _MAX_PAIRS = 40
 # Soft hyphen, combining grapheme joiner, zero-width characters, direction marks, byte order mark: they split words that
 # people read as one, and newsletters fill their preview line with them.
@@ -66,17 +65,17 @@ def content_stream(message: Message, facts: ConnectionFacts) -> Stream:
     markers: list[str] = []
     lines: list[str] = []
     names: list[str] = []
-    walked = Walk()
+    view = ContentView((), (), ())
     try:
         lines, names = header_lines(message.fields)
-        walked = walk(message)
-        markers += dict.fromkeys(walked.markers)
-        urls, text, shapes = _content(walked)
+        view = view_of(message)
+        markers += dict.fromkeys(view.markers)
+        urls, text, shapes = _content(view)
     except Exception as error:  # a message that breaks our reading is still scored, by whatever was read before
         urls, text, shapes = [], b"", []
         markers.append(f"unreadable-{type(error).__name__}")
     header = "\n".join(lines)
-    structure = _structure(message, names, walked, markers) + shapes
+    structure = _structure(message, names, view, markers) + shapes
     sections = (
         ("header", header[:_MAX_HEADER].encode("utf-8", "replace")),
         ("connection", "\n".join(_connection(message, facts)).encode("utf-8", "replace")),
@@ -122,45 +121,36 @@ def _domain(address: str) -> str:
     return address.rpartition("@")[2].rstrip("> \t\"')").lower()
 
 
-def _structure(message: Message, names: list[str], walked: Walk, markers: list[str]) -> list[str]:
+def _structure(message: Message, names: list[str], view: ContentView, markers: list[str]) -> list[str]:
     lines = [f"marker {marker}" for marker in markers]
-    lines += [f"type{part.depth} {part.content_type} {part.charset} {part.encoding}" for part in walked.parts[:8]]
-    lines.append(f"parts {len(walked.parts)} size {_log2(len(message))}")
-    for part in walked.parts[:12]:
-        if not part.is_text and part.body:
+    lines += [f"type{part.depth} {part.content_type} {part.charset} {part.encoding}" for part in view.parts[:8]]
+    lines.append(f"parts {len(view.parts)} size {_log2(len(message))}")
+    for part in view.parts[:12]:
+        if not part.is_text and not part.is_container and part.size:
             kind = part.name.rpartition(".")[2][:8] if "." in part.name else "none"
-            start = part.body[:12].decode("latin-1")
-            lines.append(f"file .{kind} {part.name[:40]} {part.disposition} {_log2(len(part.body))} {start}")
+            start = encoded(message, part, 12).decode("latin-1")
+            lines.append(f"file .{kind} {part.name[:40]} {part.disposition} {_log2(part.size)} {start}")
     lines += [f"{first}>{second}" for first, second in pairwise(names)][:_MAX_PAIRS]
     return lines
 
 
-def _content(walked: Walk) -> tuple[list[bytes], bytes, list[str]]:
+def _content(view: ContentView) -> tuple[list[bytes], bytes, list[str]]:
     """URL lines, text and the counts of both."""
     texts: list[bytes] = []
     targets: list[bytes] = []
     tags: list[bytes] = []
     hidden = 0
-    for part in [part for part in walked.parts if part.is_text and part.body][:_MAX_TEXT_PARTS]:
-        text, found, names = _read(part)
-        visible = _INVISIBLE.sub(b"", text)
-        hidden += len(text) - len(visible)
+    for found in view.texts:
+        visible = _INVISIBLE.sub(b"", found.text)
+        hidden += len(found.text) - len(visible)
         texts.append(b" ".join(visible.replace(b"\xc2\xa0", b" ").split()))
-        targets += found
-        tags += names
+        targets += found.targets if found.is_html else _links(found.text)
+        tags += found.tags
     joined = b"\n".join(texts)
     shapes = [f"tags {_log2(len(tags))} urls {_log2(len(targets))} text {_log2(len(joined))} hidden {_log2(hidden)}"]
     if tags:
         shapes.append("html " + b" ".join(sorted(set(tags[:500]))[:40]).decode("latin-1"))
     return _urls(targets), joined, shapes
-
-
-def _read(part: Part) -> tuple[bytes, list[bytes], list[bytes]]:
-    data = decode_body(part).lower()
-    if part.content_type == "text/html" or data[:500].lstrip().startswith((b"<html", b"<!doctype html")):
-        reduced = reduce_html(data)
-        return reduced.text, reduced.targets, reduced.tags
-    return data, _links(data), []
 
 
 def _links(data: bytes) -> list[bytes]:
