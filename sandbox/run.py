@@ -177,7 +177,7 @@ def why(trace: Any) -> str:
 
 def _named(item: dict[str, Any]) -> str:
     check, text = str(item["check"]), str(item["text"])
-    return text if ":" in check or check in text else f"{check} {text}"
+    return text if ":" in check or check in text.lower() else f"{check} {text}"
 
 
 def table(endings: Sequence[Ending]) -> list[str]:

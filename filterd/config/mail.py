@@ -96,6 +96,8 @@ class PolicyConfig(Table):
     """Score of the evidence other than content that a refusal needs. Default 3."""
     content_cap: float = Field(default=5.0, ge=0, le=20)
     """Most that content may add or take away. Default 5: the seed model alone quarantines, never refuses."""
+    unfamiliar_content_cap: float = Field(default=3.9, ge=0, le=20)
+    """Most that content may add when the model has seen too little like the message; wherever it stands, such content never quarantines or refuses alone. Default 3.9."""
     own_domain: Literal["score", "quarantine", "reject"] = "quarantine"
     """What mail from the internet leads to whose author claims one of our accepted domains without SPF, DKIM or DMARC behind it: only its weight (3), quarantine, or refusal. Default quarantine."""
     observe: bool = False

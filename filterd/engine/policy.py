@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from filterd.config import PolicyConfig
 from filterd.engine.rows import Case, first_row
-from filterd.engine.score import beside_authentication, contributions, without_content
+from filterd.engine.score import beside_authentication, contributions, is_unfamiliar, without_content
 from filterd.engine.tables import (
     FAILED,
     SCL_DOUBTFUL,
@@ -55,7 +55,7 @@ def decide(
         evidence=weighed,
         reasons={(e.check, e.reason): e for e in reversed(weighed)},
         config=policy.config,
-        content_may_reject=policy.content_may_reject,
+        content_may_reject=policy.content_may_reject and not is_unfamiliar(relevant),
         stage=stage,
         trust=trust,
         exempt=(recipient or "").lower().startswith("postmaster@"),
@@ -79,6 +79,7 @@ def decide(
         contributions=tuple(summands),
         unavailable=tuple(sorted({e.check for e in relevant if e.reason in FAILED})),
         would=would,
+        stage=stage,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from filterd.engine.score import finding_text
+from filterd.engine.words import finding_text
 from filterd.mail.evidence import Evidence
 from filterd.mail.verdict import Verdict
 from filterd.ports import EvidenceRecord

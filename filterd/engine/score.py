@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 from filterd.config import PolicyConfig
 from filterd.engine.tables import CAPS, GROUP_OF, WEIGHTS, Group
-from filterd.mail.evidence import Evidence, Reason, Result, Stage
-from filterd.mail.verdict import Contribution
+from filterd.engine.words import REST, finding_text
+from filterd.mail.evidence import Clue, Evidence, Reason, Result, Stage
+from filterd.mail.verdict import Contribution, Summand
 
-_LABELS = {Reason.LISTED: "listed by", Reason.OK: "pass", Reason.LOOKS_LIKE_HAM: "content looks like ham"}
-CONTENT_PARTS = frozenset({"content", "cap:content"})
+CONTENT_PARTS = frozenset({"content", "cap:content", "cap:unfamiliar"})
 _AUTH_PARTS = frozenset({*(n for n, g in GROUP_OF.items() if g is Group.AUTHENTICATION), "cap:authentication", "prior"})
+_UNFAMILIAR = "bound for mail of a kind not seen here before"
+_BELOW = 0.001  # log-odds: the smallest distance that a score can have from a threshold
 
 
 def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Contribution]:
@@ -38,23 +40,57 @@ def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Co
             weight = 0.0
         millis = round(weight * 1000)
         if millis:
-            out.append(Contribution(item.check, finding_text(item), millis))
+            out.append(Contribution(item.check, finding_text(item), millis, parts(item.clues, millis)))
             group = GROUP_OF.get(item.check, Group.SHAPE)
             sums[group] = sums.get(group, 0) + millis
+    unfamiliar = is_unfamiliar(evidence)
     for group, total in sums.items():
-        low, high = CAPS.get(group, (-config.content_cap, config.content_cap))
-        bounded = min(max(total, round(low * 1000)), round(high * 1000))
-        if bounded != total:
+        low, high = bounds(group, config, unfamiliar)
+        bounded = min(max(total, low), high)
+        if bounded == total:
+            continue
+        if group is Group.CONTENT and total > high < bounds(group, config)[1]:
+            out.append(Contribution("cap:unfamiliar", _UNFAMILIAR, bounded - total))
+        else:
             out.append(Contribution(f"cap:{group.value}", f"bound of the {group.value} group", bounded - total))
     if config.prior:
         out.append(Contribution("prior", "before any evidence", round(config.prior * 1000)))
     return sorted(out, key=lambda c: -abs(c.millis))
 
 
-def finding_text(item: Evidence) -> str:
-    """A finding as a contribution names it."""
-    what = _LABELS.get(item.reason, item.reason.value.replace("_", " "))
-    return f"{what} {item.detail}".strip()
+def bounds(group: Group, config: PolicyConfig, unfamiliar: bool = False) -> tuple[int, int]:
+    """The least and most that a group may add, in thousandths of log-odds.
+
+    Content that is `unfamiliar` can tag alone, never quarantine: wherever the administrator has put the thresholds.
+    """
+    low, high = CAPS.get(group, (-config.content_cap, config.content_cap))
+    if group is Group.CONTENT and unfamiliar:
+        below_quarantine = config.quarantine_score - config.prior - _BELOW
+        high = max(0.0, min(high, config.unfamiliar_content_cap, below_quarantine))
+    return round(low * 1000), round(high * 1000)
+
+
+def is_unfamiliar(evidence: Sequence[Evidence]) -> bool:
+    """Whether the content check has seen too little like this message to be trusted far."""
+    return any(e.check == "content" and e.properties.get("familiar") == "no" for e in evidence)
+
+
+def parts(clues: Sequence[Clue], millis: int) -> tuple[Summand, ...]:
+    """The clues in whole thousandths that add up to `millis`: rounded by largest remainder, what they leave over is the rest."""
+    known = [clue for clue in clues if math.isfinite(clue.log_odds)]
+    if not known:
+        return ()
+    left = millis / 1000 - math.fsum(clue.log_odds for clue in known)
+    if abs(left) >= _BELOW:
+        rest = next((clue for clue in known if clue.text == REST), Clue(REST, 0.0))
+        known = [*(clue for clue in known if clue is not rest), Clue(REST, rest.log_odds + left)]
+    exact = [clue.log_odds * 1000 for clue in known]
+    whole = [math.floor(value) for value in exact]
+    each, more = divmod(millis - sum(whole), len(whole))
+    by_remainder = sorted(range(len(whole)), key=lambda at: whole[at] - exact[at])
+    for place, at in enumerate(by_remainder):
+        whole[at] += each + (place < more)
+    return tuple(Summand(clue.text, value) for clue, value in zip(known, whole, strict=True) if value)
 
 
 def heaviest(evidence: Sequence[Evidence], summands: Sequence[Contribution]) -> Evidence:

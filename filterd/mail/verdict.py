@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from filterd.mail.evidence import Reason
+from filterd.mail.evidence import Reason, Stage
 from filterd.mail.reply import Reply
 
 
@@ -21,18 +21,38 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Summand:
+    """A readable part of a contribution.
+
+    Attributes:
+        text: what stands in the message, printable.
+        millis: thousandths of natural log-odds.
+    """
+
+    text: str
+    millis: int
+
+    @property
+    def log_odds(self) -> float:
+        """The part in natural log-odds."""
+        return self.millis / 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Contribution:
     """One summand of the score.
 
     Attributes:
-        check: the check, or `cap` for what a group's bound took away.
+        check: the check, `cap:` and a group for what its bound took away, or `prior`.
         text: what a person reads.
         millis: thousandths of natural log-odds; integers, so that the sum is the score to the last digit.
+        clues: what it is made of, strongest first; none, or they add up to `millis`.
     """
 
     check: str
     text: str
     millis: int
+    clues: tuple[Summand, ...] = ()
 
     @property
     def log_odds(self) -> float:
@@ -55,6 +75,7 @@ class Verdict:
         contributions: summands of the score, largest first.
         unavailable: checks that could not answer.
         would: the action without observe mode (equal to `action` when not observing).
+        stage: when it was decided; before DATA nothing was known of the message.
     """
 
     action: Action
@@ -67,6 +88,7 @@ class Verdict:
     contributions: tuple[Contribution, ...]
     unavailable: tuple[str, ...]
     would: Action
+    stage: Stage = Stage.DATA
 
     @property
     def score(self) -> float:

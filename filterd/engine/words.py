@@ -1,0 +1,103 @@
+"""Owns what findings are called when people read them: in the sum, in the log of the sandbox, in the nearest change.
+
+Short, without a full stop, with the domain, zone or field that it is about.  Must not know weights or decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from filterd.mail.evidence import Evidence, Reason
+
+_MAX_TEXT = 200  # characters; a domain has at most 253
+# Properties that name the domain or address a finding is about, the first that is there (RFC 8601 2.7).
+_NAMES = ("smtp.mailfrom", "smtp.helo", "header.d", "header.from", "client_name", "policy.iprev")
+REST = "rest of the message"  # what the clues leave over
+
+# {of}: " of example.com", or nothing when the domain is not known; {detail}: the finding's own.
+_FINDINGS: Mapping[tuple[str, Reason], str] = {
+    ("lists", Reason.ALLOW_LISTED): "on the own allow list",
+    ("lists", Reason.BLOCK_LISTED): "on the own block list",
+    ("dnsbl", Reason.LISTED): "listed by {detail}",
+    ("rdns", Reason.OK): "reverse name{of} leads back to the client",
+    ("rdns", Reason.NO_PTR): "client without a reverse name",
+    ("rdns", Reason.PTR_UNCONFIRMED): "the client's reverse name does not lead back to it",
+    ("manners", Reason.EARLY_TALKER): "client spoke before the greeting",
+    ("manners", Reason.UNASKED_PIPELINING): "client sent commands without waiting for the answer",
+    ("greylist", Reason.GREYLISTED): "greylisted, must come again",
+    ("greylist", Reason.GREYLIST_PASSED): "came again after greylisting",
+    ("helo", Reason.HELO_SYNTAX): "HELO name is no host name",
+    ("helo", Reason.HELO_BARE_ADDRESS): "HELO name is a bare address",
+    ("helo", Reason.HELO_FOREIGN_LITERAL): "HELO name is somebody else's address",
+    ("helo", Reason.HELO_UNQUALIFIED): "HELO name without a domain",
+    ("helo", Reason.HELO_OUR_NAME): "HELO name is ours",
+    ("spf", Reason.OK): "SPF pass{of}",
+    ("spf", Reason.SPF_FAIL): "SPF fail{of}",
+    ("spf", Reason.SPF_SOFTFAIL): "SPF softfail{of}",
+    ("spf", Reason.SPF_NEUTRAL): "SPF neutral{of}",
+    ("spf", Reason.NO_RECORD): "no SPF record{of}",
+    ("spf", Reason.BAD_RECORD): "unusable SPF record{of}",
+    ("spf_helo", Reason.HELO_NOT_AUTHORIZED): "SPF fail of the HELO name{of}",
+    ("dkim", Reason.OK): "DKIM pass{of}",
+    ("dkim", Reason.SIGNATURE_INVALID): "broken DKIM signature{of}",
+    ("dmarc", Reason.OK): "DMARC pass{of}",
+    ("dmarc", Reason.NOT_ALIGNED_NONE): "DMARC fail{of}, which asks for nothing",
+    ("dmarc", Reason.NOT_ALIGNED_QUARANTINE): "DMARC fail{of}, which asks to quarantine",
+    ("dmarc", Reason.NOT_ALIGNED_REJECT): "DMARC fail{of}, which asks to refuse",
+    ("dmarc", Reason.NO_AUTHOR_DOMAIN): "not exactly one author domain",
+    ("spoof", Reason.OWN_DOMAIN): "author claims our domain {detail} without proof",
+    ("spoof", Reason.OWN_REVERSE_PATH): "reverse-path claims our domain {detail} without proof",
+    ("structure", Reason.MALFORMED): "malformed: {detail}",
+    ("structure", Reason.MISSING_FIELDS): "missing header fields: {detail}",
+    ("structure", Reason.DUPLICATE_FIELDS): "header fields that may stand only once: {detail}",
+    ("structure", Reason.BAD_DATE): "bad Date: {detail}",
+    ("structure", Reason.EIGHT_BIT_HEADER): "unencoded letters in the header: {detail}",
+    ("structure", Reason.FORGED_FIELDS): "forged header fields: {detail}",
+    ("content", Reason.LOOKS_LIKE_HAM): "content looks like ham",
+    ("content", Reason.LOOKS_LIKE_SPAM): "content looks like spam",
+    ("content", Reason.UNSURE): "content is unsure",
+}
+
+# What was asked of whom, as the subject of "… could not be asked".
+_SUBJECTS: Mapping[str, str] = {
+    "lists": "the own lists",
+    "dnsbl": "the DNS list {detail}",
+    "rdns": "the client's reverse name",
+    "rate": "the rate of the client",
+    "sender_rate": "the rate of the reverse-path",
+    "spf": "SPF{of}",
+    "spf_helo": "SPF of the HELO name{of}",
+    "recipient": "the recipient directory",
+    "greylist": "the greylist",
+    "dkim": "DKIM{of}",
+    "arc": "ARC",
+    "dmarc": "DMARC{of}",
+    "spoof": "the proof for our own domain",
+    "structure": "the shape of the message",
+    "content": "the content",
+}
+
+
+def domain_of(item: Evidence) -> str:
+    """The domain, name or address that a finding is about; empty when it names none."""
+    return next((item.properties[name] for name in _NAMES if item.properties.get(name)), "")
+
+
+def fill(template: str, item: Evidence) -> str:
+    """A text with `{of}` and `{detail}` filled from a finding."""
+    domain = domain_of(item)
+    text = template.replace("{of}", f" of {domain}" if domain else "").replace("{detail}", item.detail)
+    return text.strip(" :")[:_MAX_TEXT]
+
+
+def finding_text(item: Evidence) -> str:
+    """A finding as a contribution names it."""
+    template = _FINDINGS.get((item.check, item.reason))
+    if template is None:
+        template = f"{'pass' if item.reason is Reason.OK else item.reason.value.replace('_', ' ')} {{detail}}"
+    return fill(template, item)
+
+
+def subject_text(item: Evidence) -> str:
+    """What a finding without an answer was about."""
+    return fill(_SUBJECTS.get(item.check, item.check.replace("_", " ")), item)
