@@ -1,7 +1,8 @@
 """Owns the figures by which a filter is judged (TREC spam track).  Must not know how scores were made.
 
 (1-ROCA)%: share of spam-ham pairs in the wrong order.  hm%, sm%: ham and spam on the wrong side of log-odds 0.  lam%: logistic
-mean of both.  sm@.1%: spam missed at the threshold that loses 0.1 % of ham.  ECE: expected calibration error, 15 bins.
+mean of both.  sm@.1%, sm@.01%: spam missed at the threshold that loses 0.1 or 0.01 % of ham (no ham where there is less than one
+such message).  ECE: expected calibration error, 15 bins.  Limits are at 95 %; they take the messages for independent draws.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
+from scipy.stats import beta, rankdata
 from sklearn.metrics import log_loss, roc_auc_score
+
+_TAIL = 0.025  # of each side of a 95 % interval
+_NORMAL = 1.959964  # its quantile of the standard normal distribution
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +33,62 @@ class Figures:
     sm: float
     lam: float
     sm_at_hm_01: float
+    sm_at_hm_001: float
     log_loss: float
     ece: float
 
     def as_dict(self) -> dict[str, float | int | None]:
         """JSON form; NaN becomes None."""
         return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """95 % limits of three figures, in percent; NaN where the figure has no value."""
+
+    one_minus_roca: Interval
+    hm: Interval
+    sm: Interval
+
+
+def limits(labels: Sequence[bool], scores: Sequence[float]) -> Limits:
+    """(1-ROCA)%: variance by DeLong, DeLong and Clarke-Pearson (1988) on the logit scale; hm%, sm%: exact binomial."""
+    y = np.asarray(labels, bool)
+    s = np.asarray(scores, float)
+    ham, spam = s[~y], s[y]
+    return Limits(_area_limits(ham, spam), _share_limits(ham > 0), _share_limits(spam <= 0))
+
+
+def _share_limits(wrong: np.ndarray) -> Interval:
+    """Clopper and Pearson (1934), in percent."""
+    count, bad = len(wrong), int(wrong.sum())
+    if not count:
+        return math.nan, math.nan
+    low = float(beta.ppf(_TAIL, bad, count - bad + 1)) if bad else 0.0
+    high = float(beta.ppf(1 - _TAIL, bad + 1, count - bad)) if bad < count else 1.0
+    return 100 * low, 100 * high
+
+
+def _area_limits(ham: np.ndarray, spam: np.ndarray) -> Interval:
+    if not (len(ham) and len(spam)):
+        return math.nan, math.nan
+    ranks = rankdata(np.concatenate([ham, spam]))
+    above = 1 - (ranks[: len(ham)] - rankdata(ham)) / len(spam)  # per ham: share of spam above it
+    below = (ranks[len(ham) :] - rankdata(spam)) / len(ham)  # per spam: share of ham below it
+    wrong = 1 - float(below.mean())
+    fewer = min(len(ham), len(spam))
+    variance = _variance(above) + _variance(below)
+    if not (variance > 0 and 0 < wrong < 1):
+        # No pair is wrong (or all are): DeLong says nothing.  Pairs that share no message are independent draws; there are `fewer`.
+        return _share_limits(np.full(fewer, wrong > 0.5))
+    logit = math.log(wrong / (1 - wrong))
+    reach = _NORMAL * math.sqrt(variance) / (wrong * (1 - wrong))
+    return 100 * float(expit(logit - reach)), 100 * float(expit(logit + reach))
+
+
+def _variance(shares: np.ndarray) -> float:
+    """Of the mean."""
+    return float(shares.var(ddof=1)) / len(shares) if len(shares) > 1 else 0.0
 
 
 def figures(labels: Sequence[bool], scores: Sequence[float]) -> Figures:
@@ -50,6 +107,7 @@ def figures(labels: Sequence[bool], scores: Sequence[float]) -> Figures:
         sm,
         _logistic_mean(hm, sm, ham, spam) if both else math.nan,
         _missed_at(s[~y], s[y], 0.001) if both else math.nan,
+        _missed_at(s[~y], s[y], 0.0001) if both else math.nan,
         float(log_loss(y, expit(s), labels=[False, True])) if len(y) else math.nan,
         _calibration_error(y, expit(s)) if len(y) else math.nan,
     )
@@ -83,12 +141,13 @@ def _calibration_error(y: np.ndarray, p: np.ndarray) -> float:
 def table(rows: Sequence[tuple[str, Figures]]) -> str:
     """Rows for people, one line per set."""
     lines = [
-        f"{'set':<20} {'ham':>7} {'spam':>7} {'1-ROCA%':>9} {'hm%':>7} {'sm%':>7} {'lam%':>7} {'sm@.1%':>7} {'logloss':>8} {'ECE':>7}"
+        f"{'set':<20} {'ham':>7} {'spam':>7} {'1-ROCA%':>9} {'hm%':>7} {'sm%':>7} {'lam%':>7} {'sm@.1%':>7} {'sm@.01%':>7} "
+        f"{'logloss':>8} {'ECE':>7}"
     ]
     for name, f in rows:
         lines.append(
             f"{name[:20]:<20} {f.ham:>7} {f.spam:>7} {f.one_minus_roca:>9.4f} {f.hm:>7.3f} {f.sm:>7.3f} {f.lam:>7.3f} "
-            f"{f.sm_at_hm_01:>7.2f} {f.log_loss:>8.4f} {f.ece:>7.4f}"
+            f"{f.sm_at_hm_01:>7.2f} {f.sm_at_hm_001:>7.2f} {f.log_loss:>8.4f} {f.ece:>7.4f}"
         )
     return "\n".join(lines).replace("nan", "  -")
 
