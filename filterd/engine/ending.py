@@ -174,4 +174,5 @@ class Ending:
 
     def _evidence(self, message: Message | None) -> EvidenceRecord:
         model = self.engine.model_name()
-        return evidence_of(self.now, self.of_client, self.engine.policy, model, message, self.client_lookups)
+        policy, trust = self.engine.policy, self.connection.trust
+        return evidence_of(self.now, self.of_client, policy, model, message, self.client_lookups, trust)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from filterd.engine.policy import Policy, decide
 from filterd.engine.record import evidence_record
 from filterd.lookups import Lookups
-from filterd.mail.envelope import Connection, Envelope, Recipient
+from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass
 from filterd.mail.evidence import Evidence, Reason, Stage
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
@@ -91,13 +91,15 @@ def evidence_of(
     model: str,
     message: Message | None,
     client_lookups: Lookups | None = None,
+    trust: TrustClass = TrustClass.INTERNET,
 ) -> EvidenceRecord:
     """Everything found, of the client, the transaction and its recipients, with the verdicts and what DNS answered."""
     verdicts = now.verdicts or [("", decide((), policy, Stage.RCPT))]
     about = (item for found in now.of_recipient.values() for item in found)
     features = message.views.get("features", b"") if message else b""
     answers = [*(client_lookups.record() if client_lookups else ()), *now.lookups.record()]
-    return evidence_record((*of_client, *now.evidence, *about), verdicts, features, model, answers)
+    found = (*of_client, *now.evidence, *about)
+    return evidence_record(found, verdicts, features, model, answers, policy, trust)
 
 
 def who(now: Transaction, connection: Connection) -> dict[str, str]:

@@ -80,6 +80,7 @@ def decide(
         unavailable=tuple(sorted({e.check for e in relevant if e.reason in FAILED})),
         would=would,
         stage=stage,
+        recipient=recipient,
     )
 
 

@@ -244,6 +244,9 @@ ROWS: tuple[Row, ...] = (
 )
 
 
+WORDS = {row.name: row.words for row in ROWS}
+
+
 def first_row(case: Case) -> tuple[Row, Found]:
     """The row that decides, and what it says."""
     for row in ROWS:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from filterd.checks.base import CheckContext
+from filterd.engine.flip import STRICTNESS
 from filterd.engine.pipeline import Pipeline, stage_deadline
 from filterd.engine.policy import Policy, decide
-from filterd.engine.record import evidence_json, verdict_json
+from filterd.engine.record import Explainer, evidence_json
 from filterd.errors import FilterdError
 from filterd.lookups import BUDGET, Lookups
 from filterd.mail.address import parse_mailbox
 from filterd.mail.envelope import Connection, Envelope, Recipient, new_id, parse_ip
 from filterd.mail.evidence import Evidence, Stage
 from filterd.mail.message import Message
-from filterd.mail.verdict import Action, Verdict
+from filterd.mail.verdict import Verdict
 
 
 class ScanInputError(FilterdError):
@@ -84,11 +84,35 @@ class Scanner:
         )
         evidence += await self._pipeline.run(Stage.DATA, ctx)
         verdicts = [(str(r.mailbox), self._decide(evidence, r, connection)) for r in recipients]
-        return {**_answer(envelope.id, evidence, verdicts), "dns": [*of_client.record(), *lookups.record()]}
+        answer = self._answer(envelope.id, evidence, verdicts, connection)
+        return {**answer, "dns": [*of_client.record(), *lookups.record()]}
 
     def _decide(self, evidence: Sequence[Evidence], recipient: Recipient, connection: Connection) -> Verdict:
         """What the client would hear: a refusal at RCPT stands, else the verdict at end-of-data."""
         return decide(evidence, self._policy, Stage.DATA, recipient.mailbox.key, connection.trust)
+
+    def _answer(
+        self,
+        message_id: str,
+        evidence: Sequence[Evidence],
+        verdicts: Sequence[tuple[str, Verdict]],
+        connection: Connection,
+    ) -> dict[str, Any]:
+        """The headline is the mildest recipient's: that copy decides the reply; all recipients stand beside it."""
+        _, headline = min(verdicts, key=lambda item: STRICTNESS.index(item[1].action))
+        reply = (
+            str(headline.reply.with_reference(message_id))
+            if headline.reply
+            else f"250 2.0.0 Message accepted [{message_id}]"
+        )
+        explainer = Explainer(evidence, self._policy, connection.trust, accepted=True)
+        shown = explainer.verdict(headline, "", reply)
+        return {
+            "id": message_id,
+            **{key: value for key, value in shown.items() if key != "recipient"},
+            "evidence": evidence_json(evidence, headline),
+            "recipients": [explainer.verdict(verdict, name) for name, verdict in verdicts],
+        }
 
 
 def _client(text: str) -> Any:
@@ -103,29 +127,3 @@ def _recipient(text: str) -> Recipient:
     if mailbox is None:
         raise ScanInputError("rcpt_to", f"{text[:80]!r} is no mailbox", "give user@domain")
     return Recipient(mailbox)
-
-
-_STRICTNESS = (Action.ACCEPT, Action.TAG, Action.QUARANTINE, Action.DEFER, Action.REJECT, Action.DISCONNECT)
-
-
-def _answer(message_id: str, evidence: Sequence[Evidence], verdicts: Sequence[tuple[str, Verdict]]) -> dict[str, Any]:
-    """The headline is the mildest recipient's: that copy decides the reply; all recipients stand beside it."""
-    _, headline = min(verdicts, key=lambda item: _STRICTNESS.index(item[1].action))
-    replied = replace(headline, reply=headline.reply.with_reference(message_id) if headline.reply else None)
-    reply = str(replied.reply) if replied.reply else f"250 2.0.0 Message accepted [{message_id}]"
-    shown = verdict_json(replied, "", reply)
-    return {
-        "id": message_id,
-        "action": shown["action"],
-        "would": shown["would"],
-        "scl": shown["scl"],
-        "score": shown["score"],
-        "probability": shown["probability"],
-        "reply": reply,
-        "reason": shown["reason"],
-        "row": shown["row"],
-        "evidence": evidence_json(evidence, headline),
-        "contributions": shown["contributions"],
-        "unavailable": shown["unavailable"],
-        "recipients": [verdict_json(verdict, name) for name, verdict in verdicts],
-    }

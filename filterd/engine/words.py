@@ -58,23 +58,26 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("content", Reason.UNSURE): "content is unsure",
 }
 
-# What was asked of whom, as the subject of "… could not be asked".
-_SUBJECTS: Mapping[str, str] = {
+# Who was asked, as the subject of "… did not answer".
+_ASKED: Mapping[str, str] = {
     "lists": "the own lists",
     "dnsbl": "the DNS list {detail}",
-    "rdns": "the client's reverse name",
-    "rate": "the rate of the client",
-    "sender_rate": "the rate of the reverse-path",
-    "spf": "SPF{of}",
-    "spf_helo": "SPF of the HELO name{of}",
+    "rdns": "DNS for the client's reverse name",
+    "spf": "DNS for SPF{of}",
+    "spf_helo": "DNS for SPF of the HELO name{of}",
     "recipient": "the recipient directory",
     "greylist": "the greylist",
-    "dkim": "DKIM{of}",
-    "arc": "ARC",
-    "dmarc": "DMARC{of}",
-    "spoof": "the proof for our own domain",
-    "structure": "the shape of the message",
-    "content": "the content",
+    "dkim": "DNS for DKIM{of}",
+    "arc": "DNS for ARC",
+    "dmarc": "DNS for DMARC{of}",
+    "spoof": "DNS for the proof that a domain of ours needs",
+    "content": "the content model",
+}
+_HOW: Mapping[Reason, str] = {
+    Reason.TIMEOUT: "did not answer in time",
+    Reason.UNAVAILABLE: "did not answer",
+    Reason.CRASHED: "failed",
+    Reason.ZONE_SUSPENDED: "is suspended",
 }
 
 
@@ -85,6 +88,8 @@ def domain_of(item: Evidence) -> str:
 
 def fill(template: str, item: Evidence) -> str:
     """A text with `{of}` and `{detail}` filled from a finding."""
+    if "{" not in template:
+        return template[:_MAX_TEXT]
     domain = domain_of(item)
     text = template.replace("{of}", f" of {domain}" if domain else "").replace("{detail}", item.detail)
     return text.strip(" :")[:_MAX_TEXT]
@@ -98,6 +103,12 @@ def finding_text(item: Evidence) -> str:
     return fill(template, item)
 
 
-def subject_text(item: Evidence) -> str:
-    """What a finding without an answer was about."""
-    return fill(_SUBJECTS.get(item.check, item.check.replace("_", " ")), item)
+def asked_text(item: Evidence) -> str:
+    """Who was asked when a finding could not be made."""
+    return fill(_ASKED.get(item.check, f"the check {item.check}"), item)
+
+
+def missing_text(item: Evidence) -> str:
+    """What could not be known, and why."""
+    said = f" ({item.log_text[:_MAX_TEXT]})" if item.log_text else ""
+    return f"{asked_text(item)} {_HOW.get(item.reason, 'is not known')}{said}"

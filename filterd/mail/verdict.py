@@ -76,6 +76,7 @@ class Verdict:
         unavailable: checks that could not answer.
         would: the action without observe mode (equal to `action` when not observing).
         stage: when it was decided; before DATA nothing was known of the message.
+        recipient: the mailbox that it is for, as findings name it; None when it is for nobody in particular.
     """
 
     action: Action
@@ -89,6 +90,7 @@ class Verdict:
     unavailable: tuple[str, ...]
     would: Action
     stage: Stage = Stage.DATA
+    recipient: str | None = None
 
     @property
     def score(self) -> float:
