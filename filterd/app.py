@@ -16,6 +16,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from filterd import metrics
+from filterd.adapters.clamd import ClamdScanner
 from filterd.adapters.directory_file import FileDirectory
 from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.signing_key import seal_signer
@@ -107,6 +108,7 @@ class Graph:
     checks: list[Check]
     resolver: DnsResolver
     upstream: Upstream
+    malware: ClamdScanner | None
     model_path: Path
     lists: list_store.ListSnapshot | None = None
     check_by_name: dict[str, Check] = field(default_factory=dict)
@@ -187,6 +189,8 @@ class App:
         if isinstance(fresh.upstream, SmtpUpstream) and isinstance(old.upstream, SmtpUpstream):
             fresh.upstream.extensions = old.upstream.extensions  # until its first connection says otherwise
         await close_upstream(old.upstream)
+        if old.malware is not None:
+            await old.malware.close()
         log.info("configuration loaded again")
 
     async def refresh_forever(self) -> None:
@@ -227,6 +231,8 @@ class App:
     async def close(self) -> None:
         """Let go of everything; what was handed to the ledger is written first."""
         await close_upstream(self.graph.upstream)
+        if self.graph.malware is not None:
+            await self.graph.malware.close()
         for writer in tuple(self._writers):
             await writer.flush()
         if self._greylist is not None:
@@ -257,7 +263,8 @@ def build_graph(
     model = load_model(model_path)
     snapshot = take_snapshot(database)
     table = network_table(config, snapshot)
-    parts = Parts(resolver, FileDirectory(config.recipients), table, model, tallies, greylist, clock)
+    malware = ClamdScanner(config.malware) if config.malware.clamd else None
+    parts = Parts(resolver, FileDirectory(config.recipients), table, model, tallies, greylist, clock, malware)
     checks = build(config, parts)
     by_name = {check.name: check for check in checks}
     content = by_name["content"]
@@ -265,7 +272,7 @@ def build_graph(
     used_upstream = upstream or SmtpUpstream(config.upstream, config.server.hostname)
     engine = Engine(
         pipeline=Pipeline(checks),
-        policy=Policy(config.policy),
+        policy=Policy(config.policy, malware=config.malware),
         handoff=HandOff(used_upstream, custody),
         hostname=config.server.hostname,
         authserv_id=config.authserv_id,
@@ -280,7 +287,7 @@ def build_graph(
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )
-    return Graph(engine, checks, resolver, used_upstream, model_path, snapshot, by_name)
+    return Graph(engine, checks, resolver, used_upstream, malware, model_path, snapshot, by_name)
 
 
 def _build_resolver(config: Config) -> DnsResolver:
@@ -300,6 +307,7 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     resolver = _build_resolver(config)
     model = load_model(active_model(config, database))
     table = network_table(config, take_snapshot(database))
-    parts = Parts(resolver, FileDirectory(config.recipients), table, model, SharedTallies.alone())
+    malware = ClamdScanner(config.malware) if config.malware.clamd else None
+    parts = Parts(resolver, FileDirectory(config.recipients), table, model, SharedTallies.alone(), malware=malware)
     checks = [check for check in build(config, parts) if check.name not in LIVE_ONLY]
-    return Scanner(Pipeline(checks), Policy(config.policy), config.dns.lookups_per_message)
+    return Scanner(Pipeline(checks), Policy(config.policy, malware=config.malware), config.dns.lookups_per_message)

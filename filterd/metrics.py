@@ -52,7 +52,18 @@ DMARC_REPORTS = Counter(
     "Deliveries of DMARC reports: delivered, retry, given_up, unwanted (the destination does not confirm)",
     ["result"],
 )
+CAMPAIGN_MESSAGES = Counter(
+    "filterd_campaign_messages_total",
+    "Messages counted by campaign: kept, dropped (too many waited), lost (not written, or a fault of ours)",
+    ["result"],
+)
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
+MALWARE_SCANS = Counter(
+    "filterd_malware_scans_total",
+    "Messages by what the malware scan said: ok, malware_found, malware_suspected, malware_not_scanned (too large), failed",
+    ["result"],
+)
+MALWARE_SECONDS = Histogram("filterd_malware_seconds", "Wall time of malware scans with an answer", buckets=_LATENCY)
 DNSBL_ANSWERS = Counter(
     "filterd_dnsbl_answers_total",
     "What DNS lists said: listed, not_listed, error, refused, suspended",

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from filterd.deadline import Deadline
 from filterd.mail.envelope import Envelope, Recipient
-from filterd.mail.message import Octets
+from filterd.mail.message import Octets, WholeOctets
 from filterd.mail.reply import Reply
 
 # ---------------------------------------------------------------- DNS
@@ -126,6 +126,37 @@ class Authenticator(Protocol):
 
     async def check(self, user: str, password: str, deadline: Deadline) -> bool:
         """Whether they belong together.  Raises TemporaryError when it cannot be known now."""
+        ...
+
+
+# ---------------------------------------------------------------- malware
+
+
+class MalwareStatus(StrEnum):
+    """What a scanner says about a message."""
+
+    CLEAN = "clean"
+    FOUND = "found"
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class MalwareAnswer:
+    """The answer about one message.
+
+    Attributes:
+        name: of what was found, short and printable; empty when nothing was.
+    """
+
+    status: MalwareStatus
+    name: str = ""
+
+
+class MalwareScanner(Protocol):
+    """Looks for malware in whole messages."""
+
+    async def scan(self, octets: WholeOctets, deadline: Deadline) -> MalwareAnswer:
+        """The answer.  Raises TemporaryError (kind: unreachable, busy, timeout, broken) when there is none in time."""
         ...
 
 
@@ -282,4 +313,59 @@ class Custody(Protocol):
         `begin` need not have come before.  With `held`, returns only when everything is durable on disk (fsync).
         Raises StorageFullError or StorageError; then nothing was written.
         """
+        ...
+
+
+# ---------------------------------------------------------------- campaigns
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignSighting:
+    """One message that has its end, for the index of near-duplicates.
+
+    Attributes:
+        message_id: our id; counted once, however often it is added.
+        at_ms: Unix milliseconds at which it came.
+        state: FORWARDED, QUARANTINED or REJECTED.
+        keys, sketch: of content.fingerprint.
+    """
+
+    message_id: str
+    at_ms: int
+    state: TerminalState
+    keys: tuple[int, ...]
+    sketch: bytes
+    header_from: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """To which campaign a message belongs.
+
+    Attributes:
+        campaign: id of the campaign, which is that of its first message.
+        like_hour: messages like it that had been counted before it for its clock hour and the one before.
+        like_day: … for its clock hour and the 24 before.
+        messages: of the campaign until now; 1 when nothing like it has come, 0 when the campaign itself is forgotten.
+    """
+
+    campaign: str
+    like_hour: int
+    like_day: int
+    messages: int
+
+
+class Campaigns(Protocol):
+    """The index of near-duplicates, shared by all nodes.  Blocks: not for the mail path itself."""
+
+    def add(self, sightings: Sequence[CampaignSighting]) -> None:
+        """Count these messages, each in the campaign that it is most like, or in a new one.
+
+        All or nothing.  Raises TemporaryError; then nothing was written.
+        """
+        ...
+
+    def of_message(self, message_id: str) -> Membership | None:
+        """To which campaign a message belongs; None when it was not counted, or is forgotten.  Raises TemporaryError."""
         ...

@@ -16,6 +16,7 @@ from filterd.checks.greylist import GreylistCheck
 from filterd.checks.harvest import Harvest
 from filterd.checks.helo import Helo, our_names
 from filterd.checks.lists import Lists, NetworkTable
+from filterd.checks.malware import Malware
 from filterd.checks.manners import Manners
 from filterd.checks.rate import Rate
 from filterd.checks.rdns import Rdns
@@ -27,7 +28,7 @@ from filterd.checks.spoof import Spoof, own_domains
 from filterd.checks.structure import Structure
 from filterd.classifier.model import Model
 from filterd.config import Config
-from filterd.ports import Directory, Greylist, Resolver, Tallies
+from filterd.ports import Directory, Greylist, MalwareScanner, Resolver, Tallies
 
 NAMES = (
     *(
@@ -44,7 +45,7 @@ NAMES = (
         "harvest",
         "greylist",
     ),
-    *("dkim", "arc", "dmarc", "spoof", "structure", "content"),
+    *("dkim", "arc", "dmarc", "spoof", "structure", "content", "malware"),
 )
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
 LIVE_ONLY = frozenset({"rate", "sender_rate", "harvest", "greylist"})
@@ -61,6 +62,7 @@ class Parts:
     tallies: Tallies
     greylist: Greylist | None = None
     clock: Callable[[], float] = time.time
+    malware: MalwareScanner | None = None
 
 
 def build(config: Config, parts: Parts) -> list[Check]:
@@ -85,4 +87,5 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Spoof(own_domains(config.recipients)),
         Structure(config.authserv_id, parts.clock),
         Content(parts.model, config.model.abstain_log_odds),
+        Malware(config.malware, parts.malware),
     ]

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from filterd.config.base import Table
+from filterd.config.campaigns import CampaignsConfig
 from filterd.config.dmarc_reports import DmarcReportsConfig
 from filterd.config.edge import (
     AuthConfig,
@@ -36,6 +37,7 @@ from filterd.config.mail import (
     StorageConfig,
     UpstreamConfig,
 )
+from filterd.config.malware import MalwareConfig
 from filterd.errors import ConfigError
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "ApiConfig",
     "ArcConfig",
     "AuthConfig",
+    "CampaignsConfig",
     "ClientsConfig",
     "Config",
     "DmarcReportsConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "ListenerConfig",
     "ListsConfig",
     "LogConfig",
+    "MalwareConfig",
     "ModelConfig",
     "PolicyConfig",
     "RecipientsConfig",
@@ -86,7 +90,9 @@ class Config(Table):
     arc: ArcConfig = ArcConfig()
     policy: PolicyConfig = PolicyConfig()
     model: ModelConfig = ModelConfig()
+    malware: MalwareConfig = MalwareConfig()
     storage: StorageConfig = StorageConfig()
+    campaigns: CampaignsConfig = CampaignsConfig()
     dmarc_reports: DmarcReportsConfig = DmarcReportsConfig()
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()

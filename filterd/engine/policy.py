@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from filterd.config import PolicyConfig
+from filterd.config import MalwareConfig, PolicyConfig
 from filterd.engine.rows import Case, first_row
 from filterd.engine.score import beside_authentication, contributions, is_unfamiliar, without_content
 from filterd.engine.tables import (
@@ -31,6 +31,7 @@ class Policy:
 
     config: PolicyConfig = field(default_factory=PolicyConfig)
     content_may_reject: bool = False  # the seed model never refuses alone; a site's own model neither, by default
+    malware: MalwareConfig = field(default_factory=MalwareConfig)
 
 
 def decide(
@@ -63,6 +64,7 @@ def decide(
         score=millis / 1000,
         without_content=without_content(summands),
         beside_authentication=beside_authentication(summands),
+        malware=policy.malware,
     )
     row, (would, reason, reply) = first_row(case)
     action = would

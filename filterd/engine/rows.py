@@ -10,9 +10,9 @@ Must not know how the score came about (engine/score.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from filterd.config import PolicyConfig
+from filterd.config import MalwareConfig, PolicyConfig
 from filterd.engine.score import heaviest
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.mail.envelope import TrustClass
@@ -37,6 +37,7 @@ class Case:
         exempt: postmaster: never refused, at worst held (RFC 5321 4.5.1).
         contributions: summands of the score.
         score: in log-odds; `without_content` and `beside_authentication` are parts of it.
+        malware: what the administrator wants of the malware scan.
     """
 
     evidence: Sequence[Evidence]
@@ -50,6 +51,7 @@ class Case:
     score: float
     without_content: float
     beside_authentication: float
+    malware: MalwareConfig = field(default_factory=MalwareConfig)
 
     @property
     def allowed(self) -> bool:
@@ -103,8 +105,10 @@ def _recipient_unknown(case: Case) -> Found | None:
 
 
 def _unavailable(case: Case) -> Found | None:
+    # observe mode lets through what the scan finds, so it does not wait for the scan either
+    not_needed = {"malware"} if case.malware.on_failure == "open" or case.config.observe else set()
     for item in case.evidence:
-        row = FAILURE.get(item.check)
+        row = None if item.check in not_needed else FAILURE.get(item.check)
         if item.reason in FAILED and row and row.meaning(case.trust) is OnFailure.DEFER:
             return Action.DEFER, item.reason, row.reply or FAILURE["engine"].reply
     return None
@@ -115,6 +119,30 @@ def _block_list(case: Case) -> Found | None:
         reply = Reply(550, "5.7.1", "Your address is on this site's block list; write to postmaster if that is wrong")
         return Action.REJECT, Reason.BLOCK_LISTED, reply
     return None
+
+
+def _malware(case: Case) -> Found | None:
+    return _scanned(case, Reason.MALWARE_FOUND, case.malware.found)
+
+
+def _malware_suspected_refused(case: Case) -> Found | None:
+    found = _malware_suspected_held(case)
+    return found if found is not None and found[0] is Action.REJECT else None
+
+
+def _malware_suspected_held(case: Case) -> Found | None:
+    return _scanned(case, Reason.MALWARE_SUSPECTED, case.malware.suspected)
+
+
+def _scanned(case: Case, reason: Reason, wanted: str) -> Found | None:
+    found = case.reasons.get(("malware", reason))
+    if found is None:
+        return None
+    if wanted != "reject" or case.exempt:
+        return Action.QUARANTINE, reason, None
+    name = printable(found.detail, 100)  # it tells the sender's postmaster what to look for, and a false alarm by name
+    what = "contains" if reason is Reason.MALWARE_FOUND else "may contain"
+    return Action.REJECT, reason, Reply(550, "5.7.1", f"Message {what} malware ({name}); examine the sending computer")
 
 
 def _allow_list(case: Case) -> Found | None:
@@ -224,6 +252,9 @@ ROWS: tuple[Row, ...] = (
     Row("recipient_unknown", "nobody here has the recipient's address", _recipient_unknown, always=True),
     Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),
     Row("block_list", "an entry of the own block list", _block_list),
+    # Certain finds before the allow list: known senders have infected machines.  Uncertain ones after it: who is on
+    # that list is believed more than a heuristic.
+    Row("malware", "the malware scan found something", _malware),
     Row("allow_list", "an entry of the own allow list", _allow_list),
     Row("rate_limit", "too many messages in a minute", _rate_limit),
     Row("zone_refuses", "a DNS list that refuses by itself", _zone_refuses),
@@ -233,11 +264,13 @@ ROWS: tuple[Row, ...] = (
         _dmarc_reject_agreed,
     ),
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_refused),
+    Row("malware_suspected", "the malware scan suspects something", _malware_suspected_refused),
     Row("reject_score", "the score reaches reject_score, and not by content alone", _reject_score),
     Row("greylisted", "doubtful mail must come again", _greylisted),
     _WAIT,
     Row("dmarc_quarantine", "DMARC failed, and the author's domain asks to quarantine or refuse", _dmarc_quarantine),
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_held),
+    Row("malware_suspected", "the malware scan suspects something", _malware_suspected_held),
     Row("quarantine_score", "the score reaches quarantine_score", _quarantine_score),
     Row("tag_score", "the score reaches tag_score", _tag_score),
     Row("below_thresholds", "the score stays below tag_score", _below_thresholds),

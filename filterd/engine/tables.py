@@ -84,6 +84,10 @@ FAILURE: Mapping[str, FailureRow] = {
     "spoof": FailureRow(OnFailure.OPEN),
     "structure": FailureRow(OnFailure.OPEN),
     "content": FailureRow(OnFailure.OPEN),
+    # malware.on_failure = "open" is the administrator's other choice (engine/policy.py)
+    "malware": FailureRow(
+        OnFailure.DEFER, Reply(451, "4.7.0", "The message cannot be examined now, please try again later")
+    ),
     # not checks: the hand-over's own needs
     "storage": FailureRow(
         OnFailure.DEFER, Reply(451, "4.3.0", "Cannot record the message now, please try again later")
@@ -137,6 +141,7 @@ GROUP_OF: Mapping[str, Group] = {
     "spoof": Group.AUTHENTICATION,
     "structure": Group.SHAPE,
     "content": Group.CONTENT,
+    "malware": Group.CONTENT,
 }
 
 # Natural log-odds of spam.  First settings by judgement, kept small: what content has learned from the same facts must

@@ -53,6 +53,9 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("structure", Reason.BAD_DATE): "bad Date: {detail}",
     ("structure", Reason.EIGHT_BIT_HEADER): "unencoded letters in the header: {detail}",
     ("structure", Reason.FORGED_FIELDS): "forged header fields: {detail}",
+    ("malware", Reason.MALWARE_FOUND): "malware {detail}",
+    ("malware", Reason.MALWARE_SUSPECTED): "suspected malware {detail}",
+    ("malware", Reason.MALWARE_NOT_SCANNED): "too large for the malware scan",
     ("content", Reason.LOOKS_LIKE_HAM): "content looks like ham",
     ("content", Reason.LOOKS_LIKE_SPAM): "content looks like spam",
     ("content", Reason.UNSURE): "content is unsure",
@@ -72,6 +75,7 @@ _ASKED: Mapping[str, str] = {
     "dmarc": "DNS for DMARC{of}",
     "spoof": "DNS for the proof that a domain of ours needs",
     "content": "the content model",
+    "malware": "the malware scanner",
 }
 _HOW: Mapping[Reason, str] = {
     Reason.TIMEOUT: "did not answer in time",

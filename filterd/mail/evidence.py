@@ -108,6 +108,10 @@ class Reason(StrEnum):
     BAD_DATE = "bad_date"
     EIGHT_BIT_HEADER = "eight_bit_header"
     FORGED_FIELDS = "forged_fields"
+    # malware
+    MALWARE_FOUND = "malware_found"
+    MALWARE_SUSPECTED = "malware_suspected"
+    MALWARE_NOT_SCANNED = "malware_not_scanned"
     # content
     LOOKS_LIKE_HAM = "looks_like_ham"
     LOOKS_LIKE_SPAM = "looks_like_spam"
