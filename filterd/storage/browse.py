@@ -17,7 +17,7 @@ from filterd.storage.bodies import load
 from filterd.storage.database import Database
 from filterd.storage.entries import unpack_list
 from filterd.storage.paging import Page, after, check_limit, cursor_of, has, same
-from filterd.storage.schema import messages, quarantine, quarantine_bodies, quarantine_copies
+from filterd.storage.schema import campaign_members, messages, quarantine, quarantine_bodies, quarantine_copies
 
 
 class CopyState(StrEnum):
@@ -61,6 +61,7 @@ class QuarantineItem:
         sha256: of those octets, hexadecimal.
         has_body: whether the octets are still there.
         copies: in the order of their addresses.
+        campaign: the campaign it belongs to; None when it was not counted, or is forgotten.
     """
 
     id: str
@@ -80,6 +81,7 @@ class QuarantineItem:
     sha256: str
     has_body: bool
     copies: tuple[QuarantineCopy, ...]
+    campaign: str | None = None
 
     @property
     def state(self) -> CopyState:
@@ -104,11 +106,14 @@ _COLUMNS = (
     messages.c.message_id.label("header_message_id"),
     quarantine_bodies.c.size,
     quarantine_bodies.c.sha256,
+    campaign_members.c.campaign,
 )
 
 
 def _base() -> Select[Any]:
-    return select(*_COLUMNS).join_from(quarantine, messages).outerjoin(quarantine_bodies)
+    of_campaign = campaign_members.c.message_id == quarantine.c.message_id
+    held = select(*_COLUMNS).join_from(quarantine, messages).outerjoin(quarantine_bodies)
+    return held.outerjoin(campaign_members, of_campaign)
 
 
 def list_quarantine(
@@ -119,6 +124,7 @@ def list_quarantine(
     sender: str | None = None,
     subject: str | None = None,
     text: str | None = None,
+    campaign: str | None = None,
     since_ms: int | None = None,
     until_ms: int | None = None,
     limit: int = 100,
@@ -132,6 +138,7 @@ def list_quarantine(
         sender: part of the reverse-path or of the author (From).
         subject: part of the subject.
         text: part of reverse-path, author, subject, a recipient, Message-ID, or our id.
+        campaign: id of the campaign that they belong to.
         since_ms: received at or after; until_ms: received before.
 
     All texts are compared without regard to case.  Raises PermanentError (names the field) and StorageError.
@@ -160,6 +167,8 @@ def list_quarantine(
         )
         anywhere = [has(column, text) for column in columns]
         query = query.where(or_(*anywhere, _some_copy(has(quarantine_copies.c.recipient, text))))
+    if campaign is not None:
+        query = query.where(campaign_members.c.campaign == campaign)
     if since_ms is not None:
         query = query.where(quarantine.c.received_ms >= since_ms)
     if until_ms is not None:
@@ -243,6 +252,7 @@ def _items(connection: Connection, rows: Sequence[Any]) -> tuple[QuarantineItem,
             sha256=row.sha256 or "",
             has_body=row.sha256 is not None,
             copies=tuple(copies[row.id]),
+            campaign=row.campaign,
         )
         for row in rows
     )

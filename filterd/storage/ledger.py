@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, select
 
-from filterd.ports import EvidenceRecord, TerminalState
+from filterd.ports import EvidenceRecord, Membership, TerminalState
 from filterd.storage import browse, settings
 from filterd.storage import outbox as queue
+from filterd.storage.campaigns import membership
 from filterd.storage.database import Database
 from filterd.storage.entries import unpack_evidence, unpack_list
 from filterd.storage.paging import Page, after, check_limit, cursor_of, same
-from filterd.storage.schema import evidence, ledger, messages
+from filterd.storage.schema import campaign_members, evidence, ledger, messages
 
 EVIDENCE_KEPT_SINCE = "evidence.kept_since_ms"  # setting: evidence of older messages has been removed on purpose
 _BATCH = 500
@@ -73,12 +74,14 @@ class Trace:
         evidence: None when the message was aborted, is in work, or its evidence has expired.
         quarantine: None when no copy was ever held.
         outbox: deliveries of released copies, oldest first.
+        campaign: which messages it is like; None when it was not counted, or is forgotten.
     """
 
     message: TraceSummary
     evidence: EvidenceRecord | None
     quarantine: browse.QuarantineItem | None
     outbox: tuple[queue.OutboxItem, ...]
+    campaign: Membership | None = None
 
 
 def trace(db: Database, id: str) -> Trace | None:
@@ -93,6 +96,7 @@ def trace(db: Database, id: str) -> Trace | None:
             unpack_evidence(record) if record else None,
             browse.get_in(connection, id),
             queue.of_message(connection, id),
+            membership(connection, id),
         )
 
 
@@ -104,6 +108,7 @@ def search_trace(
     recipient: str | None = None,
     client_ip: str | None = None,
     state: str | None = None,
+    campaign: str | None = None,
     since_ms: int | None = None,
     until_ms: int | None = None,
     limit: int = 100,
@@ -115,6 +120,7 @@ def search_trace(
         message_id: the Message-ID field, as in the message.
         recipient: asked for, once it has its end.
         state: one of TerminalState; messages with at least one such end.
+        campaign: id of the campaign that they belong to.
         since_ms: received at or after; until_ms: received before.
 
     Raises PermanentError (names the field) and StorageError.
@@ -126,6 +132,8 @@ def search_trace(
         query = query.where(same(messages.c.mail_from, mail_from))
     if client_ip is not None:
         query = query.where(messages.c.client_ip == client_ip)
+    if campaign is not None:
+        query = query.where(messages.c.id.in_(_members_of(campaign)))
     ends = [ledger.c.message_id == messages.c.id]
     if recipient is not None:
         ends.append(ledger.c.recipient_key == recipient.lower())
@@ -174,6 +182,10 @@ def expire_evidence(db: Database, before_ms: int) -> int:
         count += len(ids)
         if len(ids) < _BATCH:
             return count
+
+
+def _members_of(campaign: str) -> Any:
+    return select(campaign_members.c.message_id).where(campaign_members.c.campaign == campaign)
 
 
 def _base() -> Any:

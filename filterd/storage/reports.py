@@ -13,12 +13,15 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 
 from filterd.errors import PermanentError
+from filterd.storage.campaign_pages import campaign_of_report, group_of_report
 from filterd.storage.database import Database, now_ms
 from filterd.storage.entries import clean
 from filterd.storage.paging import check_limit
-from filterd.storage.schema import evidence, reports
+from filterd.storage.schema import campaign_members, evidence, reports
 
 _PAGE = 500
+PER_CAMPAIGN = 1  # examples of one campaign and label: a hundred copies of one text teach nothing that one does not
+_WITH_MEMBERS = reports.outerjoin(campaign_members, campaign_members.c.message_id == reports.c.message_id)
 
 
 class Label(StrEnum):
@@ -38,6 +41,7 @@ class Report:
         source: how it reached us (api, console, import …).
         has_features: whether it can be learnt from.
         withdrawn_ms: Unix milliseconds at which it stopped to count; None while it counts.
+        campaign: that of its message; None when it belongs to none.
     """
 
     id: int
@@ -50,6 +54,7 @@ class Report:
     has_features: bool
     withdrawn_ms: int | None
     withdrawn_by: str
+    campaign: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,11 @@ def add(
     source: str,
     features: bytes | None = None,
     note: str = "",
+    campaign: str | None = None,
 ) -> int:
     """Write a report; returns its id.  Without `features` those of the evidence record are taken, if there are any.
+
+    `campaign`: of a message that did not come through us; that of our own messages is known.
 
     Raises PermanentError that names the field.
     """
@@ -89,6 +97,9 @@ def add(
     with db.write() as connection:
         if not features and message_id is not None:
             features = connection.scalar(select(evidence.c.features).where(evidence.c.message_id == message_id))
+        if message_id is not None:
+            member = select(campaign_members.c.campaign).where(campaign_members.c.message_id == message_id)
+            campaign = connection.scalar(member) or campaign
         key = connection.execute(
             insert(reports),
             {
@@ -101,6 +112,7 @@ def add(
                 "created_ms": now_ms(),
                 "withdrawn_ms": None,
                 "withdrawn_by": "",
+                "campaign": campaign,
             },
         ).inserted_primary_key
         assert key is not None
@@ -116,8 +128,9 @@ def list_reports(
     before: int | None = None,
 ) -> tuple[Report, ...]:
     """Reports, newest first, withdrawn ones too; `before` is the id of the last one of the page before."""
-    columns = [column for column in reports.c if column.name != "features"]
-    query = select(*columns, reports.c.features.is_not(None).label("has_features"))
+    columns = [column for column in reports.c if column.name not in ("features", "campaign")]
+    more = (reports.c.features.is_not(None).label("has_features"), campaign_of_report().label("campaign"))
+    query = select(*columns, *more).select_from(_WITH_MEMBERS)
     query = query.order_by(reports.c.id.desc()).limit(check_limit(limit))
     if label is not None:
         query = query.where(reports.c.label == label)
@@ -143,21 +156,27 @@ def remove(db: Database, id: int) -> bool:
         return connection.execute(delete(reports).where(reports.c.id == id)).rowcount > 0
 
 
-def labelled(db: Database) -> Iterator[Labelled]:
-    """All examples to learn from, oldest first; of several reports on one message the newest counts."""
+def labelled(db: Database, per_campaign: int = PER_CAMPAIGN) -> Iterator[Labelled]:
+    """All examples to learn from, oldest first.
+
+    Of several reports on one message the newest counts; of one campaign and label the newest `per_campaign`.
+    """
     last = 0
     newest = (
         select(func.max(reports.c.id))
         .where(reports.c.withdrawn_ms.is_(None))
         .group_by(func.coalesce(reports.c.message_id, "#" + reports.c.id.cast(reports.c.message_id.type)))
     )
+    place = func.row_number().over(partition_by=(group_of_report(), reports.c.label), order_by=reports.c.id.desc())
+    ranked = (
+        select(reports.c.id, place.label("place"))
+        .select_from(_WITH_MEMBERS)
+        .where(reports.c.features.is_not(None), reports.c.id.in_(newest))
+        .subquery()
+    )
+    chosen = select(ranked.c.id).where(ranked.c.place <= per_campaign)
     while True:
-        query = (
-            select(reports)
-            .where(reports.c.id > last, reports.c.features.is_not(None), reports.c.id.in_(newest))
-            .order_by(reports.c.id)
-            .limit(_PAGE)
-        )
+        query = select(reports).where(reports.c.id > last, reports.c.id.in_(chosen)).order_by(reports.c.id).limit(_PAGE)
         with db.read() as connection:  # page by page: a reader that stays open would keep the WAL from shrinking
             rows = connection.execute(query).all()
         for row in rows:

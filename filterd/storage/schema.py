@@ -148,6 +148,7 @@ reports = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("withdrawn_ms", BigInteger),
     Column("withdrawn_by", Text, nullable=False),
+    Column("campaign", MessageId, index=True),  # of its message; kept, because campaign_members expires
     sqlite_autoincrement=True,
 )
 
@@ -243,4 +244,48 @@ dmarc_reports = Table(
     UniqueConstraint("day", "policy_domain", "destination"),
     Index("ix_dmarc_reports_due", "state", "next_ms"),
     sqlite_autoincrement=True,
+)
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", MessageId, primary_key=True),  # that of its first message
+    Column("sketch", LargeBinary, nullable=False),  # of the first message; empty when only its very text belongs to it
+    Column("packed_keys", LargeBinary, nullable=False),  # little-endian int64, those in campaign_keys
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("repeated", Boolean(create_constraint=False), nullable=False),  # whether there is more than one message
+    Column("header_from", Text, nullable=False),  # of the first message
+    Column("subject", Text, nullable=False),
+    Index("ix_campaigns_age", "repeated", "last_ms", "id"),
+)
+
+campaign_keys = Table(
+    "campaign_keys",
+    metadata,
+    Column("key", Serial, primary_key=True, autoincrement=False),
+    Column("campaign", MessageId, nullable=False),
+)
+
+campaign_hours = Table(
+    "campaign_hours",
+    metadata,
+    Column("campaign", MessageId, primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False, index=True),  # since 1970-01-01 00:00 UTC
+    Column("forwarded", BigInteger, nullable=False),
+    Column("quarantined", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+)
+
+# No foreign keys: a message may be counted whose ledger rows come later, and rows go by their own age.
+campaign_members = Table(
+    "campaign_members",
+    metadata,
+    Column("message_id", MessageId, primary_key=True),
+    Column("campaign", MessageId, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("like_hour", BigInteger, nullable=False),  # messages like it that had come in this hour and the one before
+    Column("like_day", BigInteger, nullable=False),  # … in this hour and the 24 before
+    Index("ix_campaign_members_newest", "campaign", "at_ms"),
 )

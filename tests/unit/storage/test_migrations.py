@@ -34,7 +34,7 @@ def test_migrations_make_exactly_what_the_schema_says(sqlite_db: Database) -> No
     def shape() -> set[tuple[str, str, frozenset[str]]]:
         with sqlite_db.read() as connection:
             rows = connection.execute(query).all()
-        return {(row.type, row.name, frozenset((row.sql or "").replace(",", " ").split())) for row in rows}
+        return {(row.type, row.name, frozenset((row.sql or "").replace(",", " ").replace(")", " ) ").split())) for row in rows}
 
     migrated = shape()
     with sqlite_db.write() as connection:
