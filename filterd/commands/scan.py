@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from filterd.app import build_scanner
-from filterd.commands.options import add_config, add_json, print_json, printable, table
+from filterd.commands.explain import explanation, headline
+from filterd.commands.options import add_config, add_json, print_json, table
 from filterd.config import Config, load_config, parse_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.mail.address import parse_mailbox
@@ -84,27 +85,13 @@ def _read(name: str, limit: int) -> bytes:
 
 def render(verdict: dict[str, Any]) -> str:
     """The verdict as a page for people."""
-    lines = [
-        f"{verdict['action'].upper()}  SCL {verdict['scl']}  score {verdict['score']:+.3f}"
-        f"  probability of spam {verdict['probability']:.1%}  id {verdict['id']}",
-        f"Decided by: {verdict['row'].replace('_', ' ')} ({verdict['reason'].replace('_', ' ')})",
-        f"SMTP answer: {verdict['reply']}",
-    ]
-    if verdict["unavailable"]:
-        lines.append(f"Could not be asked: {', '.join(verdict['unavailable'])}")
-    lines += ["", "What adds up to the score (log-odds of spam):"]
-    rows = [(f"{c['log_odds']:+.3f}", c["check"], c["text"]) for c in verdict["contributions"]]
-    lines.append(table([*rows, (f"{verdict['score']:+.3f}", "", "score")], ("weight", "check", "why")))
+    lines = [f"{headline(verdict)}  id {verdict['id']}", explanation(verdict)]
     lines += ["", "What was found:"]
     found = [
         (e["stage"], e["check"], e["result"], e["reason"], " ".join(filter(None, (e["detail"], e["log_text"]))))
         for e in verdict["evidence"]
     ]
     lines.append(table(found, ("stage", "check", "result", "reason", "details")))
-    clues = [clue for e in verdict["evidence"] for clue in e["clues"]]
-    if clues:
-        lines += ["", "Strongest clues in the content:"]
-        lines.append(table([(f"{c['log_odds']:+.3f}", printable(c["text"])) for c in clues], ("weight", "clue")))
     if len(verdict["recipients"]) > 1:
         lines += ["", "Recipients:"]
         lines.append(

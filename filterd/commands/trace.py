@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from filterd.commands.explain import alike, explanation, headline, named
 from filterd.commands.options import add_config, add_json, print_json, printable, table, time_text
 from filterd.config import load_config
 from filterd.mail.authres import METHODS, results
@@ -41,10 +42,9 @@ def run(options: argparse.Namespace) -> int:
     rows = [(o.recipient, o.state, o.reply, o.detail) for o in m.outcomes]
     print(table(rows, ("recipient", "state", "reply", "detail")))
     if record is not None:
-        for verdict in record.verdicts:
-            print(f"\n{verdict['recipient']}: {verdict['action']} by {verdict['row']}, SCL {verdict['scl']}")
-            parts = [(f"{c['log_odds']:+.3f}", c["check"], c["text"]) for c in verdict["contributions"]]
-            print(table([*parts, (f"{verdict['score']:+.3f}", "", "score")], ("weight", "check", "why")))
+        for verdict, recipients in alike(record.verdicts):
+            print(f"\n{named(recipients) or 'nobody'}: {headline(verdict)}")
+            print(explanation(verdict))
         print("\n" + table(_authentication(record.evidence), ("authentication", "")))
     for item in found.outbox:
         print(f"delivery to {item.recipient}: {item.state}, {item.attempts} attempts {item.last_error or ''}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from filterd.engine.flip import STRICTNESS, Change, change_for
 from filterd.engine.policy import Policy
-from filterd.engine.rows import WORDS
+from filterd.engine.rows import row_words
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.engine.words import finding_text, missing_text
 from filterd.mail.envelope import TrustClass
@@ -62,7 +62,7 @@ class Explainer:
             "probability": round(verdict.probability, 6),
             "reason": verdict.reason.value,
             "row": verdict.row,
-            "decided_by": WORDS[verdict.row],
+            "decided_by": row_words(verdict.row, self._policy.config if self._policy else None),
             "reply": reply or (str(verdict.reply) if verdict.reply else ""),
             "contributions": [
                 {

@@ -73,7 +73,7 @@ class Row:
 
     Attributes:
         name: as the verdict, the ledger and the metrics have it.
-        words: the same for people, behind "Decided by".
+        words: the same for people, behind "Decided by"; `{tag_score}` and its like get the threshold's number.
         ask: what it makes of a case; None when it does not apply.
         always: holds in observe mode too: without it we would relay for strangers or lose mail.
     """
@@ -265,19 +265,26 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_refused),
     Row("malware_suspected", "the malware scan suspects something", _malware_suspected_refused),
-    Row("reject_score", "the score reaches reject_score, and not by content alone", _reject_score),
+    Row("reject_score", "the score reaches {reject_score}, and not by content alone", _reject_score),
     Row("greylisted", "doubtful mail must come again", _greylisted),
     _WAIT,
     Row("dmarc_quarantine", "DMARC failed, and the author's domain asks to quarantine or refuse", _dmarc_quarantine),
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_held),
     Row("malware_suspected", "the malware scan suspects something", _malware_suspected_held),
-    Row("quarantine_score", "the score reaches quarantine_score", _quarantine_score),
-    Row("tag_score", "the score reaches tag_score", _tag_score),
-    Row("below_thresholds", "the score stays below tag_score", _below_thresholds),
+    Row("quarantine_score", "the score reaches {quarantine_score}", _quarantine_score),
+    Row("tag_score", "the score reaches {tag_score}", _tag_score),
+    Row("below_thresholds", "the score stays below {tag_score}", _below_thresholds),
 )
 
 
-WORDS = {row.name: row.words for row in ROWS}
+_WORDS = {row.name: row.words for row in ROWS}
+_NUMBERS = ("tag_score", "quarantine_score", "reject_score")
+
+
+def row_words(name: str, config: PolicyConfig | None) -> str:
+    """What people read about the row that decided; with `config` the thresholds have their numbers."""
+    numbers = {key: f"{key} ({getattr(config, key):g})" if config else key for key in _NUMBERS}
+    return _WORDS[name].format_map(numbers)
 
 
 def first_row(case: Case) -> tuple[Row, Found]:

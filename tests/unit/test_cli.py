@@ -49,7 +49,7 @@ def test_scan_for_people(mail: Path, config: Path, capsys: pytest.CaptureFixture
     main(scan(mail, config))
     page = capsys.readouterr().out
     assert "What adds up to the score" in page
-    assert "SMTP answer: 250" in page
+    assert "SMTP answer:    250" in page
     assert "spf" in page
 
 
