@@ -30,6 +30,7 @@ from filterd.checks.registry import LIVE_ONLY, NAMES, Parts, build
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config, DmarcReportsConfig
 from filterd.engine.aggregate import DmarcNotes
+from filterd.engine.campaigns import CampaignNotes
 from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
@@ -43,6 +44,7 @@ from filterd.ports import Custody, Greylist, Tallies, Upstream
 from filterd.slot import Slot
 from filterd.storage import aggregate, settings
 from filterd.storage import lists as list_store
+from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, open_database
 from filterd.storage.greylist import SqlGreylist
@@ -129,7 +131,7 @@ class App:
         self._greylist: SqlGreylist | None = None
         self._room_until = 0.0
         # Weak: what earlier configurations built goes with the last connection that uses it.
-        self._writers: WeakSet[HandOff | SenderNotes | Collector] = WeakSet()
+        self._writers: WeakSet[HandOff | SenderNotes | Collector | CampaignNotes] = WeakSet()
         self.custody = SqlCustody(self.database)
         self._place.recover(self.database, self.custody, self.boot_id)
         self.graph = self._build(config)
@@ -144,6 +146,9 @@ class App:
         self._writers.add(graph.engine.handoff)
         if graph.engine.senders is not None:
             self._writers.add(graph.engine.senders)
+        if config.campaigns.enabled:
+            graph.engine.campaign_notes = CampaignNotes(SqlCampaigns(self.database, config.campaigns))
+            self._writers.add(graph.engine.campaign_notes)
         if config.dmarc_reports.enabled:
             collector = self._collector(config.dmarc_reports)
             self._writers.add(collector)

@@ -22,7 +22,7 @@ from filterd.errors import ConfigError, StorageError
 from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
 from filterd.ports import Upstream
-from filterd.storage import aggregate, greylist, ledger, quarantine
+from filterd.storage import aggregate, campaigns, greylist, ledger, quarantine
 from filterd.storage.database import Database, now_ms, open_database
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,7 @@ def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int, in
     records = ledger.expire_evidence(database, before)
     forgotten = greylist.expire(database, config.greylist, at_ms)
     aggregate.expire(database, at_ms // _DAY_MS - config.dmarc_reports.keep_days)
+    campaigns.expire(database, config.campaigns, at_ms)
     log.info("expired", extra={"quarantined": messages, "evidence": records, "greylist": forgotten})
     return messages, records, forgotten
 

@@ -54,7 +54,7 @@ DMARC_REPORTS = Counter(
 )
 CAMPAIGN_MESSAGES = Counter(
     "filterd_campaign_messages_total",
-    "Messages counted by campaign: kept, dropped (too many waited), lost (not written, or a fault of ours)",
+    "Messages by campaign: kept, retried (the database failed), dropped (too many waited), lost (a fault, or the end)",
     ["result"],
 )
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")

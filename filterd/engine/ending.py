@@ -63,10 +63,12 @@ class Ending:
             reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
             answer = await self.refuse_all(message, reply, refusing.row)
             self._note_dmarc(message, answer, verdicts)
+            self._note_campaign(message, answer, verdicts)
             return answer
         reply = await engine.handoff.run(self._job(message, verdicts, await self._sealed(message)))
         try:
             self._note_dmarc(message, reply, verdicts)
+            self._note_campaign(message, reply, verdicts)
             self._note_sender(reply, verdicts)
             log_end(now, self.connection, reply, verdicts)
         except Exception:  # custody has ended: another reply would be a lie, and make a duplicate
@@ -164,6 +166,11 @@ class Ending:
         notes = self.engine.dmarc_notes
         if notes is not None and not reply.is_temporary:
             notes.note(self.connection, self.now.envelope, self.now.evidence, verdicts, message)
+
+    def _note_campaign(self, message: Message, reply: Reply, verdicts: Verdicts) -> None:
+        """A message that does not come again is counted with those like it."""
+        if self.engine.campaign_notes is not None:
+            self.engine.campaign_notes.note(message, self.now.envelope.id, self.now.received_ms, reply, verdicts)
 
     async def _record(self, outcomes: Sequence[Outcome], message: Message | None) -> None:
         """Terminal states of copies that nobody took; those refused at RCPT are counted here too."""

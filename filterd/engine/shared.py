@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from filterd.auth.seal import Signer
 from filterd.config import ClientsConfig, GreylistConfig
 from filterd.engine.aggregate import DmarcNotes
+from filterd.engine.campaigns import CampaignNotes
 from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
@@ -32,6 +33,7 @@ class Engine:
         senders: notes those whose mail is not greylisted later; None where nobody is greylisted.
         lookups_per_message: DNS questions that one message, or one connection before it, may cost.
         dmarc_notes: counts messages for DMARC reports; None where none are sent.
+        campaign_notes: counts messages by campaign; None where that is off.
         signer: who adds an ARC set to what is handed over; None for nobody.
         has_room: whether the disk has room for another message.
         clock: Unix seconds.
@@ -49,6 +51,7 @@ class Engine:
     greylist_config: GreylistConfig = field(default_factory=GreylistConfig)
     senders: SenderNotes | None = None
     dmarc_notes: DmarcNotes | None = None
+    campaign_notes: CampaignNotes | None = None
     lookups_per_message: int = BUDGET
     signer: Signer | None = None
     model_name: Callable[[], str] = lambda: ""

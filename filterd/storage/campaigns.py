@@ -37,7 +37,6 @@ from filterd.storage.database import Database
 from filterd.storage.entries import clean
 from filterd.storage.schema import campaign_hours, campaign_keys, campaign_members, campaigns
 
-BATCH = 100  # messages of one transaction: mail waits for the write lock no longer than some milliseconds
 SPARE = 2  # times storage.min_free_bytes: counts are not what fills the disk so far that mail is refused
 HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
@@ -97,7 +96,7 @@ class SqlCampaigns:
         self._look_at = 0.0  # on the monotonic clock
 
     def add(self, sightings: Sequence[CampaignSighting]) -> None:
-        """See ports.Campaigns.add.  One transaction; give it no more than BATCH."""
+        """See ports.Campaigns.add.  One transaction: some milliseconds for a hundred messages."""
         db = self._database
         db.check_space(SPARE)  # texts are the sender's to invent: with little room left nothing is counted
         if time.monotonic() >= self._look_at:
