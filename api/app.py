@@ -15,7 +15,20 @@ from api.auth import Authentication, FailureLimiter, Verifier
 from api.describe import describe
 from api.guards import JSON_BYTES, AccessLog, BodyLimit, SecurityFields
 from api.jobs import Jobs, retrain_command
-from api.routers import docs, health, lists, metrics, models, outbox, quarantine, reports, scan, tokens, trace
+from api.routers import (
+    campaigns,
+    docs,
+    health,
+    lists,
+    metrics,
+    models,
+    outbox,
+    quarantine,
+    reports,
+    scan,
+    tokens,
+    trace,
+)
 from api.services import ScannerCache, ScannerFactory, Services
 from filterd import __version__
 from filterd.adapters.upstream import SmtpUpstream
@@ -25,7 +38,7 @@ from filterd.housekeeping import background
 from filterd.ports import Upstream
 from filterd.storage.database import Database
 
-ROUTERS = (health, quarantine, trace, outbox, reports, scan, lists, models, tokens, metrics, docs)
+ROUTERS = (health, quarantine, campaigns, trace, outbox, reports, scan, lists, models, tokens, metrics, docs)
 
 
 def all_routes() -> list[APIRoute]:

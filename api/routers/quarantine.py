@@ -65,6 +65,8 @@ class Item(View):
     has_body: bool
     """Whether the octets are still kept."""
     copies: list[Copy]
+    campaign: str | None
+    """The campaign it belongs to, see GET /v1/campaigns; null when it was not counted, or is forgotten."""
 
 
 class ReleaseBody(Body):
@@ -92,6 +94,7 @@ def search(
     sender: Text = None,
     subject: Text = None,
     text: Text = None,
+    campaign: Text = None,
     since_ms: TimeMs = None,
     until_ms: TimeMs = None,
     limit: Limit = 100,
@@ -110,6 +113,7 @@ def search(
             sender=sender,
             subject=subject,
             text=text,
+            campaign=campaign,
             since_ms=since_ms,
             until_ms=until_ms,
             limit=limit,

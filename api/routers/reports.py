@@ -19,10 +19,11 @@ from api.services import Svc
 from api.views import Before, Body, Done, Limit, RowId, Rows, Text, View, errors, refused
 from filterd.classifier.features import features
 from filterd.classifier.stream import ConnectionFacts, content_stream
+from filterd.content.fingerprint import fingerprint
 from filterd.engine.scan import with_crlf
 from filterd.errors import PermanentError
 from filterd.mail.message import Message
-from filterd.storage import ledger, reports
+from filterd.storage import campaign_pages, campaigns, ledger, reports
 from filterd.storage.database import Database
 from filterd.storage.reports import Label
 
@@ -50,6 +51,29 @@ class Report(View):
     withdrawn_ms: int | None
     """Unix milliseconds since when it does not count; null while it counts."""
     withdrawn_by: str
+    campaign: str | None
+    """That of its message; null when it belongs to none."""
+
+
+class CampaignReport(View):
+    """All reports that count, of one label, on messages of one campaign; a message without campaign stands alone."""
+
+    last_id: int
+    """The newest of the reports."""
+    campaign: str | None
+    message_id: str | None
+    """Our id of the message of the newest report; null when it did not come through us."""
+    label: Label
+    reports: int
+    reporters: int
+    """Different ones."""
+    first_ms: int
+    """Unix milliseconds of the first report."""
+    last_ms: int
+    """Unix milliseconds of the newest report."""
+    header_from: str
+    """Of the campaign's first message."""
+    subject: str
 
 
 class NewReport(Body):
@@ -78,6 +102,7 @@ class Reported(View):
 class _Found:
     message_id: str | None
     features: bytes | None
+    campaign: str | None = None
 
 
 @router.post(
@@ -108,7 +133,14 @@ async def add(request: Request, services: Svc, who: Annotated[Principal, Depends
     try:
         id = await anyio.to_thread.run_sync(
             lambda: reports.add(
-                services.database, found.message_id, body.label, reporter, SOURCE, found.features, body.note
+                services.database,
+                found.message_id,
+                body.label,
+                reporter,
+                SOURCE,
+                found.features,
+                body.note,
+                found.campaign,
             )
         )
     except PermanentError as error:
@@ -125,6 +157,16 @@ def search(
     found = reports.list_reports(services.database, label=label, message_id=message_id, limit=limit, before=before)
     rows = [Report.model_validate(report) for report in found]
     return Rows(items=rows, next_before=rows[-1].id if len(rows) == limit else None)
+
+
+@router.get("/campaigns", responses=errors(), dependencies=[Depends(needs("read"))])
+def by_campaign(
+    services: Svc, label: Label | None = None, limit: Limit = 100, before: Before = None
+) -> Rows[CampaignReport]:
+    """One report for each campaign and label, newest first; withdrawn ones are left out.  Training learns each once."""
+    found = campaign_pages.list_reports(services.database, label=label, limit=limit, before=before)
+    rows = [CampaignReport.model_validate(report) for report in found]
+    return Rows(items=rows, next_before=rows[-1].last_id if len(rows) == limit else None)
 
 
 @router.delete("/{id}", responses=errors(404))
@@ -186,7 +228,9 @@ def _find(database: Database, body: NewReport, octets: bytes) -> _Found:
     ours = _ours(database, message)
     if ours is not None:
         return ours
-    return _Found(None, features(content_stream(message, ConnectionFacts())).astype("<u4").tobytes())
+    learnt = features(content_stream(message, ConnectionFacts())).astype("<u4").tobytes()
+    like = fingerprint(message)
+    return _Found(None, learnt, campaigns.find(database, like.keys, like.sketch) if like else None)
 
 
 def _ours(database: Database, message: Message) -> _Found | None:

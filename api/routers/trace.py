@@ -70,6 +70,19 @@ class Evidence(View):
     extra: dict[str, Any]
 
 
+class Membership(View):
+    """Which messages it is like."""
+
+    campaign: str
+    """Id of the campaign, see GET /v1/campaigns/{id}."""
+    like_hour: int
+    """Messages like it that had been counted before it for its clock hour and the one before."""
+    like_day: int
+    """Messages like it that had been counted before it for its clock hour and the 24 before."""
+    messages: int
+    """Messages of the campaign until now; 0 when the campaign itself is forgotten."""
+
+
 class Trace(View):
     """Everything about one message."""
 
@@ -80,6 +93,8 @@ class Trace(View):
     """Null when no copy was ever held."""
     outbox: list[OutboxRow]
     """Deliveries of released copies, oldest first."""
+    campaign: Membership | None
+    """Null when it was not counted (see docs/campaigns.md), or is forgotten."""
 
 
 @router.get("", responses=errors(), dependencies=[Depends(needs("read"))])
@@ -90,6 +105,7 @@ def search(
     recipient: Text = None,
     client_ip: Text = None,
     state: TerminalState | None = None,
+    campaign: Text = None,
     since_ms: TimeMs = None,
     until_ms: TimeMs = None,
     limit: Limit = 100,
@@ -104,6 +120,7 @@ def search(
             recipient=recipient,
             client_ip=client_ip,
             state=state,
+            campaign=campaign,
             since_ms=since_ms,
             until_ms=until_ms,
             limit=limit,
