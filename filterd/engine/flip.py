@@ -109,12 +109,13 @@ class _Search:
             or self._first((step,) for step in self._content_less())
             or self._first([(ALLOW_LISTED,)])
             or self._smallest((pair, self._decide(pair)) for pair in self._pairs(verdicts))
+            or self._first((step, ALLOW_LISTED) for step in singles)
         )
 
     def _pairs(self, verdicts: Sequence[tuple[Step, Verdict]]) -> Iterator[tuple[Step, Step]]:
         base = self.base
         far = sorted(verdicts, key=lambda one: (one[1].row == base.row, one[1].millis - base.millis))
-        return combinations((*(step for step, _ in far[: _MAX_PAIRED - 1]), ALLOW_LISTED), 2)
+        return combinations((step for step, _ in far[:_MAX_PAIRED]), 2)
 
     def _stricter(self) -> Change | None:
         allowed = frozenset(place for place, item in self._items if item.reason is Reason.ALLOW_LISTED)

@@ -67,8 +67,8 @@ _CURES: Mapping[tuple[str, Reason], str] = {
     ("harvest", Reason.HARVESTING): "with fewer unknown recipients",
     ("recipient", Reason.RECIPIENT_UNKNOWN): "if the recipient existed",
     ("recipient", Reason.RELAY_DENIED): "if the recipient's domain were one of ours",
-    ("spoof", Reason.OWN_DOMAIN): "with proof for {detail}",
-    ("spoof", Reason.OWN_REVERSE_PATH): "with proof for {detail}",
+    ("spoof", Reason.OWN_DOMAIN): "with proof for a domain of ours",
+    ("spoof", Reason.OWN_REVERSE_PATH): "with proof for a domain of ours",
     ("structure", Reason.MALFORMED): "with a well-formed header",
     ("structure", Reason.MISSING_FIELDS): "with the missing header fields ({detail})",
     ("structure", Reason.DUPLICATE_FIELDS): "with each header field only once ({detail})",
@@ -147,7 +147,8 @@ def _cures(items: Items) -> Iterator[Step]:
     gone: dict[tuple[str, Reason, str], list[tuple[int, Evidence]]] = {}
     for place, item in items:
         known = (item.check, item.reason) in _CURES
-        if item.check in ("spf", "dkim", "content") or (item.check == "dmarc" and item.reason in _NOT_ALIGNED):
+        claim = item.check == "spoof" and item.detail and item.reason in _CLAIMS
+        if item.check in ("spf", "dkim", "content") or (item.check == "dmarc" and item.reason in _NOT_ALIGNED) or claim:
             continue  # thought through elsewhere
         if item.reason in FAILED or (item.measured or 0.0) < 0 or not (known or item.result is Result.FAIL):
             continue
