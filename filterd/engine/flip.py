@@ -13,7 +13,7 @@ from itertools import combinations, islice
 from typing import Any
 
 from filterd.engine.policy import Policy, decide
-from filterd.engine.score import beside_authentication, bounds, is_unfamiliar
+from filterd.engine.score import CONTENT_PARTS, beside_authentication, bounds, is_unfamiliar
 from filterd.engine.steps import ALLOW_LISTED, Items, Step, steps
 from filterd.engine.tables import FAILED, GROUP_OF, Group
 from filterd.mail.envelope import TrustClass
@@ -179,11 +179,7 @@ class _Search:
         """What content adds now, within its bounds, in thousandths; None when it was not judged."""
         if not any(item.check == "content" and item.reason not in FAILED for _, item in self._items):
             return None
-        parts = ("content", "cap:content", "cap:unfamiliar")
-        group = [
-            c.millis for c in self.base.contributions if c.check in parts or GROUP_OF.get(c.check) is Group.CONTENT
-        ]
-        return sum(group)
+        return sum(c.millis for c in self.base.contributions if c.check in CONTENT_PARTS)
 
     def _weighing(self, now: int, then: int) -> Iterator[Step]:
         """Content adding `then` thousandths instead of `now`, if its bounds allow that."""

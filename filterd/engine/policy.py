@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from filterd.config import MalwareConfig, PolicyConfig
-from filterd.engine.rows import Case, first_row
+from filterd.engine.case import Case
+from filterd.engine.rows import first_row
 from filterd.engine.score import beside_authentication, contributions, is_unfamiliar, without_content
 from filterd.engine.tables import (
     FAILED,

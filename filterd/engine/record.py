@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 # 2: contributions have clues; verdicts have stage, decided_by, missing and nearest_change.  Readers take 1 as well.
 RECORD_VERSION = 2
-_MEANING = {OnFailure.OPEN: "judged without it", OnFailure.DEFER: "the sender was told to come again"}
 
 
 class Explainer:
@@ -81,10 +80,12 @@ class Explainer:
     def _missing(self, verdict: Verdict) -> list[dict[str, str]]:
         """What could not be known, why, and what that meant."""
         out = []
+        deferred = verdict.row == "unavailable"
         for item in self._about(verdict) if verdict.unavailable else ():
             if item.reason in FAILED:
                 row = FAILURE.get(item.check)
-                meaning = _MEANING[row.meaning(self._trust) if row else OnFailure.OPEN]
+                waited = deferred and row is not None and row.meaning(self._trust) is OnFailure.DEFER
+                meaning = "the sender was told to come again" if waited else "judged without it"
                 out.append({"check": item.check, "text": missing_text(item), "meaning": meaning})
         return out
 

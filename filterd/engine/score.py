@@ -15,7 +15,10 @@ from filterd.engine.words import REST, finding_text
 from filterd.mail.evidence import Clue, Evidence, Reason, Result, Stage
 from filterd.mail.verdict import Contribution, Summand
 
-CONTENT_PARTS = frozenset({"content", "cap:content", "cap:unfamiliar"})
+# Summands of the content group: what is bounded together counts together as content, where a refusal needs more than that.
+CONTENT_PARTS = frozenset(
+    {*(name for name, group in GROUP_OF.items() if group is Group.CONTENT), "cap:content", "cap:unfamiliar"}
+)
 _AUTH_PARTS = frozenset({*(n for n, g in GROUP_OF.items() if g is Group.AUTHENTICATION), "cap:authentication", "prior"})
 _UNFAMILIAR = "bound for mail of a kind not seen here before"
 _BELOW = 0.001  # log-odds: the smallest distance that a score can have from a threshold

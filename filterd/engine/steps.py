@@ -69,6 +69,8 @@ _CURES: Mapping[tuple[str, Reason], str] = {
     ("recipient", Reason.RELAY_DENIED): "if the recipient's domain were one of ours",
     ("spoof", Reason.OWN_DOMAIN): "with proof for a domain of ours",
     ("spoof", Reason.OWN_REVERSE_PATH): "with proof for a domain of ours",
+    ("malware", Reason.MALWARE_FOUND): "without the malware {detail}",
+    ("malware", Reason.MALWARE_SUSPECTED): "without the suspected malware {detail}",
     ("structure", Reason.MALFORMED): "with a well-formed header",
     ("structure", Reason.MISSING_FIELDS): "with the missing header fields ({detail})",
     ("structure", Reason.DUPLICATE_FIELDS): "with each header field only once ({detail})",
