@@ -82,7 +82,7 @@ def run_print(options: argparse.Namespace) -> int:
 
 
 def _tables() -> list[tuple[str, bool, type[Table]]]:
-    """(name, whether it is an array of tables, model) in the order of the file."""
+    """(name, whether it is an array of tables, model) in the order of the file, inner arrays behind their table."""
     found = []
     for name, info in Config.model_fields.items():
         annotation = info.annotation
@@ -92,7 +92,18 @@ def _tables() -> list[tuple[str, bool, type[Table]]]:
         assert isinstance(model, type)
         assert issubclass(model, Table)
         found.append((name, many, model))
+        for key, field in model.model_fields.items():
+            below = _array_of(field.annotation)
+            if below is not None:
+                found.append((f"{name}.{key}", True, below))
     return found
+
+
+def _array_of(annotation: Any) -> type[Table] | None:
+    """The table of which a key has several; None for keys with values."""
+    inner = typing.get_args(annotation)
+    is_array = typing.get_origin(annotation) is tuple and isinstance(inner[0], type) and issubclass(inner[0], Table)
+    return inner[0] if is_array else None
 
 
 def _toml(value: Any) -> str:
@@ -109,9 +120,11 @@ def sample() -> str:
     """A configuration file with every key at its default; keys without one are commented out."""
     lines = ["# filterd: every key with its default.  Keep what differs for you; unknown keys are errors.", ""]
     for name, many, model in _tables():
-        commented = "# " if model is DnsblConfig else ""  # no zone is asked by default
+        commented = "# " if model is DnsblConfig or "." in name else ""  # no zone is asked by default, nobody protected
         lines += [f"# {(model.__doc__ or '').strip()}", f"{commented}[[{name}]]" if many else f"[{name}]"]
         for key, info in model.model_fields.items():
+            if _array_of(info.annotation) is not None:
+                continue
             lines.append(f"# {info.description}")
             if info.default is None or info.default is PydanticUndefined:
                 lines.append(f"# {key} = " + ('"dnsbl.example"' if key == "zone" else '""'))
@@ -147,6 +160,8 @@ def reference() -> str:
         lines += [f"## `{'[[' if many else '['}{name}{']]' if many else ']'}`", "", (model.__doc__ or "").strip(), ""]
         lines += ["| key | type | meaning |", "|---|---|---|"]
         for key, info in model.model_fields.items():
+            if _array_of(info.annotation) is not None:
+                continue
             lines.append(f"| `{key}` | {_type_name(info.annotation)} | {info.description} |")
         lines.append("")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from filterd.config.attachments import AttachmentsConfig
 from filterd.config.base import Table
 from filterd.config.campaigns import CampaignsConfig
 from filterd.config.dmarc_reports import DmarcReportsConfig
@@ -25,6 +26,7 @@ from filterd.config.edge import (
     ListenerConfig,
     ListsConfig,
 )
+from filterd.config.impersonation import ImpersonationConfig, PersonConfig
 from filterd.config.mail import (
     ApiConfig,
     ArcConfig,
@@ -38,6 +40,7 @@ from filterd.config.mail import (
     UpstreamConfig,
 )
 from filterd.config.malware import MalwareConfig
+from filterd.config.urls import UrlListsConfig, UrlZoneConfig
 from filterd.errors import ConfigError
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "SEED_MODEL",
     "ApiConfig",
     "ArcConfig",
+    "AttachmentsConfig",
     "AuthConfig",
     "CampaignsConfig",
     "ClientsConfig",
@@ -53,18 +57,22 @@ __all__ = [
     "DnsConfig",
     "DnsblConfig",
     "GreylistConfig",
+    "ImpersonationConfig",
     "LimitsConfig",
     "ListenerConfig",
     "ListsConfig",
     "LogConfig",
     "MalwareConfig",
     "ModelConfig",
+    "PersonConfig",
     "PolicyConfig",
     "RecipientsConfig",
     "ServerConfig",
     "StorageConfig",
     "Table",
     "UpstreamConfig",
+    "UrlListsConfig",
+    "UrlZoneConfig",
     "load_active",
     "load_config",
     "parse_config",
@@ -86,11 +94,14 @@ class Config(Table):
     recipients: RecipientsConfig = RecipientsConfig()
     dns: DnsConfig = DnsConfig()
     dnsbl: tuple[DnsblConfig, ...] = Field(default=(), strict=False)
+    url_lists: UrlListsConfig = UrlListsConfig()
     lists: ListsConfig = ListsConfig()
     arc: ArcConfig = ArcConfig()
+    impersonation: ImpersonationConfig = ImpersonationConfig()
     policy: PolicyConfig = PolicyConfig()
     model: ModelConfig = ModelConfig()
     malware: MalwareConfig = MalwareConfig()
+    attachments: AttachmentsConfig = AttachmentsConfig()
     storage: StorageConfig = StorageConfig()
     campaigns: CampaignsConfig = CampaignsConfig()
     dmarc_reports: DmarcReportsConfig = DmarcReportsConfig()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from filterd import metrics
 from filterd.config import DnsblConfig
 from filterd.deadline import Clock, Deadline
-from filterd.dnslist.protocol import Problem, find_problem
+from filterd.dnslist.protocol import Problem, ZoneRules, find_problem
 from filterd.errors import TemporaryError
 from filterd.ports import Resolver
 
@@ -21,6 +22,14 @@ TEST_SECONDS = 5.0  # longest test; the stage at which zones are asked has no mo
 TEST_EVERY = 600.0  # seconds between two tests of a zone that works: few questions, and a dead zone hurts ten minutes
 TRY_EVERY = 60.0  # seconds until a suspended zone is tried again
 MAX_FAILURES = 5  # questions in a row without an answer: one lost packet is nothing, five are a zone that is down
+
+
+Find = Callable[[Resolver, Deadline], Awaitable[Problem | None]]
+
+
+def _find_by_address(zone: ZoneRules) -> Find:
+    assert isinstance(zone, DnsblConfig)
+    return lambda resolver, deadline: find_problem(zone, resolver, deadline)
 
 
 class ZoneWatch:
@@ -34,11 +43,13 @@ class ZoneWatch:
         problem: why it is suspended, None while it is not.
     """
 
-    def __init__(self, zone: DnsblConfig, resolver: Resolver, clock: Clock) -> None:
+    def __init__(self, zone: ZoneRules, resolver: Resolver, clock: Clock, find: Find | None = None) -> None:
+        """`find`: the test of a zone that lists something else than addresses."""
         self.problem: Problem | None = None
         self._zone = zone
         self._resolver = resolver
         self._clock = clock
+        self._find = find or _find_by_address(zone)
         self._tested = not zone.health
         self._failures = 0
         self._due = clock()  # of the next test, or of the next try without test points
@@ -87,7 +98,7 @@ class ZoneWatch:
             self.suspend(
                 Problem(
                     f"{zone} did not answer {MAX_FAILURES} times in a row: {error}",
-                    f"look at the name servers (dns.servers) and ask them for 2.0.0.127.{zone}; it is tried again by itself",
+                    f"look at the name servers (dns.servers) and ask them for names below {zone}; it is tried again by itself",
                 )
             )
 
@@ -110,7 +121,7 @@ class ZoneWatch:
     async def _run_test(self) -> None:
         suspended = self.problem is not None
         try:
-            problem = await find_problem(self._zone, self._resolver, Deadline.after(TEST_SECONDS))
+            problem = await self._find(self._resolver, Deadline.after(TEST_SECONDS))
         except TemporaryError as error:
             # An untested zone cannot be used: its next use tests again.  One that was tested stays as it is meanwhile.
             if self._tested or self.problem is not None:

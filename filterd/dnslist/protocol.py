@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from filterd.config import DnsblConfig
 from filterd.deadline import Deadline
@@ -25,6 +27,22 @@ TEST_POINTS: dict[str, tuple[IPAddress, IPAddress]] = {
     "ipv4": (ipaddress.ip_address("127.0.0.2"), ipaddress.ip_address("127.0.0.1")),
     "ipv6": (ipaddress.ip_address("::ffff:7f00:2"), ipaddress.ip_address("::ffff:7f00:1")),
 }
+
+
+class ZoneRules(Protocol):
+    """What every zone is configured with, whatever it lists."""
+
+    @property
+    def zone(self) -> str: ...
+
+    @property
+    def return_codes(self) -> tuple[str, ...]: ...
+
+    @property
+    def bitmask(self) -> int: ...
+
+    @property
+    def health(self) -> bool: ...
 
 
 class Meaning(StrEnum):
@@ -64,20 +82,29 @@ def query_name(address: IPAddress, zone: str) -> str:
 
 async def ask(zone: DnsblConfig, address: IPAddress, resolver: Resolver, deadline: Deadline) -> ZoneAnswer:
     """What the zone says about `address`.  Raises TemporaryError when it does not answer."""
-    query = query_name(address, zone.zone)
+    return await ask_name(zone, query_name(address, zone.zone), resolver, deadline)
+
+
+async def ask_name(
+    zone: ZoneRules, query: str, resolver: Resolver, deadline: Deadline, refusals: Collection[IPAddress] = ()
+) -> ZoneAnswer:
+    """What the zone says about the whole name `query`.  Raises TemporaryError when it does not answer.
+
+    `refusals`: answers beside 127.255.255.x by which such zones say that one asks wrongly.
+    """
     answer = await resolver.query(query, "A", deadline)
     if answer.status is not DnsStatus.NOERROR:
         return ZoneAnswer(Meaning.NOT_LISTED, f"{query} {answer.status}")
     shown = f"{query} {' '.join(answer.records)}"
     addresses = [ipaddress.ip_address(record) for record in answer.records]
-    if any(item in _ERROR_NETWORK for item in addresses):
+    if any(item in _ERROR_NETWORK or item in refusals for item in addresses):
         return ZoneAnswer(Meaning.REFUSED, f"{shown}: the zone refuses us")
     if not any(_matches(zone, item) for item in addresses):
         return ZoneAnswer(Meaning.NOT_LISTED, f"{shown} is not a configured code")
     return ZoneAnswer(Meaning.LISTED, shown)
 
 
-def _matches(zone: DnsblConfig, address: IPAddress) -> bool:
+def _matches(zone: ZoneRules, address: IPAddress) -> bool:
     if address not in _LOOPBACK or not any(address in ipaddress.ip_network(code) for code in zone.return_codes):
         return False
     return not zone.bitmask or bool(int(address) & 255 & zone.bitmask)
@@ -102,10 +129,9 @@ async def find_problem(zone: DnsblConfig, resolver: Resolver, deadline: Deadline
     families = [required, *(family for family in zone.families if family != required)]
     names = [query_name(point, zone.zone) for family in families for point in TEST_POINTS[family]]
     # each failure comes back as a value: one point without an answer must not hide what another says
-    answers = await asyncio.gather(*(_records(name, resolver, deadline) for name in names))
-    for answer in answers:
-        if not isinstance(answer, TemporaryError) and any(item in _ERROR_NETWORK for item in answer):
-            return refusal(zone.zone)
+    answers = await asyncio.gather(*(records(name, resolver, deadline) for name in names))
+    if any(is_refusal(answer) for answer in answers):
+        return refusal(zone.zone)
     for name, answer in zip(names[1::2], answers[1::2], strict=True):
         if answer and not isinstance(answer, TemporaryError):
             return Problem(
@@ -117,7 +143,7 @@ async def find_problem(zone: DnsblConfig, resolver: Resolver, deadline: Deadline
             raise TemporaryError(f"the test points of {zone.zone} cannot be asked: {answer}", answer.kind)
     listed = answers[0]
     assert not isinstance(listed, TemporaryError)
-    if not any(item in _LOOPBACK for item in listed):
+    if not is_listing(listed):
         return Problem(
             f"{zone.zone} does not list its test entry ({names[0]}): it may list nothing any more",
             "see the list's own pages; take it out of [[dnsbl]], or set health = false if it has no test entry",
@@ -125,7 +151,18 @@ async def find_problem(zone: DnsblConfig, resolver: Resolver, deadline: Deadline
     return None
 
 
-async def _records(name: str, resolver: Resolver, deadline: Deadline) -> list[IPAddress] | TemporaryError:
+def is_refusal(answer: list[IPAddress] | TemporaryError) -> bool:
+    """Whether it says 127.255.255.x."""
+    return not isinstance(answer, TemporaryError) and any(item in _ERROR_NETWORK for item in answer)
+
+
+def is_listing(answer: Sequence[IPAddress]) -> bool:
+    """Whether any code is in it: others are wildcards of a parked domain."""
+    return any(item in _LOOPBACK for item in answer)
+
+
+async def records(name: str, resolver: Resolver, deadline: Deadline) -> list[IPAddress] | TemporaryError:
+    """The addresses of a test entry; its failure comes back as a value."""
     try:
         answer: DnsAnswer = await resolver.query(name, "A", deadline)
     except TemporaryError as error:
