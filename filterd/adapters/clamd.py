@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -63,6 +64,8 @@ class _Session:
         self._sock = sock
         self._number = 0
         self._head = BEGIN
+        self._sending: asyncio.Task[None] | None = None
+        self._complete = True
 
     @property
     def is_silent(self) -> bool:
@@ -77,20 +80,15 @@ class _Session:
 
     async def stream(self, octets: WholeOctets) -> MalwareAnswer:
         """Have `octets` scanned.  Raises _LostError, BadClamdReplyError, and TemporaryError for an error that clamd reports."""
-        sending = asyncio.create_task(self._send(octets))
-        try:
-            reply = await self._reply()
-        finally:  # a clamd that has enough answers before it has everything, and hangs up
-            complete = sending.done() and not sending.cancelled() and sending.exception() is None and sending.result()
-            sending.cancel()
-        self.usable = complete
-        said = read_stream_reply(reply, self._number)
+        self._complete = False
+        self._sending = asyncio.create_task(self._send(octets))
+        said = read_stream_reply(await self._reply(), self._number)
         if said.said is Said.ERROR:
-            self.usable = False
             raise TemporaryError(f"clamd: {said.text or 'error'}", "broken")
-        if said.said is Said.CLEAN and not complete:
+        # A clamd that has enough answers before it has everything, and hangs up.
+        if said.said is Said.CLEAN and not self._complete:
             raise BadClamdReplyError("OK for a message that was not sent as a whole")
-        self.usable = self.usable and said.said is not Said.TOO_LARGE
+        self.usable = self._complete and said.said is not Said.TOO_LARGE
         return MalwareAnswer(_STATUS[said.said], said.text)
 
     async def version(self) -> str:
@@ -112,21 +110,25 @@ class _Session:
     def abort(self) -> None:
         """Drop the connection; a scan that runs goes on in clamd, and its answer to nobody."""
         self.usable = False
-        self._sock.close()
+        sending = self._sending
+        if sending is None or sending.done():
+            self._sock.close()
+            return
+        # Only then: an event loop that still waits for a closed socket would take the next one of its number for it.
+        sending.add_done_callback(lambda _sending: self._sock.close())
+        sending.cancel()
 
-    async def _send(self, octets: WholeOctets) -> bool:
-        """Whether everything was sent; why not is said by clamd or by the end of the connection."""
+    async def _send(self, octets: WholeOctets) -> None:
+        """Send everything; why that fails is said by clamd, or by the end of the connection."""
         loop = asyncio.get_running_loop()
         self._number += 1
         head, self._head = self._head, b""
-        try:
+        with contextlib.suppress(OSError):
             for piece in stream_pieces(octets):
+                await asyncio.sleep(0)  # a socket with room does not wait: others want to work too
                 await loop.sock_sendall(self._sock, head + piece if head else piece)
                 head = b""
-                await asyncio.sleep(0)  # a socket with room does not wait: others want to work too
-        except OSError:
-            return False
-        return True
+            self._complete = True
 
     async def _reply(self) -> bytes:
         loop, reader = asyncio.get_running_loop(), ReplyReader()
@@ -261,7 +263,10 @@ class ClamdScanner:
         return None
 
     def _put_back(self, session: _Session) -> None:
-        if not session.usable or self._closed:
+        if not session.usable:
+            session.abort()
+            return
+        if self._closed:
             session.end()
             return
         loop = asyncio.get_running_loop()
@@ -292,4 +297,4 @@ async def _connect(family: int, address: object) -> socket.socket:
 
 
 def _text(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error) or type(error).__name__
