@@ -12,7 +12,7 @@ from filterd.app import active_model
 from filterd.commands.configuration import look_through
 from filterd.commands.options import add_config, add_json, print_json, printable
 from filterd.config import SEED_MODEL, Config, load_config
-from filterd.doctor import certificates, house, names, neighbours, senders
+from filterd.doctor import certificates, house, malware, names, neighbours, senders
 from filterd.doctor.finding import Examination, Finding, Level, blocking, examine, fail, ok, warn
 from filterd.errors import ConfigError, StorageError
 
@@ -81,6 +81,11 @@ def examinations(config: Config) -> list[Examination]:
             "directory",
             config.auth.timeout_seconds + _MARGIN_SECONDS,
             lambda deadline: neighbours.directory(config, deadline),
+        ),
+        Examination(
+            "malware",
+            2 * config.malware.scan_seconds + _MARGIN_SECONDS,
+            lambda deadline: malware.malware(config, deadline),
         ),
         Examination("workers", _DISK_SECONDS, blocking(lambda: house.workers(config))),
     ]

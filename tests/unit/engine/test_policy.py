@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.config import PolicyConfig
+from filterd.config import MalwareConfig, PolicyConfig
 from filterd.engine.policy import Policy, decide, weigh
 from filterd.engine.tables import FAILURE, GROUP_OF, FailureRow, OnFailure
 from filterd.mail.envelope import TrustClass
@@ -56,7 +56,7 @@ def test_the_directory_refuses_for_the_asked_recipient_only(reason: Reason, code
 def test_a_missing_answer_is_never_guilt(check: str, reason: Reason) -> None:
     verdict = decide([found(check, reason)], POLICY, Stage.DATA, ANNA)
     assert verdict.action in (Action.ACCEPT, Action.DEFER)
-    assert (verdict.action is Action.DEFER) == (check == "recipient")
+    assert (verdict.action is Action.DEFER) == (check in ("recipient", "malware"))
     assert verdict.unavailable == (check,)
     if verdict.reply:
         assert verdict.reply.is_temporary
@@ -340,3 +340,64 @@ def test_content_never_turns_an_acceptance_into_a_refusal(evidence: list[Evidenc
         before = sum(c.millis for c in decide(without, POLICY, Stage.DATA, ANNA).contributions)
         if before < 3000:
             assert decide(with_content, POLICY, Stage.DATA, ANNA).action is not Action.REJECT
+
+
+MALWARE = found("malware", Reason.MALWARE_FOUND, detail="Win.Test.EICAR_HDB-1")
+SUSPECTED = found("malware", Reason.MALWARE_SUSPECTED, detail="Heuristics.Encrypted.Zip")
+KNOWN_CLIENT = found("lists", Reason.ALLOW_LISTED)
+
+
+def scan_policy(observe: bool = False, **settings: object) -> Policy:
+    return Policy(PolicyConfig(observe=observe), malware=MalwareConfig.model_validate(settings))
+
+
+def test_malware_is_refused_with_a_text_that_the_senders_postmaster_can_use() -> None:
+    verdict = decide([MALWARE], POLICY, recipient=ANNA)
+    assert (verdict.action, verdict.row, verdict.reason) == (Action.REJECT, "malware", Reason.MALWARE_FOUND)
+    assert verdict.reply is not None
+    assert (verdict.reply.code, verdict.reply.enhanced) == (550, "5.7.1")
+    assert "Win.Test.EICAR_HDB-1" in verdict.reply.text
+    assert "clam" not in verdict.reply.text.lower()
+
+
+def test_a_find_decides_beside_the_score_and_the_allow_list_excuses_uncertain_ones_only() -> None:
+    good = [content(-5.0), KNOWN_CLIENT]
+    assert decide([MALWARE, *good], POLICY, recipient=ANNA).action is Action.REJECT
+    assert decide([SUSPECTED, content(-5.0)], POLICY, recipient=ANNA).action is Action.QUARANTINE
+    assert decide([SUSPECTED, *good], POLICY, recipient=ANNA).row == "allow_list"
+
+
+@pytest.mark.parametrize("choice", ["reject", "quarantine"])
+def test_the_administrator_says_what_a_find_leads_to(choice: str) -> None:
+    policy = scan_policy(found=choice, suspected=choice)
+    for item, row in ((MALWARE, "malware"), (SUSPECTED, "malware_suspected")):
+        verdict = decide([item], policy, recipient=ANNA)
+        assert (verdict.action.value, verdict.row) == (choice, row)
+
+
+def test_malware_for_postmaster_is_held_not_refused() -> None:
+    policy = scan_policy(suspected="reject")
+    for item in (MALWARE, SUSPECTED):
+        assert decide([item], policy, recipient="postmaster@example.org").action is Action.QUARANTINE
+
+
+def test_a_scan_that_cannot_be_made_is_a_matter_of_configuration() -> None:
+    missing = found("malware", Reason.UNAVAILABLE)
+    verdict = decide([missing, KNOWN_CLIENT], POLICY, recipient=ANNA)
+    assert (verdict.action, verdict.row, verdict.unavailable) == (Action.DEFER, "unavailable", ("malware",))
+    assert verdict.reply is not None
+    assert (verdict.reply.code, verdict.reply.enhanced) == (451, "4.7.0")
+    verdict = decide([missing], scan_policy(on_failure="open"), recipient=ANNA)
+    assert (verdict.action, verdict.unavailable) == (Action.ACCEPT, ("malware",))
+
+
+def test_observe_mode_lets_finds_through_and_does_not_wait_for_the_scan() -> None:
+    policy = scan_policy(observe=True)
+    verdict = decide([MALWARE], policy, recipient=ANNA)
+    assert (verdict.action, verdict.would) == (Action.ACCEPT, Action.REJECT)
+    assert decide([found("malware", Reason.TIMEOUT)], policy, recipient=ANNA).action is Action.ACCEPT
+
+
+def test_a_message_that_is_too_large_for_the_scan_is_neither_guilty_nor_better() -> None:
+    verdict = decide([found("malware", Reason.MALWARE_NOT_SCANNED)], POLICY, recipient=ANNA)
+    assert (verdict.action, verdict.score) == (Action.ACCEPT, 0.0)
