@@ -18,6 +18,7 @@ from weakref import WeakSet
 from filterd import metrics
 from filterd.adapters.clamd import ClamdScanner
 from filterd.adapters.directory_file import FileDirectory
+from filterd.adapters.inspector import ChildInspector
 from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.signing_key import seal_signer
 from filterd.adapters.tallies import SharedTallies
@@ -111,6 +112,7 @@ class Graph:
     resolver: DnsResolver
     upstream: Upstream
     malware: ClamdScanner | None
+    inspector: ChildInspector
     model_path: Path
     lists: list_store.ListSnapshot | None = None
     check_by_name: dict[str, Check] = field(default_factory=dict)
@@ -196,6 +198,7 @@ class App:
         await close_upstream(old.upstream)
         if old.malware is not None:
             await old.malware.close()
+        await asyncio.to_thread(old.inspector.close)
         log.info("configuration loaded again")
 
     async def refresh_forever(self) -> None:
@@ -238,6 +241,7 @@ class App:
         await close_upstream(self.graph.upstream)
         if self.graph.malware is not None:
             await self.graph.malware.close()
+        await asyncio.to_thread(self.graph.inspector.close)
         for writer in tuple(self._writers):
             await writer.flush()
         if self._greylist is not None:
@@ -269,7 +273,9 @@ def build_graph(
     snapshot = take_snapshot(database)
     table = network_table(config, snapshot)
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
-    parts = Parts(resolver, FileDirectory(config.recipients), table, model, tallies, greylist, clock, malware)
+    inspector = ChildInspector(config.attachments)
+    directory = FileDirectory(config.recipients)
+    parts = Parts(resolver, directory, table, model, tallies, greylist, clock, malware, inspector)
     checks = build(config, parts)
     by_name = {check.name: check for check in checks}
     content = by_name["content"]
@@ -277,7 +283,7 @@ def build_graph(
     used_upstream = upstream or SmtpUpstream(config.upstream, config.server.hostname)
     engine = Engine(
         pipeline=Pipeline(checks),
-        policy=Policy(config.policy, malware=config.malware),
+        policy=Policy(config.policy, malware=config.malware, attachments=config.attachments),
         handoff=HandOff(used_upstream, custody),
         hostname=config.server.hostname,
         authserv_id=config.authserv_id,
@@ -292,7 +298,7 @@ def build_graph(
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )
-    return Graph(engine, checks, resolver, used_upstream, malware, model_path, snapshot, by_name)
+    return Graph(engine, checks, resolver, used_upstream, malware, inspector, model_path, snapshot, by_name)
 
 
 def _build_resolver(config: Config) -> DnsResolver:
@@ -313,6 +319,9 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     model = load_model(active_model(config, database))
     table = network_table(config, take_snapshot(database))
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
-    parts = Parts(resolver, FileDirectory(config.recipients), table, model, SharedTallies.alone(), malware=malware)
+    inspector = ChildInspector(config.attachments)  # its processes end with it
+    directory, tallies = FileDirectory(config.recipients), SharedTallies.alone()
+    parts = Parts(resolver, directory, table, model, tallies, malware=malware, inspector=inspector)
     checks = [check for check in build(config, parts) if check.name not in LIVE_ONLY]
-    return Scanner(Pipeline(checks), Policy(config.policy, malware=config.malware), config.dns.lookups_per_message)
+    policy = Policy(config.policy, malware=config.malware, attachments=config.attachments)
+    return Scanner(Pipeline(checks), policy, config.dns.lookups_per_message)

@@ -57,6 +57,16 @@ CAMPAIGN_MESSAGES = Counter(
     "Messages by campaign: kept, retried (the database failed), dropped (too many waited), lost (a fault, or the end)",
     ["result"],
 )
+ATTACHMENT_JOBS = Counter(
+    "filterd_attachment_jobs_total",
+    "Messages whose attachments were looked into: done, broken (an attachment ended the process or took too long)",
+    ["result"],
+)
+ATTACHMENT_PROCESSES = Counter(
+    "filterd_attachment_processes_total",
+    "Processes that look inside attachments: started, retired (their time was up), died, killed (took too long)",
+    ["event"],
+)
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
 MALWARE_SCANS = Counter(
     "filterd_malware_scans_total",

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from filterd.content.attachments.finding import Finding
+from filterd.content.mime import Part
 from filterd.deadline import Deadline
 from filterd.mail.envelope import Envelope, Recipient
-from filterd.mail.message import Octets, WholeOctets
+from filterd.mail.message import Message, Octets, WholeOctets
 from filterd.mail.reply import Reply
 
 # ---------------------------------------------------------------- DNS
@@ -157,6 +159,23 @@ class MalwareScanner(Protocol):
 
     async def scan(self, octets: WholeOctets, deadline: Deadline) -> MalwareAnswer:
         """The answer.  Raises TemporaryError (kind: unreachable, busy, timeout, broken) when there is none in time."""
+        ...
+
+
+# ---------------------------------------------------------------- attachments
+
+
+class Inspector(Protocol):
+    """Looks inside attachments, away from the mail path: no octets can crash it, hang it or fill its memory."""
+
+    async def inspect(
+        self, message: Message, parts: Sequence[Part], passwords: Sequence[str], deadline: Deadline
+    ) -> list[tuple[int, Finding]]:
+        """(index in `parts`, finding) of everything that was found; `passwords`: what the text gives for archives.
+
+        An attachment that could not be looked at has a finding of Kind.UNREADABLE that says why.  Raises TemporaryError when
+        nobody could look at all (kind: busy, timeout, broken).
+        """
         ...
 
 

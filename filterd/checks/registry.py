@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from filterd.checks.arc import Arc
+from filterd.checks.attachments import Attachments
 from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.dkim import Dkim
@@ -28,7 +29,7 @@ from filterd.checks.spoof import Spoof, own_domains
 from filterd.checks.structure import Structure
 from filterd.classifier.model import Model
 from filterd.config import Config
-from filterd.ports import Directory, Greylist, MalwareScanner, Resolver, Tallies
+from filterd.ports import Directory, Greylist, Inspector, MalwareScanner, Resolver, Tallies
 
 NAMES = (
     *(
@@ -45,7 +46,7 @@ NAMES = (
         "harvest",
         "greylist",
     ),
-    *("dkim", "arc", "dmarc", "spoof", "structure", "content", "malware"),
+    *("dkim", "arc", "dmarc", "spoof", "structure", "content", "attachments", "malware"),
 )
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
 LIVE_ONLY = frozenset({"rate", "sender_rate", "harvest", "greylist"})
@@ -63,6 +64,7 @@ class Parts:
     greylist: Greylist | None = None
     clock: Callable[[], float] = time.time
     malware: MalwareScanner | None = None
+    inspector: Inspector | None = None
 
 
 def build(config: Config, parts: Parts) -> list[Check]:
@@ -87,5 +89,6 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Spoof(own_domains(config.recipients)),
         Structure(config.authserv_id, parts.clock),
         Content(parts.model, config.model.abstain_log_odds),
+        Attachments(config.attachments, parts.inspector),
         Malware(config.malware, parts.malware),
     ]

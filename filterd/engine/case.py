@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from filterd.config import MalwareConfig, PolicyConfig
+from filterd.config import AttachmentsConfig, MalwareConfig, PolicyConfig
 from filterd.engine.score import heaviest
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Stage
@@ -28,6 +28,7 @@ class Case:
         contributions: summands of the score.
         score: in log-odds; `without_content` and `beside_authentication` are parts of it.
         malware: what the administrator wants of the malware scan.
+        attachments: the same for each kind of attachment.
     """
 
     evidence: Sequence[Evidence]
@@ -42,6 +43,7 @@ class Case:
     without_content: float
     beside_authentication: float
     malware: MalwareConfig = field(default_factory=MalwareConfig)
+    attachments: AttachmentsConfig = field(default_factory=AttachmentsConfig)
 
     @property
     def allowed(self) -> bool:

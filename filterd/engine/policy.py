@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from filterd.config import MalwareConfig, PolicyConfig
+from filterd.config import AttachmentsConfig, MalwareConfig, PolicyConfig
 from filterd.engine.case import Case
 from filterd.engine.rows import first_row
 from filterd.engine.score import beside_authentication, contributions, is_unfamiliar, without_content
@@ -33,6 +33,7 @@ class Policy:
     config: PolicyConfig = field(default_factory=PolicyConfig)
     content_may_reject: bool = False  # the seed model never refuses alone; a site's own model neither, by default
     malware: MalwareConfig = field(default_factory=MalwareConfig)
+    attachments: AttachmentsConfig = field(default_factory=AttachmentsConfig)
 
 
 def decide(
@@ -66,6 +67,7 @@ def decide(
         without_content=without_content(summands),
         beside_authentication=beside_authentication(summands),
         malware=policy.malware,
+        attachments=policy.attachments,
     )
     row, (would, reason, reply) = first_row(case)
     action = would

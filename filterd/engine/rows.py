@@ -10,6 +10,7 @@ Must not know how the score came about (engine/score.py).
 from __future__ import annotations
 
 from filterd.config import PolicyConfig
+from filterd.engine.attachment_rows import attachment_held, attachment_refused
 from filterd.engine.case import Case, Found, Row
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.mail.evidence import Evidence, Reason, Stage
@@ -200,12 +201,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_refused),
     Row("malware_suspected", "the malware scan suspects something", _malware_suspected_refused),
+    Row("attachment", "an attachment of a kind that [attachments] does not let through", attachment_refused),
     Row("reject_score", "the score reaches {reject_score}, and not by content alone", _reject_score),
     Row("greylisted", "doubtful mail must come again", _greylisted),
     _WAIT,
     Row("dmarc_quarantine", "DMARC failed, and the author's domain asks to quarantine or refuse", _dmarc_quarantine),
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_held),
     Row("malware_suspected", "the malware scan suspects something", _malware_suspected_held),
+    Row("attachment", "an attachment of a kind that [attachments] does not let through", attachment_held),
     Row("quarantine_score", "the score reaches {quarantine_score}", _quarantine_score),
     Row("tag_score", "the score reaches {tag_score}", _tag_score),
     Row("below_thresholds", "the score stays below {tag_score}", _below_thresholds),

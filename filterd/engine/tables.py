@@ -84,6 +84,7 @@ FAILURE: Mapping[str, FailureRow] = {
     "spoof": FailureRow(OnFailure.OPEN),
     "structure": FailureRow(OnFailure.OPEN),
     "content": FailureRow(OnFailure.OPEN),
+    "attachments": FailureRow(OnFailure.OPEN),
     # malware.on_failure = "open" is the administrator's other choice (engine/policy.py)
     "malware": FailureRow(
         OnFailure.DEFER, Reply(451, "4.7.0", "The message cannot be examined now, please try again later")
@@ -112,6 +113,7 @@ class Group(StrEnum):
     AUTHENTICATION = "authentication"
     SHAPE = "shape"
     CONTENT = "content"
+    ATTACHMENTS = "attachments"
 
 
 # Bounds of a group's sum in log-odds, (lowest, highest); content's comes from the configuration (content_cap).
@@ -120,6 +122,7 @@ CAPS: Mapping[Group, tuple[float, float]] = {
     Group.CLIENT: (-8.0, 12.0),
     Group.AUTHENTICATION: (-1.0, 5.0),
     Group.SHAPE: (0.0, 3.0),
+    Group.ATTACHMENTS: (0.0, 2.5),  # tags by itself; what holds mail back is [attachments], by kind
 }
 
 GROUP_OF: Mapping[str, Group] = {
@@ -141,6 +144,7 @@ GROUP_OF: Mapping[str, Group] = {
     "spoof": Group.AUTHENTICATION,
     "structure": Group.SHAPE,
     "content": Group.CONTENT,
+    "attachments": Group.ATTACHMENTS,
     "malware": Group.CONTENT,
 }
 
@@ -179,6 +183,22 @@ WEIGHTS: Mapping[tuple[str, Reason], float] = {
     ("structure", Reason.BAD_DATE): 0.5,
     ("structure", Reason.EIGHT_BIT_HEADER): 0.3,
     ("structure", Reason.FORGED_FIELDS): 1.5,
+    ("attachments", Reason.ATTACHMENT_EXECUTABLE): 2.0,
+    ("attachments", Reason.ATTACHMENT_SCRIPT): 2.0,
+    ("attachments", Reason.ATTACHMENT_SHORTCUT): 2.0,
+    ("attachments", Reason.ATTACHMENT_SYSTEM_FILE): 2.0,
+    ("attachments", Reason.ATTACHMENT_DISGUISED): 1.5,
+    ("attachments", Reason.ATTACHMENT_BOMB): 2.0,
+    ("attachments", Reason.ATTACHMENT_AUTO_MACRO): 2.0,
+    ("attachments", Reason.ATTACHMENT_SMUGGLING): 2.0,
+    ("attachments", Reason.ATTACHMENT_PASSWORD): 1.0,
+    ("attachments", Reason.ATTACHMENT_MACRO): 0.5,
+    ("attachments", Reason.ATTACHMENT_ACTIVE): 1.0,
+    ("attachments", Reason.ATTACHMENT_ENCRYPTED): 0.5,
+    ("attachments", Reason.ATTACHMENT_DISK_IMAGE): 1.0,
+    ("attachments", Reason.ATTACHMENT_DATABASE): 0.3,
+    ("attachments", Reason.ATTACHMENT_UNREADABLE): 0.7,
+    ("attachments", Reason.ATTACHMENT_UNCOMMON): 0.2,
 }
 
 # SCL from the score: (below this score, SCL).  Exchange moves SCL > 4 to Junk (facts: exchange.md 1.6).

@@ -108,6 +108,23 @@ class Reason(StrEnum):
     BAD_DATE = "bad_date"
     EIGHT_BIT_HEADER = "eight_bit_header"
     FORGED_FIELDS = "forged_fields"
+    # attachments
+    ATTACHMENT_EXECUTABLE = "attachment_executable"
+    ATTACHMENT_SCRIPT = "attachment_script"
+    ATTACHMENT_SHORTCUT = "attachment_shortcut"
+    ATTACHMENT_SYSTEM_FILE = "attachment_system_file"
+    ATTACHMENT_DISGUISED = "attachment_disguised"
+    ATTACHMENT_BOMB = "attachment_bomb"
+    ATTACHMENT_AUTO_MACRO = "attachment_auto_macro"
+    ATTACHMENT_SMUGGLING = "attachment_smuggling"
+    ATTACHMENT_PASSWORD = "attachment_password"  # noqa: S105 - the name of a finding
+    ATTACHMENT_MACRO = "attachment_macro"
+    ATTACHMENT_ACTIVE = "attachment_active"
+    ATTACHMENT_ENCRYPTED = "attachment_encrypted"
+    ATTACHMENT_DISK_IMAGE = "attachment_disk_image"
+    ATTACHMENT_DATABASE = "attachment_database"
+    ATTACHMENT_UNREADABLE = "attachment_unreadable"
+    ATTACHMENT_UNCOMMON = "attachment_uncommon"
     # malware
     MALWARE_FOUND = "malware_found"
     MALWARE_SUSPECTED = "malware_suspected"

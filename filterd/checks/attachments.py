@@ -1,0 +1,141 @@
+"""What do attachments bring: by name, declared type, true type, and inside archives and documents?
+
+Owns: which attachments are looked into where, and the evidence.  Names and first octets are looked at here; archives, documents
+and HTML files go to the Inspector.  Must not know: what a finding leads to, nor how the inside is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from filterd.checks.base import CheckContext
+from filterd.config import AttachmentsConfig
+from filterd.content.attachments.finding import Finding, Kind
+from filterd.content.attachments.inspect import surface
+from filterd.content.attachments.magic import HEAD
+from filterd.content.attachments.passwords import passwords
+from filterd.content.decode import decoded, to_utf8
+from filterd.content.mime import Part
+from filterd.content.view import view_of
+from filterd.errors import TemporaryError
+from filterd.mail.envelope import TrustClass
+from filterd.mail.evidence import Evidence, Reason, Result, Stage
+from filterd.mail.message import Message
+from filterd.ports import Inspector
+
+_MAX_PER_REASON = 3  # files that stand in the record for each reason; the others say nothing new
+_MAX_TEXTS = 3  # text parts in which a password is looked for
+_MAX_TEXT = 16_384  # octets of each
+_UNSEEN = frozenset({"parts", "octets"})  # markers of the walk: there are parts that nobody looked at
+
+# finding -> (reason, the key of [attachments] that says how it is handled)
+REASONS: Mapping[Kind, tuple[Reason, str]] = {
+    Kind.EXECUTABLE: (Reason.ATTACHMENT_EXECUTABLE, "executables"),
+    Kind.SCRIPT: (Reason.ATTACHMENT_SCRIPT, "scripts"),
+    Kind.SHORTCUT: (Reason.ATTACHMENT_SHORTCUT, "shortcuts"),
+    Kind.SYSTEM: (Reason.ATTACHMENT_SYSTEM_FILE, "system_files"),
+    Kind.DISGUISED: (Reason.ATTACHMENT_DISGUISED, "disguised"),
+    Kind.BOMB: (Reason.ATTACHMENT_BOMB, "bombs"),
+    Kind.AUTO_MACRO: (Reason.ATTACHMENT_AUTO_MACRO, "automatic_macros"),
+    Kind.SMUGGLING: (Reason.ATTACHMENT_SMUGGLING, "html_smuggling"),
+    Kind.PASSWORD_IN_TEXT: (Reason.ATTACHMENT_PASSWORD, "passwords_in_text"),
+    Kind.MACRO: (Reason.ATTACHMENT_MACRO, "macros"),
+    Kind.ACTIVE: (Reason.ATTACHMENT_ACTIVE, "active_content"),
+    Kind.ENCRYPTED: (Reason.ATTACHMENT_ENCRYPTED, "encrypted"),
+    Kind.DISK_IMAGE: (Reason.ATTACHMENT_DISK_IMAGE, "disk_images"),
+    Kind.DATABASE: (Reason.ATTACHMENT_DATABASE, "databases"),
+    Kind.UNREADABLE: (Reason.ATTACHMENT_UNREADABLE, "unreadable"),
+    Kind.UNCOMMON: (Reason.ATTACHMENT_UNCOMMON, "uncommon"),
+}
+
+
+class Attachments:
+    """The check; without an inspector only names and first octets are looked at."""
+
+    name: ClassVar[str] = "attachments"
+    stage: ClassVar[Stage] = Stage.DATA
+    after: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: AttachmentsConfig, inspector: Inspector | None) -> None:
+        self._config = config
+        self._inspector = inspector
+        self._order = list(REASONS)
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        message = ctx.message
+        if message is None or ctx.connection.trust is TrustClass.REPORT:
+            return ()  # our own users report what they got: the attachment is the report
+        view = view_of(message)
+        found: list[Finding] = []
+        deep: list[Part] = []
+        for part in view.parts:
+            if part.is_container or (part.is_text and not part.names) or self._is_allowed(part):
+                continue
+            on_surface, inside = surface(part.names, part.content_type, decoded(message, part, HEAD))
+            found += on_surface
+            if inside:
+                deep.append(part)
+        if _UNSEEN & set(view.markers):
+            found.append(Finding(Kind.UNREADABLE, "message", "more parts than are looked at"))
+        problem: TemporaryError | None = None
+        if deep and self._inspector is not None:
+            given = passwords(_texts(message, view.parts, deep))
+            try:
+                inside_found = await self._inspector.inspect(message, deep, given, ctx.deadline)
+            except TemporaryError as error:  # what names say stands all the same
+                problem = error
+            else:
+                found += [finding for _, finding in inside_found]
+        evidence = list(self._evidence(found))
+        if problem is not None:
+            text = f"{len(deep)} attachments not looked into: {problem}"
+            evidence.append(Evidence(self.name, self.stage, Result.TEMPERROR, Reason.UNAVAILABLE, log_text=text))
+        return evidence
+
+    def _is_allowed(self, part: Part) -> bool:
+        """Whether every name of the part is one that the administrator lets through."""
+        allowed = self._config.allow
+        return bool(allowed and part.names) and all(
+            any(fnmatchcase(name.lower(), _literal(pattern)) for pattern in allowed) for name in part.names
+        )
+
+    def _evidence(self, found: Sequence[Finding]) -> Iterable[Evidence]:
+        """The gravest reasons first; of each reason the first findings, so that a thousand files do not fill the record."""
+        details: dict[tuple[Kind, str], dict[str, None]] = {}
+        for finding in sorted(found, key=lambda finding: self._order.index(finding.kind)):
+            details.setdefault((finding.kind, finding.path), {})[finding.detail] = None
+        counts = Counter[Kind]()
+        for (kind, path), seen in details.items():
+            counts[kind] += 1
+            if counts[kind] > _MAX_PER_REASON:
+                continue
+            reason, key = REASONS[kind]
+            ignored = getattr(self._config, key) == "ignore"
+            yield Evidence(
+                self.name,
+                self.stage,
+                Result.NEUTRAL if ignored else Result.FAIL,
+                reason,
+                detail=path,
+                measured=0.0 if ignored else None,  # configured: it says nothing here
+                properties={"policy.attachment": key},
+                log_text=f"({', '.join(filter(None, seen))})"[:300],
+            )
+
+
+def _literal(pattern: str) -> str:
+    """Only * is special: a name may hold [ and ?."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
+
+
+def _texts(message: Message, parts: Sequence[Part], deep: Sequence[Part]) -> list[str]:
+    """Where people write the password: subject, text, the archive's own name."""
+    texts = [message.subject]
+    for part in parts:
+        if part.is_text and not part.names and len(texts) <= _MAX_TEXTS:
+            raw = to_utf8(decoded(message, part, _MAX_TEXT), part.charset)
+            texts.append(raw.decode("utf-8", "replace"))
+    return [*texts, *(part.name for part in deep)]

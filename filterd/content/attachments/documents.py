@@ -1,0 +1,213 @@
+"""Owns what Office documents carry: macros, embedded programs, remote templates, encryption.  MS-DOC, MS-XLS, MS-OLEDS, ECMA-376.
+
+Must not know archives; what lies inside is given back as members.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from filterd.content.attachments import macros
+from filterd.content.attachments.finding import BadArchiveError, Kind, Member
+from filterd.content.attachments.ole import Entry, Ole
+
+Fact = tuple[Kind, str]
+_MAX_STREAM = 33_554_432  # octets of one stream that are looked at
+_MAX_OBJECTS = 32
+_INSTALLER = {  # class ids of the root: MSI database, patch, transform
+    bytes.fromhex("84100c0000000000c000000000000046"): "Windows Installer package",
+    bytes.fromhex("86100c0000000000c000000000000046"): "Windows Installer patch",
+    bytes.fromhex("82100c0000000000c000000000000046"): "Windows Installer transform",
+}
+_MSG_NAMES = ("__substg1.0_3707001f", "__substg1.0_3707001e", "__substg1.0_3704001f", "__substg1.0_3704001e")
+_MSG_DATA = "__substg1.0_37010102"
+
+
+def ole_members(octets: bytes, limit: int) -> Iterator[Member | Fact]:
+    """What a compound file says about itself, and the files in it.  Raises BadArchiveError."""
+    ole = Ole(octets)
+    names = {entry.name.lower() for entry in ole.entries}
+    installer = _INSTALLER.get(next((e.class_id for e in ole.entries if e.kind == 5), b""))
+    if installer:
+        yield Kind.EXECUTABLE, installer
+        return
+    if "encryptedpackage" in names or "encryptedsummary" in names:
+        yield Kind.ENCRYPTED, "a document with a password"
+    found = macros.look(ole, limit)
+    if found is None and "_vba_project" in names and "vba" in names and "dir" in names:
+        has_code = any(e.size > 4_096 for e in ole.entries if e.name.lower() in ("thisdocument", "module1"))
+        found = ("plain", "VBA without readable source") if has_code else None
+    if found is not None:
+        yield (Kind.AUTO_MACRO if found[0] == "auto" else Kind.MACRO), found[1]
+    for entry in ole.entries:
+        if entry.kind == 2:
+            yield from _stream(ole, entry)
+
+
+def _stream(ole: Ole, entry: Entry) -> Iterator[Member | Fact]:
+    name = entry.name.lower()
+    if name in ("workbook", "book"):
+        workbook = ole.read(entry, _MAX_STREAM)
+        sheet = macros.excel_4(workbook)
+        if sheet:
+            yield (Kind.AUTO_MACRO if sheet == "auto" else Kind.MACRO), "Excel 4 macro sheet"
+        at = 4 + int.from_bytes(workbook[2:4], "little")
+        if workbook[at : at + 2] == b"\x2f\0":  # FilePass stands right behind BOF
+            yield Kind.ENCRYPTED, "a workbook with a password"
+    elif name == "worddocument":
+        if ole.read(entry, 12)[11:12] and ole.read(entry, 12)[11] & 1:  # FibBase.fEncrypted
+            yield Kind.ENCRYPTED, "a document with a password"
+    elif name == "\1ole10native":
+        member = package(ole.read(entry, _MAX_STREAM))
+        if member is not None:
+            yield Kind.ACTIVE, "a file embedded as a package"
+            yield member
+    elif name == "equation native":
+        yield Kind.ACTIVE, "an Equation Editor object"
+    elif name == "\1ole":
+        link = ole.read(entry, 4_096).replace(b"\0", b"").lower()
+        if b"http://" in link or b"https://" in link:
+            yield Kind.ACTIVE, "a link to a document elsewhere"
+    elif name in _MSG_NAMES:
+        raw = ole.read(entry, 1_000)
+        yield Member(raw.decode("utf-16-le" if name.endswith("f") else "cp1252", "replace"), entry.size)
+    elif name == _MSG_DATA:
+        yield Member("", entry.size, read=partial(ole.read, entry))
+
+
+def package(native: bytes) -> Member | None:
+    """The file in an Ole10Native stream (MS-OLEDS 2.3.6): label, path, temporary path, octets."""
+    position = 6
+    label_end = native.find(b"\0", position, position + 1_000)
+    if label_end < 0:
+        return None
+    path_end = native.find(b"\0", label_end + 1, label_end + 1_001)
+    if path_end < 0:
+        return None
+    label, path = native[position:label_end], native[label_end + 1 : path_end]
+    at = path_end + 1 + 4
+    temporary = int.from_bytes(native[at : at + 4], "little")
+    at += 4 + temporary
+    size = int.from_bytes(native[at : at + 4], "little")
+    at += 4
+    if at > len(native) or not (label or path):
+        return None
+    names = [_base(label), _base(path)]
+    return Member(names[0] or names[1], size, read=partial(_slice, native, at, size), aliases=(names[1],))
+
+
+def _base(raw: bytes) -> str:
+    return re.split(r"[\\/]", raw.decode("cp1252", "replace"))[-1]
+
+
+def _slice(octets: bytes, begin: int, size: int, limit: int) -> bytes:
+    return octets[begin : begin + min(size, limit)]
+
+
+# ---------------------------------------------------------------- OOXML and ODF, file by file
+
+_RELATION = re.compile(rb"<(?:\w{1,20}:)?Relationship\s([^>]{1,4000})>", re.I)
+_REMOTE = re.compile(rb"/(attachedTemplate|oleObject|frame|subDocument|externalLinkPath)[\"']", re.I)
+_WEB = re.compile(rb"Target\s{0,4}=\s{0,4}[\"'](?:https?:|\\\\|file:////?[a-z0-9.-]{1,80}\.[a-z])", re.I)
+
+
+def is_office_part(name: str) -> bool:
+    """Whether `office_part` has something to say about a file of that name in a zip."""
+    low = name.lower()
+    return (
+        low.endswith(".rels") or low == "xl/workbook.xml" or low.startswith(("xl/macrosheets/", "basic/", "scripts/"))
+    )
+
+
+def office_part(name: str, octets: bytes) -> Iterator[Fact]:
+    """What one part of an OOXML or ODF file says."""
+    low = name.lower()
+    if low.endswith(".rels"):
+        for match in _RELATION.finditer(octets):
+            kind = _REMOTE.search(match[1])
+            if kind and b"external" in match[1].lower() and _WEB.search(match[1]):
+                yield Kind.ACTIVE, f"{kind[1].decode('ascii')} from elsewhere"
+    elif low == "xl/workbook.xml":
+        if b"auto_open" in octets.lower() or b"auto_close" in octets.lower():
+            yield Kind.AUTO_MACRO, "Excel 4 macro sheet, auto_open"
+    elif low.startswith("xl/macrosheets/"):
+        yield Kind.MACRO, "Excel 4 macro sheet"
+    elif low.startswith(("basic/", "scripts/")) and not low.endswith(("script-lc.xml", "script-lb.xml", "/")):
+        yield Kind.MACRO, "OpenDocument macro"
+
+
+# ---------------------------------------------------------------- RTF
+
+_CONTROL = re.compile(rb"\\[a-zA-Z]{1,32}-?\d{0,10} ?|\\.|[{}]", re.DOTALL)
+_NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
+_TEMPLATE = re.compile(rb"\\\*\\template\s{0,8}(?:https?:|\\\\\\\\)", re.I)
+
+
+def rtf_members(octets: bytes) -> Iterator[Member | Fact]:
+    """Objects in an RTF file (RTF 1.9.1, "Objects"): class names, packages, compound files."""
+    if _TEMPLATE.search(octets):
+        yield Kind.ACTIVE, "template from elsewhere"
+    position = octets.find(b"\\objdata")
+    left = _MAX_STREAM
+    for _ in range(_MAX_OBJECTS):
+        if position < 0 or left <= 0:
+            break
+        following = octets.find(b"\\objdata", position + 8)
+        end = following if following >= 0 else len(octets)
+        text = octets[position + 8 : min(end, position + left)]
+        left -= len(text)
+        digits = _CONTROL.sub(b"", text).translate(None, _NOT_HEX)
+        data = bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii"))
+        yield from _rtf_object(data)
+        position = following
+
+
+def _rtf_object(data: bytes) -> Iterator[Member | Fact]:
+    head = data[:512].lower()
+    if b"equation." in head or b"\x02\xce\x02\0\0\0\0\0" in data[:8_192]:
+        yield Kind.ACTIVE, "an Equation Editor object"
+    if b"ole2link" in head:
+        yield Kind.ACTIVE, "a link to a document elsewhere"
+    at = head.find(b"package\0")
+    if at >= 0:
+        member = package(data[at + 8 + 12 - 4 :]) or package(data[at + 8 + 8 :])
+        yield Kind.ACTIVE, "a file embedded as a package"
+        if member is not None:
+            yield member
+    ole = data.find(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+    if ole >= 0:
+        yield Member("", len(data) - ole, read=partial(_slice, data, ole, len(data)))
+
+
+# ---------------------------------------------------------------- OneNote and TNEF
+
+_FILE_DATA = bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac")  # MS-ONESTORE 2.6.13 FileDataStoreObject
+
+
+def onenote_members(octets: bytes) -> Iterator[Member | Fact]:
+    """Files embedded in a OneNote section; pictures are among them."""
+    position, count = octets.find(_FILE_DATA), 0
+    while position >= 0 and count < 256:
+        size = int.from_bytes(octets[position + 16 : position + 24], "little")
+        yield Member("", size, read=partial(_slice, octets, position + 36, size))
+        position = octets.find(_FILE_DATA, position + 36)
+        count += 1
+
+
+def tnef_members(octets: bytes) -> Iterator[Member | Fact]:
+    """Attachments in a winmail.dat (MS-OXTNEF 2.1.3): titles and octets.  Raises BadArchiveError."""
+    position, title = 6, ""
+    while position + 9 <= len(octets):
+        kind = int.from_bytes(octets[position + 1 : position + 5], "little")
+        size = int.from_bytes(octets[position + 5 : position + 9], "little")
+        body = position + 9
+        if body + size > len(octets):
+            raise BadArchiveError("cut off")
+        if kind == 0x00018010:  # attAttachTitle
+            title = octets[body : body + min(size, 1_000)].split(b"\0")[0].decode("cp1252", "replace")
+            yield Member(title, 0)
+        elif kind == 0x0006800F:  # attAttachData
+            yield Member("", size, read=partial(_slice, octets, body, size))
+        position = body + size + 2
