@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from filterd.content.fingerprint import ALIKE, similarity
 from filterd.deadline import Deadline
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
 from filterd.ports import (
+    CampaignSighting,
     Delivery,
     EvidenceRecord,
     HeldMessage,
+    Membership,
     MessageRecord,
     Outcome,
     RecipientStatus,
@@ -150,3 +153,40 @@ class MemoryGreylist:
     def _fail(self) -> None:
         if self.error:
             raise self.error
+
+
+@dataclass
+class MemoryCampaigns:
+    """Keeps everything in dictionaries; raises `error` when set."""
+
+    error: Exception | None = None
+    keys: dict[int, str] = field(default_factory=dict)
+    sketches: dict[str, bytes] = field(default_factory=dict)
+    members: dict[str, Membership] = field(default_factory=dict)
+    sightings: list[CampaignSighting] = field(default_factory=list)
+    times: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, sightings: Sequence[CampaignSighting]) -> None:
+        if self.error:
+            raise self.error
+        for seen in sightings:
+            if seen.message_id not in self.members:
+                self.sightings.append(seen)
+                self._add(seen)
+
+    def of_message(self, message_id: str) -> Membership | None:
+        found = self.members.get(message_id)
+        return replace(found, messages=len(self.times[found.campaign])) if found else None
+
+    def _add(self, seen: CampaignSighting) -> None:
+        near = {self.keys[key] for key in seen.keys if key in self.keys}
+        ranked = sorted((-similarity(seen.sketch, self.sketches[campaign]), campaign) for campaign in near)
+        campaign = ranked[0][1] if ranked and -ranked[0][0] >= ALIKE else seen.message_id
+        self.sketches.setdefault(campaign, seen.sketch)
+        if campaign == seen.message_id:
+            self.keys = dict.fromkeys(seen.keys, campaign) | self.keys
+        hour, before = seen.at_ms // 3_600_000, self.times.setdefault(campaign, [])
+        ages = [hour - at_ms // 3_600_000 for at_ms in before]
+        like_hour, like_day = (sum(0 <= age <= hours for age in ages) for hours in (1, 24))
+        self.members[seen.message_id] = Membership(campaign, like_hour, like_day, 0)
+        before.append(seen.at_ms)
