@@ -6,12 +6,12 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import ConfigDict
 
 from api.auth import needs
+from api.explained import Explained, RecipientVerdict
 from api.problems import ApiError, unavailable
 from api.services import Svc
-from api.views import View, errors
+from api.views import errors
 from filterd.engine.scan import ScanInputError
 
 router = APIRouter(prefix="/v1/scan", tags=["scan"])
@@ -20,10 +20,8 @@ SCAN_SECONDS = 60.0  # every check has its own, shorter deadline
 _TYPES = frozenset({"message/rfc822", "message/global", "application/octet-stream"})
 
 
-class ScanAnswer(View):
+class ScanAnswer(Explained):
     """The verdict; the same JSON as `filterd scan --json`."""
-
-    model_config = ConfigDict(extra="allow")
 
     id: str
     action: str
@@ -35,8 +33,7 @@ class ScanAnswer(View):
     reply: str
     """What an SMTP client would be told."""
     evidence: list[dict[str, Any]]
-    contributions: list[dict[str, Any]]
-    recipients: list[dict[str, Any]]
+    recipients: list[RecipientVerdict]
 
 
 @router.post(

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from api.auth import needs
+from api.explained import RecipientVerdict
 from api.problems import not_found
 from api.routers.outbox import OutboxRow
 from api.routers.quarantine import Item
@@ -59,13 +60,14 @@ class Evidence(View):
     """Everything the verdict was made from; contributions add up to the score."""
 
     version: int
+    """Form of the record: 2; 1 has neither clues nor the nearest change."""
     action: str
     scl: int
     score: float
     probability: float
     model: str
-    verdicts: list[dict[str, Any]]
-    """One for each recipient."""
+    verdicts: list[RecipientVerdict]
+    """One for each recipient, explained."""
     evidence: list[dict[str, Any]]
     extra: dict[str, Any]
 

@@ -45,7 +45,21 @@ class ScriptedScanner:
             "probability": 0.92,
             "reply": "250 2.0.0 ok",
             "evidence": [],
-            "contributions": [{"check": "content", "text": "spam", "log_odds": 2.5}],
+            "decided_by": "the score reaches tag_score (2)",
+            "contributions": [
+                {
+                    "check": "content",
+                    "text": "spam",
+                    "log_odds": 2.5,
+                    "clues": [{"text": "text: free", "log_odds": 2.5}],
+                }
+            ],
+            "missing": [{"check": "clamd", "text": "clamd did not answer", "meaning": "judged without it"}],
+            "nearest_change": {
+                "text": "with a DKIM pass of example.org: accept",
+                "action": "accept",
+                "changes": ["with a DKIM pass of example.org"],
+            },
             "recipients": [{"recipient": name} for name in rcpt_to],
             "unavailable": ["clamd"],
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from filterd.engine.policy import Policy, decide
 from filterd.engine.record import evidence_record
 from filterd.lookups import Lookups
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
-from filterd.ports import DnsAnswer, DnsStatus, TerminalState
+from filterd.ports import DnsAnswer, DnsStatus, EvidenceRecord, TerminalState
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import open_database
 from tests.support.storage import message, outcomes
@@ -31,13 +32,17 @@ FOUND = [
 def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
     """A configuration whose ledger has one message, and its id."""
     monkeypatch.setenv("COLUMNS", "200")  # tables are cut at the terminal's width
+    lookups = Lookups()
+    lookups.note(("example.org", "TXT"), DnsAnswer(DnsStatus.NOERROR, ("v=spf1 -all",), 60))
+    return kept(tmp_path, evidence_record(FOUND, [("anna@example.net", decide(FOUND, Policy()))], dns=lookups.record()))
+
+
+def kept(tmp_path: Path, evidence: EvidenceRecord) -> tuple[Path, str]:
+    """The same with that evidence."""
     path = tmp_path / "filterd.toml"
     path.write_text("[storage]\nmin_free_bytes = 0\n")
     database = open_database(parse_config({"storage": {"min_free_bytes": 0}}, tmp_path))
     record = message()
-    lookups = Lookups()
-    lookups.note(("example.org", "TXT"), DnsAnswer(DnsStatus.NOERROR, ("v=spf1 -all",), 60))
-    evidence = evidence_record(FOUND, [("anna@example.net", decide(FOUND, Policy()))], dns=lookups.record())
     custody = SqlCustody(database)
     asyncio.run(custody.finish(record, outcomes(record, TerminalState.FORWARDED), evidence, None))
     custody.close()
@@ -54,6 +59,35 @@ def test_for_people(traced: tuple[Path, str], capsys: pytest.CaptureFixture[str]
     assert any(line[:5] == ["dkim=fail", "header.d=example.org", "(body", "has", "changed"] for line in lines)
     assert "\x1b" not in out
     assert [line for line in lines if line[-1:] == ["score"]] == [["-0.600", "score"]]
+
+
+def test_it_says_what_decided_and_what_would_have_changed_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spam = Evidence("content", Stage.DATA, Result.FAIL, Reason.LOOKS_LIKE_SPAM, measured=3.0)
+    forged = Evidence(
+        "dmarc", Stage.DATA, Result.FAIL, Reason.NOT_ALIGNED_QUARANTINE, properties={"header.from": "example.org"}
+    )
+    verdicts = [(name, decide([spam, forged], Policy())) for name in ("anna@example.net", "berta@example.net")]
+    path, message_id = kept(tmp_path, evidence_record([spam, forged], verdicts, policy=Policy()))
+    assert main(["trace", message_id, "--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "anna@example.net, berta@example.net: QUARANTINE  score +5.500" in out
+    assert "Nearest change: with a DKIM pass of example.org: tag" in out
+    assert "Decided by:     DMARC failed, and the author's domain asks to quarantine or refuse" in out
+
+
+def test_a_record_of_version_1_reads_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = evidence_record(FOUND, [("anna@example.net", decide(FOUND, Policy()))])
+    (verdict,) = old.verdicts
+    for key in ("stage", "decided_by", "missing", "nearest_change"):
+        del verdict[key]
+    verdict["contributions"] = [{k: v for k, v in item.items() if k != "clues"} for item in verdict["contributions"]]
+    path, message_id = kept(tmp_path, replace(old, version=1))
+    assert main(["trace", message_id, "--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "Decided by:     below thresholds" in out
+    assert "-0.600" in out
 
 
 def test_for_programs_the_answers_of_dns_stand_there(

@@ -33,6 +33,18 @@ def test_the_verdict_of_the_engine(side: Side) -> None:
     }
 
 
+def test_the_explanation_comes_with_it_and_is_described(side: Side) -> None:
+    verdict = scan(side).json()
+    assert verdict["decided_by"] == "the score reaches tag_score (2)"
+    assert verdict["contributions"][0]["clues"] == [{"text": "text: free", "log_odds": 2.5}]
+    assert verdict["nearest_change"]["text"] == "with a DKIM pass of example.org: accept"
+    schemas = side.ask("GET", "/openapi.json").json()["components"]["schemas"]
+    assert {"decided_by", "contributions", "missing", "nearest_change"} <= set(schemas["ScanAnswer"]["properties"])
+    for name in ("RecipientVerdict", "Contribution", "NearestChange"):
+        described = schemas[name]["properties"]
+        assert all("description" in about for field, about in described.items() if field in ("text", "score", "row"))
+
+
 @pytest.mark.parametrize(
     ("query", "content", "kind", "status", "field"),
     [
