@@ -79,6 +79,22 @@ def test_evidence_comes_in_the_order_of_the_stages_with_a_verdict_even_when_none
     assert record.model == "seed"
 
 
+def test_each_verdict_is_explained_from_what_was_known_when_it_was_given() -> None:
+    now = transaction(ANNA)
+    unknown = Evidence(
+        "recipient", Stage.RCPT, Result.FAIL, Reason.RECIPIENT_UNKNOWN, Scope.RECIPIENT, recipient="bob@example.org"
+    )
+    now.of_recipient["bob@example.org"] = [unknown]
+    now.refuse("bob@example.org", NEVER, "recipient_unknown", decide([unknown], Policy(), Stage.RCPT, unknown.recipient))
+    now.evidence.append(Evidence("content", Stage.DATA, Result.FAIL, Reason.LOOKS_LIKE_SPAM, measured=5.0))
+    now.verdicts.append(("anna@example.org", decide(now.evidence, Policy(), Stage.DATA, "anna@example.org")))
+    record = evidence_of(now, [], Policy(), "seed", None)
+    assert [(verdict["recipient"], verdict["nearest_change"]["text"]) for verdict in record.verdicts] == [
+        ("bob@example.org", "if the recipient existed: the message itself decides"),
+        ("anna@example.org", "if the content weighed +3.9 instead of +5.000: tag"),
+    ]
+
+
 def test_the_log_says_who_was_refused_what_and_why(caplog: pytest.LogCaptureFixture) -> None:
     fine = Evidence("lists", Stage.CONNECT, Result.PASS, Reason.OK)
     with caplog.at_level(logging.INFO):
