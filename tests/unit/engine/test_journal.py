@@ -85,7 +85,9 @@ def test_each_verdict_is_explained_from_what_was_known_when_it_was_given() -> No
         "recipient", Stage.RCPT, Result.FAIL, Reason.RECIPIENT_UNKNOWN, Scope.RECIPIENT, recipient="bob@example.org"
     )
     now.of_recipient["bob@example.org"] = [unknown]
-    now.refuse("bob@example.org", NEVER, "recipient_unknown", decide([unknown], Policy(), Stage.RCPT, unknown.recipient))
+    now.refuse(
+        "bob@example.org", NEVER, "recipient_unknown", decide([unknown], Policy(), Stage.RCPT, unknown.recipient)
+    )
     now.evidence.append(Evidence("content", Stage.DATA, Result.FAIL, Reason.LOOKS_LIKE_SPAM, measured=5.0))
     now.verdicts.append(("anna@example.org", decide(now.evidence, Policy(), Stage.DATA, "anna@example.org")))
     record = evidence_of(now, [], Policy(), "seed", None)
