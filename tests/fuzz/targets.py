@@ -27,6 +27,7 @@ from filterd.mail.authres_read import read_results
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.headers import is_forged, remove_forged
 from filterd.mail.message import Message
+from filterd.wire.clamd import BadClamdReplyError, ReplyReader, Said, read_stream_reply
 from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from tests.support.dns import MapResolver
@@ -202,11 +203,29 @@ def authres_own(data: bytes) -> None:
     assert [(item.method, item.result) for item in stated.results] == [("dkim", "fail")]
 
 
+def clamd_reply(data: bytes) -> None:
+    """A reply is one error or an answer that stands there word for word; read octet by octet it is the same."""
+    read = []
+    for pieces in ([data], [data[at : at + 1] for at in range(len(data))]):
+        reader, reply = ReplyReader(), None
+        try:
+            for piece in pieces:
+                assert reply is None
+                reply = reader.feed(piece)
+            said = read_stream_reply(reply, 1) if reply is not None else None
+        except (BadClamdReplyError, AssertionError):
+            read.append(None)
+            continue
+        read.append(said)
+        assert said is None or (said.said is not Said.CLEAN or data == b"1: stream: OK\0")
+    assert read[0] == read[1]
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
-        dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own,
+        dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply,
     )
 }  # fmt: skip
 
@@ -232,5 +251,7 @@ WORDS: dict[str, list[bytes]] = {
     "dns_answer": [b"\xc0\x0c", b"\xc0", b"\x00\x01\x00\x01", b"\x00\x05\x00\x01", b"\x00\x10\x00\x01", b"\x00\x00\x01\x2c",
                    b"\x00\x04\x7f\x00\x00\x02", b"\x04mail\x07example\x03com\x00", b"\x00\x01\x00\x00\x00\x00"],
     "authres_foreign": [b";", b"=", b'"', b"(", b")", b"\\", US.encode(), b"spf=pass", b"header.from=", b" 1", b"\r\n\t"],
+    "clamd_reply": [b"1: ", b"stream: ", b"OK", b" FOUND", b" ERROR", b"\0", b"\n", b"2: ", b"Win.Test.EICAR_HDB-1",
+                    b"INSTREAM size limit exceeded.", b" "],
     "authres_own": [b'"', b"\\", b";", b"=", b"(", b")", b"\r\n", b"dmarc=pass", b" ", b"\x00"],
 }  # fmt: skip

@@ -25,6 +25,8 @@ OTHER_MARKER = b"filterd-harmless-heuristic-marker"
 NAME, OTHER_NAME = "Filterd.Test.Marker.UNOFFICIAL", "Filterd.Phishing.Marker.UNOFFICIAL"
 # clamd.conf(5), signatures of the .ndb format: name, type of file (0: any), offset (any), octets.
 _SIGNATURES = f"Filterd.Test.Marker:0:*:{MARKER.hex()}\nFilterd.Phishing.Marker:0:*:{OTHER_MARKER.hex()}\n"
+# .hdb: MD5, size and name of whole files: the test file of eicar.org.
+_FILES = "44d88612fea8a8f36de82e1278abb02f:68:Filterd.Test.Eicar\n"
 _CONFIG = """\
 Foreground yes
 LocalSocket {folder}/clamd.ctl
@@ -33,7 +35,7 @@ TCPAddr 127.0.0.1
 DatabaseDirectory {folder}/database
 TemporaryDirectory {folder}
 StreamMaxLength {limit}
-MaxFileSize 100M
+MaxFileSize {file_limit}
 MaxScanSize 100M
 MaxThreads 4
 """
@@ -45,6 +47,7 @@ class Clamd:
 
     folder: Path
     limit: str = "40M"
+    file_limit: str = "100M"
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -64,9 +67,10 @@ class Clamd:
         assert binary is not None
         (self.folder / "database").mkdir(exist_ok=True)
         (self.folder / "database" / "test.ndb").write_text(_SIGNATURES)
+        (self.folder / "database" / "test.hdb").write_text(_FILES)
         for _ in range(3):
             self.port = free_port()
-            text = _CONFIG.format(folder=self.folder, port=self.port, limit=self.limit)
+            text = _CONFIG.format(folder=self.folder, port=self.port, limit=self.limit, file_limit=self.file_limit)
             (self.folder / "clamd.conf").write_text(text)
             with (self.folder / "log").open("wb") as log:
                 command = [binary, "-c", str(self.folder / "clamd.conf")]
@@ -102,14 +106,18 @@ class Clamd:
 
 
 @contextmanager
-def clamd(folder: Path, limit: str = "40M") -> Iterator[Clamd]:
+def clamd(folder: Path, limit: str = "40M", file_limit: str = "100M") -> Iterator[Clamd]:
     """A running clamd until the block ends; `folder` must have a short path (unix(7): 107 octets)."""
-    server = Clamd(folder, limit)
+    server = Clamd(folder, limit, file_limit)
     server.start()
     try:
         yield server
     finally:
         server.stop()
+
+
+_EICAR = b"WDVPIVAlQEFQWzRcUFpYNTQoUF4pN0NDKTd9JEVJQ0FSLVNUQU5EQVJELUFOVElWSVJVUy1URVNULUZJ"  # as base64 begins
+_KNOWN = {_EICAR: "Win.Test.EICAR_HDB-1", MARKER: NAME, OTHER_MARKER: OTHER_NAME}
 
 
 @dataclass
@@ -122,6 +130,7 @@ class FakeClamd:
             request), error, garbage, endless, twice, number (another one), hasty (OK before the end).  Empty: well.
         sessions, streams: connections, and whole streams, so far.
         open: connections now.
+        signatures: octets and their names.
     """
 
     path: Path
@@ -130,6 +139,7 @@ class FakeClamd:
     sessions: int = 0
     streams: list[bytes] = field(default_factory=list)
     open: int = 0
+    signatures: dict[bytes, str] = field(default_factory=lambda: dict(_KNOWN))
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     def hang_up(self) -> None:
@@ -193,8 +203,7 @@ class FakeClamd:
         if mood == "hang":
             await reader.read()
             raise _Gone
-        names = {MARKER: NAME, OTHER_MARKER: OTHER_NAME}
-        found = next((name for marker, name in names.items() if marker in data), "")
+        found = next((name for marker, name in self.signatures.items() if marker in data), "")
         return f"stream: {found} FOUND".encode() if found else b"stream: OK"
 
 
