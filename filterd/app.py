@@ -302,7 +302,7 @@ def build_graph(
 
 
 def _build_resolver(config: Config) -> DnsResolver:
-    dns, zones = config.dns, tuple(zone.zone for zone in config.dnsbl)
+    dns, zones = config.dns, config.list_zones
     return DnsResolver(dns.servers, dns.timeout_seconds, dns.cache_entries, zones=zones)
 
 

@@ -16,6 +16,8 @@ from filterd.checks.dnsbl import Dnsbl
 from filterd.checks.greylist import GreylistCheck
 from filterd.checks.harvest import Harvest
 from filterd.checks.helo import Helo, our_names
+from filterd.checks.impersonation import Impersonation
+from filterd.checks.links import Links
 from filterd.checks.lists import Lists, NetworkTable
 from filterd.checks.malware import Malware
 from filterd.checks.manners import Manners
@@ -27,8 +29,10 @@ from filterd.checks.spf import Spf
 from filterd.checks.spf_helo import SpfHelo
 from filterd.checks.spoof import Spoof, own_domains
 from filterd.checks.structure import Structure
+from filterd.checks.url_lists import UrlLists
 from filterd.classifier.model import Model
 from filterd.config import Config
+from filterd.content.lookalike import Lookalikes
 from filterd.ports import Directory, Greylist, Inspector, MalwareScanner, Resolver, Tallies
 
 NAMES = (
@@ -46,7 +50,19 @@ NAMES = (
         "harvest",
         "greylist",
     ),
-    *("dkim", "arc", "dmarc", "spoof", "structure", "content", "attachments", "malware"),
+    *(
+        "dkim",
+        "arc",
+        "dmarc",
+        "spoof",
+        "structure",
+        "links",
+        "url_lists",
+        "impersonation",
+        "content",
+        "attachments",
+        "malware",
+    ),
 )
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
 LIVE_ONLY = frozenset({"rate", "sender_rate", "harvest", "greylist"})
@@ -69,6 +85,8 @@ class Parts:
 
 def build(config: Config, parts: Parts) -> list[Check]:
     """Every check, in the order of NAMES; without a greylist that one is missing."""
+    ours = own_domains(config.recipients)
+    lookalikes = Lookalikes((*ours, *config.impersonation.partners))
     greylist = [] if parts.greylist is None else [GreylistCheck(config.greylist, parts.greylist, parts.clock)]
     return [
         Lists(parts.table),
@@ -86,8 +104,17 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Dkim(parts.resolver, parts.clock),
         Arc(parts.resolver, parts.clock, frozenset(config.arc.trusted_sealers)),
         Dmarc(parts.resolver),
-        Spoof(own_domains(config.recipients)),
+        Spoof(ours),
         Structure(config.authserv_id, parts.clock),
+        Links(lookalikes),
+        UrlLists(config.url_lists, lookalikes, parts.resolver, ours=ours),
+        Impersonation(
+            config.impersonation,
+            ours,
+            lookalikes,
+            parts.greylist if config.greylist.enabled else None,  # without it nothing is remembered
+            parts.clock,
+        ),
         Content(parts.model, config.model.abstain_log_odds),
         Attachments(config.attachments, parts.inspector),
         Malware(config.malware, parts.malware),

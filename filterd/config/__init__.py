@@ -129,6 +129,11 @@ class Config(Table):
         return self
 
     @property
+    def list_zones(self) -> tuple[str, ...]:
+        """Zones of all DNS lists, of addresses and of domains."""
+        return (*(zone.zone for zone in self.dnsbl), *(zone.zone for zone in self.url_lists.zones))
+
+    @property
     def endpoints(self) -> tuple[tuple[ListenerConfig, ...], ...]:
         """The listeners by address and port, in the order of the file; each group has one socket."""
         groups: dict[tuple[str, int, str], list[ListenerConfig]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
@@ -32,10 +32,8 @@ class PersonConfig(Table):
 
 
 class ImpersonationConfig(Table):
-    """Mail that plays somebody whom the recipients trust."""
+    """Mail that plays somebody whom the recipients trust; what it leads to stands in policy.impersonation."""
 
-    action: Literal["weigh", "quarantine"] = "weigh"
-    """What a protected person's name at a foreign address leads to: only its weight, or quarantine. Default weigh."""
     partners: tuple[Domain, ...] = Field(default=(), strict=False)
     """Domains beside the accepted ones whose look-alikes are watched: banks, suppliers, parent companies, with all their endings. Default none."""
     people: tuple[PersonConfig, ...] = Field(default=(), strict=False)

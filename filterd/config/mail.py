@@ -100,6 +100,8 @@ class PolicyConfig(Table):
     """Most that content may add when the model has seen too little like the message; wherever it stands, such content never quarantines or refuses alone. Default 3.9."""
     own_domain: Literal["score", "quarantine", "reject"] = "quarantine"
     """What mail from the internet leads to whose author claims one of our accepted domains without SPF, DKIM or DMARC behind it: only its weight (3), quarantine, or refusal. Default quarantine."""
+    impersonation: Literal["score", "quarantine"] = "score"
+    """What mail from the internet leads to that bears a protected person's name, or an address of ours as its name, at a foreign address: only its weight (2), or quarantine. Default score."""
     observe: bool = False
     """Decide and record everything, but forward all mail that the directory knows. Default false."""
     observe_checks: tuple[str, ...] = Field(default=(), strict=False)

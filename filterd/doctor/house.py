@@ -126,7 +126,7 @@ def workers(config: Config) -> list[Finding]:
     if not any(folder.glob("*.db")):
         return [ok(what, "none has run here since state_dir was made")]
     said = metrics.samples(folder)
-    zones = {zone.zone for zone in config.dnsbl}
+    zones = set(config.list_zones)
     suspended = {labels["zone"] for name, labels, value in said if name == "filterd_dnsbl_suspended" and value}
     findings = [
         warn(f"workers, {zone}", "a worker has suspended this DNS list", "its own test here, and the log, say why")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 from filterd.adapters.resolver import DnsResolver, _system_servers  # the servers that an empty dns.servers means
-from filterd.config import Config, DnsblConfig
+from filterd.config import Config, DnsblConfig, UrlZoneConfig
 from filterd.deadline import Deadline
+from filterd.dnslist.domains import ask_domain, find_domain_problem
 from filterd.dnslist.protocol import TEST_POINTS, Meaning, Problem, ask, find_problem, refusal
 from filterd.doctor.finding import Finding, fail, ok, warn
 from filterd.errors import TemporaryError
@@ -47,28 +49,49 @@ async def _server(config: Config, address: str, deadline: Deadline) -> Finding:
 
 async def zones(config: Config, deadline: Deadline) -> list[Finding]:
     """The health of each DNS list, all at once."""
-    if not config.dnsbl:
+    if not config.dnsbl and not config.url_lists.zones:
         return [ok("dnsbl", "no DNS list is configured")]
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, 0)
     try:
         once = {zone.zone: zone for zone in config.dnsbl}.values()
-        return list(await asyncio.gather(*(zone_finding(zone, resolver, deadline) for zone in once)))
+        of_domains = {zone.zone: zone for zone in config.url_lists.zones}.values()
+        return list(
+            await asyncio.gather(
+                *(zone_finding(zone, resolver, deadline) for zone in once),
+                *(domain_zone_finding(zone, resolver, deadline) for zone in of_domains),
+            )
+        )
     finally:
         await resolver.close()
 
 
 async def zone_finding(zone: DnsblConfig, resolver: Resolver, deadline: Deadline) -> Finding:
     """The health of one."""
-    what = f"dnsbl {zone.zone}"
+    find = (find_problem if zone.health else _find_refusal)(zone, resolver, deadline)
+    return await _judged(f"dnsbl {zone.zone}", zone.health, find)
+
+
+async def domain_zone_finding(zone: UrlZoneConfig, resolver: Resolver, deadline: Deadline) -> Finding:
+    """The health of a list of domains."""
+    find = (find_domain_problem if zone.health else _find_domain_refusal)(zone, resolver, deadline)
+    return await _judged(f"url list {zone.zone}", zone.health, find)
+
+
+async def _judged(what: str, tested: bool, find: Awaitable[Problem | None]) -> Finding:
     try:
-        problem = await (find_problem if zone.health else _find_refusal)(zone, resolver, deadline)
+        problem = await find
     except TemporaryError as error:
         return warn(what, f"does not answer: {error}", "ask again; workers leave it alone while it does not answer")
     if problem is not None:
         return fail(what, problem.text, problem.remedy)
-    return ok(what, "its test points are right" if zone.health else "answers; not tested, as health = false")
+    return ok(what, "its test points are right" if tested else "answers; not tested, as health = false")
 
 
 async def _find_refusal(zone: DnsblConfig, resolver: Resolver, deadline: Deadline) -> Problem | None:
     answer = await ask(zone, TEST_POINTS[zone.families[0]][0], resolver, deadline)
+    return refusal(zone.zone) if answer.meaning is Meaning.REFUSED else None
+
+
+async def _find_domain_refusal(zone: UrlZoneConfig, resolver: Resolver, deadline: Deadline) -> Problem | None:
+    answer = await ask_domain(zone, zone.test_listed, resolver, deadline)
     return refusal(zone.zone) if answer.meaning is Meaning.REFUSED else None

@@ -151,6 +151,15 @@ def _dmarc_quarantine(case: Case) -> Found | None:
     return None
 
 
+def _impersonation(case: Case) -> Found | None:
+    if case.config.impersonation != "quarantine":
+        return None
+    for reason in (Reason.IMPERSONATED_NAME, Reason.IMPERSONATED_ADDRESS):
+        if ("impersonation", reason) in case.reasons:
+            return Action.QUARANTINE, reason, None
+    return None
+
+
 def _own_domain_held(case: Case) -> Found | None:
     if ("spoof", Reason.OWN_DOMAIN) in case.reasons and case.config.own_domain == "quarantine":
         return Action.QUARANTINE, Reason.OWN_DOMAIN, None
@@ -209,6 +218,11 @@ ROWS: tuple[Row, ...] = (
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_held),
     Row("malware_suspected", "the malware scan suspects something", _malware_suspected_held),
     Row("attachment", "an attachment of a kind that [attachments] does not let through", attachment_held),
+    Row(
+        "impersonation",
+        "a protected person's name, or an address of ours as a name, at a foreign address",
+        _impersonation,
+    ),
     Row("quarantine_score", "the score reaches {quarantine_score}", _quarantine_score),
     Row("tag_score", "the score reaches {tag_score}", _tag_score),
     Row("below_thresholds", "the score stays below {tag_score}", _below_thresholds),

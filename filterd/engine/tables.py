@@ -83,6 +83,9 @@ FAILURE: Mapping[str, FailureRow] = {
     "dmarc": FailureRow(OnFailure.OPEN),
     "spoof": FailureRow(OnFailure.OPEN),
     "structure": FailureRow(OnFailure.OPEN),
+    "links": FailureRow(OnFailure.OPEN),
+    "url_lists": FailureRow(OnFailure.OPEN),
+    "impersonation": FailureRow(OnFailure.OPEN),
     "content": FailureRow(OnFailure.OPEN),
     "attachments": FailureRow(OnFailure.OPEN),
     # malware.on_failure = "open" is the administrator's other choice (engine/policy.py)
@@ -112,6 +115,8 @@ class Group(StrEnum):
     CLIENT = "client"
     AUTHENTICATION = "authentication"
     SHAPE = "shape"
+    LINKS = "links"
+    IMPERSONATION = "impersonation"
     CONTENT = "content"
     ATTACHMENTS = "attachments"
 
@@ -122,6 +127,8 @@ CAPS: Mapping[Group, tuple[float, float]] = {
     Group.CLIENT: (-8.0, 12.0),
     Group.AUTHENTICATION: (-1.0, 5.0),
     Group.SHAPE: (0.0, 3.0),
+    Group.LINKS: (0.0, 6.0),  # two agreeing lists of domains hold mail back, and refuse nothing alone
+    Group.IMPERSONATION: (0.0, 4.0),
     Group.ATTACHMENTS: (0.0, 2.5),  # tags by itself; what holds mail back is [attachments], by kind
 }
 
@@ -143,6 +150,9 @@ GROUP_OF: Mapping[str, Group] = {
     "dmarc": Group.AUTHENTICATION,
     "spoof": Group.AUTHENTICATION,
     "structure": Group.SHAPE,
+    "links": Group.LINKS,
+    "url_lists": Group.LINKS,
+    "impersonation": Group.IMPERSONATION,
     "content": Group.CONTENT,
     "attachments": Group.ATTACHMENTS,
     "malware": Group.CONTENT,
@@ -183,6 +193,19 @@ WEIGHTS: Mapping[tuple[str, Reason], float] = {
     ("structure", Reason.BAD_DATE): 0.5,
     ("structure", Reason.EIGHT_BIT_HEADER): 0.3,
     ("structure", Reason.FORGED_FIELDS): 1.5,
+    # Ham and spam of the corpus that have it stand in docs/links.md and docs/impersonation.md.
+    ("links", Reason.LINK_TEXT_OTHER_HOST): 0.3,  # newsletters count presses elsewhere, too
+    ("links", Reason.LINK_LOOKALIKE): 1.0,
+    ("links", Reason.LINK_BARE_ADDRESS): 1.5,
+    ("links", Reason.LINK_USERINFO): 1.0,
+    ("impersonation", Reason.IMPERSONATED_NAME): 2.0,  # bosses have private addresses that nobody told us
+    ("impersonation", Reason.IMPERSONATED_ADDRESS): 2.0,
+    ("impersonation", Reason.IMPERSONATED_LOCAL_PART): 1.0,
+    ("impersonation", Reason.LOOKALIKE_DOMAIN): 1.5,
+    ("impersonation", Reason.LOOKALIKE_WORDS): 1.0,
+    # LOOKALIKE_ENDING weighs nothing: names belong to several owners, and ham has it as often as spam
+    ("impersonation", Reason.REPLY_TO_ELSEWHERE): 1.0,
+    ("impersonation", Reason.FIRST_CONTACT): 0.5,  # stands only beside another of these
     ("attachments", Reason.ATTACHMENT_EXECUTABLE): 2.0,
     ("attachments", Reason.ATTACHMENT_SCRIPT): 2.0,
     ("attachments", Reason.ATTACHMENT_SHORTCUT): 2.0,

@@ -129,6 +129,20 @@ class Reason(StrEnum):
     MALWARE_FOUND = "malware_found"
     MALWARE_SUSPECTED = "malware_suspected"
     MALWARE_NOT_SCANNED = "malware_not_scanned"
+    # links
+    LINK_TEXT_OTHER_HOST = "link_text_other_host"
+    LINK_LOOKALIKE = "link_lookalike"
+    LINK_BARE_ADDRESS = "link_bare_address"
+    LINK_USERINFO = "link_userinfo"
+    # playing somebody
+    IMPERSONATED_NAME = "impersonated_name"
+    IMPERSONATED_ADDRESS = "impersonated_address"
+    IMPERSONATED_LOCAL_PART = "impersonated_local_part"
+    LOOKALIKE_DOMAIN = "lookalike_domain"
+    LOOKALIKE_WORDS = "lookalike_words"
+    LOOKALIKE_ENDING = "lookalike_ending"
+    REPLY_TO_ELSEWHERE = "reply_to_elsewhere"
+    FIRST_CONTACT = "first_contact"
     # content
     LOOKS_LIKE_HAM = "looks_like_ham"
     LOOKS_LIKE_SPAM = "looks_like_spam"
