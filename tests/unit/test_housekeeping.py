@@ -14,8 +14,10 @@ from filterd.housekeeping import background, expire
 from filterd.mail.evidence import Result
 from filterd.mail.message import Message
 from filterd.storage import aggregate, aggregate_queue, ledger, quarantine
+from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.greylist import SqlGreylist
 from filterd.storage.outbox import QueueState
+from tests.support.campaigns import NOW, sighting
 from tests.support.dmarc import counted
 from tests.support.dns import MapResolver, loopback_dns
 from tests.support.doubles import ScriptedUpstream
@@ -67,6 +69,16 @@ def test_counts_for_dmarc_reports_are_forgotten_after_their_days(tmp_path: Path)
     aggregate.count(db, {counted(day=today - 4): 1, counted(day=today - 3): 1}, 10, 10)
     expire(config, db, today * DAY_MS)
     assert [domain.day for domain in aggregate.domains(db)] == [today - 3]
+    db.close()
+
+
+def test_campaigns_are_forgotten_after_their_days(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    config = make_config(tmp_path, campaigns={"keep_days": 3})
+    index = SqlCampaigns(db, config.campaigns)
+    index.add([sighting("OLD", 1, at_ms=NOW - 4 * DAY_MS), sighting("NEW", 2, at_ms=NOW - 2 * DAY_MS)])
+    expire(config, db, NOW)
+    assert [index.of_message(id) is not None for id in ("OLD", "NEW")] == [False, True]
     db.close()
 
 

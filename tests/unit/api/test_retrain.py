@@ -12,10 +12,12 @@ import pytest
 from api.retrain import installed, main, root_of, train
 from filterd.classifier.manifest import read_manifest
 from filterd.classifier.model import Model
-from filterd.config import SEED_MODEL
+from filterd.config import SEED_MODEL, CampaignsConfig
 from filterd.errors import ModelError
 from filterd.storage import reports, settings
+from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import Database
+from tests.support.campaigns import sighting
 from tests.support.storage import make_database
 
 SPAM = np.arange(1000, 2000, dtype="<u4")
@@ -46,6 +48,13 @@ def test_a_candidate_moves_towards_its_reports(db: Database, tmp_path: Path) -> 
     assert found["model"] == after.name
     assert found["agrees"]["candidate"] == found["agrees"]["reports"] == 10
     json.dumps(found)
+
+
+def test_a_campaign_is_learned_once(db: Database, tmp_path: Path) -> None:
+    SqlCampaigns(db, CampaignsConfig()).add([sighting(id, 1) for id in "ABC"])
+    for id in "ABC":
+        reports.add(db, id, "spam", "anna@example.net", "api", SPAM.tobytes())
+    assert train(db, SEED_MODEL, tmp_path / "out")["learned"] == {"ham": 0, "spam": 1}
 
 
 def test_a_withdrawn_report_leaves_no_trace(db: Database, tmp_path: Path) -> None:

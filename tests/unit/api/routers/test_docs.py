@@ -34,7 +34,7 @@ def test_the_description(side: Side) -> None:
     operations = {
         (method, path): operation for path, item in found["paths"].items() for method, operation in item.items()
     }
-    assert len(operations) == 30
+    assert len(operations) == 35
     for (method, path), operation in operations.items():
         if path == "/v1/health":
             assert operation["security"] == []

@@ -1,0 +1,149 @@
+"""Campaigns over HTTP: groups in the quarantine, counts by hour, all held messages of one at once, one report for each."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from filterd.config import CampaignsConfig
+from filterd.content.fingerprint import fingerprint
+from filterd.mail.message import Message
+from filterd.ports import CampaignSighting, TerminalState
+from filterd.storage import quarantine
+from filterd.storage.campaigns import SqlCampaigns
+from tests.support.campaigns import HOUR, sighting
+from tests.support.sideservice import Side
+from tests.support.storage import keep, message
+
+TEXT = b"your parcel is waiting at our depot because the customs fee was not paid please confirm your address and pay "
+
+
+def kept(side: Side, text: int, count: int, state: TerminalState = TerminalState.QUARANTINED) -> list[str]:
+    """Ids of messages that are alike, oldest first."""
+    records = [message() for _ in range(count)]
+    keep(side.database, *records, state=state)
+    add(side, *(sighting(record.id, text, at_ms=record.received_ms, state=state) for record in records))
+    return [record.id for record in records]
+
+
+def add(side: Side, *sightings: CampaignSighting) -> None:
+    SqlCampaigns(side.database, CampaignsConfig()).add(sightings)
+
+
+def test_the_list_and_its_pages(side: Side) -> None:
+    one, other = kept(side, 1, 3), kept(side, 2, 2, TerminalState.REJECTED)
+    kept(side, 3, 1)
+    page = side.json("GET", "/v1/campaigns?limit=1", "read")
+    assert [(item["id"], item["messages"], item["rejected"], item["held"]) for item in page["items"]] == [
+        (other[0], 2, 2, 0)
+    ]
+    page = side.json("GET", f"/v1/campaigns?limit=1&cursor={page['next_cursor']}", "read")
+    assert [(item["id"], item["messages"], item["quarantined"], item["held"]) for item in page["items"]] == [
+        (one[0], 3, 3, 3)
+    ]
+    assert page["next_cursor"] is None
+    held = side.json("GET", "/v1/campaigns?held=true", "read")["items"]
+    assert [item["id"] for item in held] == [one[0]]
+
+
+def test_one_has_its_hours(side: Side) -> None:
+    ids = kept(side, 1, 2)
+    found = side.json("GET", f"/v1/campaigns/{ids[0]}", "read")
+    assert (found["subject"], found["reports"]) == ("offer", {})
+    (hour,) = found["hours"]
+    assert hour["begin_ms"] % HOUR == 0
+    assert (hour["forwarded"], hour["quarantined"], hour["rejected"]) == (0, 2, 0)
+
+
+def test_members_stand_in_quarantine_and_trace(side: Side) -> None:
+    ids = kept(side, 1, 2)
+    kept(side, 2, 2)
+    for path in (f"/v1/quarantine?campaign={ids[0]}", f"/v1/trace?campaign={ids[0]}"):
+        assert [item["id"] for item in side.json("GET", path, "read")["items"]] == ids[::-1]
+    assert side.json("GET", f"/v1/quarantine/{ids[1]}", "read")["campaign"] == ids[0]
+    trace = side.json("GET", f"/v1/trace/{ids[1]}", "read")
+    assert trace["campaign"] == {"campaign": ids[0], "like_hour": 1, "like_day": 1, "messages": 2}
+
+
+def test_all_held_messages_are_released_at_once(side: Side) -> None:
+    ids, other = kept(side, 1, 3), kept(side, 2, 1)
+    quarantine.delete(side.database, ids[0], "anna")
+    found = side.json("POST", f"/v1/campaigns/{ids[0]}/release", "quarantine")
+    assert found == {"id": ids[0], "done": ids[1:], "refused": [], "held": 0}
+    states = [quarantine.get(side.database, id) for id in (*ids, *other)]
+    assert [item.state.value for item in states if item] == ["deleted", *["release requested"] * 2, "held"]
+    assert side.json("POST", f"/v1/campaigns/{ids[0]}/release", "quarantine")["done"] == []
+
+
+def test_all_held_messages_are_deleted_in_steps(side: Side) -> None:
+    ids = kept(side, 1, 3)
+    found = side.json("POST", f"/v1/campaigns/{ids[0]}/delete", "quarantine", json={"limit": 2})
+    assert found == {"id": ids[0], "done": ids[:2], "refused": [], "held": 1}
+    found = side.json("POST", f"/v1/campaigns/{ids[0]}/delete", "quarantine", json={"limit": 2})
+    assert (found["done"], found["held"]) == (ids[2:], 0)
+    assert not any(item.has_body for item in quarantine.list_quarantine(side.database).items)
+
+
+def test_what_its_state_does_not_allow_is_left_and_named(side: Side) -> None:
+    record = message("anna@example.net", "berta@example.net")
+    keep(side.database, record)
+    add(side, sighting(record.id, 1, at_ms=record.received_ms))
+    ids = [record.id, *kept(side, 1, 1)]
+    quarantine.release(side.database, record.id, ["anna@example.net"], "carl")
+    found = side.json("POST", f"/v1/campaigns/{record.id}/delete", "quarantine")
+    assert found["done"] == ids[1:]
+    assert found["held"] == 1
+    assert found["refused"][0]["id"] == record.id
+    assert "outbox" in found["refused"][0]["problem"]
+
+
+@pytest.mark.parametrize("word", ["release", "delete"])
+def test_the_scope_is_that_of_the_quarantine(side: Side, word: str) -> None:
+    ids = kept(side, 1, 2)
+    assert "quarantine" in side.json("POST", f"/v1/campaigns/{ids[0]}/{word}", "read", status=403)["error"]["problem"]
+    side.json("GET", "/v1/campaigns", "report", status=403)
+    side.json("POST", f"/v1/campaigns/{ids[0]}/{word}", "quarantine", status=422, json={"limit": 101})
+    side.json("POST", f"/v1/campaigns/{ids[0]}/{word}", "quarantine", status=422, json={"other": 1})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/campaigns/NONE"),
+        ("POST", "/v1/campaigns/NONE/release"),
+        ("POST", "/v1/campaigns/NONE/delete"),
+    ],
+)
+def test_an_unknown_id_is_named(side: Side, method: str, path: str) -> None:
+    assert "'NONE'" in side.json(method, path, status=404)["error"]["problem"]
+
+
+def test_a_bad_filter_is_named(side: Side) -> None:
+    assert side.json("GET", "/v1/campaigns?cursor=x", "read", status=422)["error"]["field"] == "query.cursor"
+    assert side.json("GET", "/v1/campaigns?held=x", "read", status=422)["error"]["field"] == "query.held"
+
+
+def test_reports_on_one_campaign_are_one(side: Side) -> None:
+    ids = kept(side, 1, 3)
+    for id, reporter in zip(ids, ("anna", "bob", "anna"), strict=True):
+        side.json("POST", "/v1/reports", "report", 201, json={"message_id": id, "label": "phish", "reporter": reporter})
+    page = side.json("GET", "/v1/reports/campaigns", "read")
+    (found,) = page["items"]
+    assert (found["campaign"], found["label"], found["reports"], found["reporters"]) == (ids[0], "phish", 3, 2)
+    assert page["next_before"] is None
+    assert [item["campaign"] for item in side.json("GET", "/v1/reports", "read")["items"]] == [ids[0]] * 3
+    assert side.json("GET", f"/v1/campaigns/{ids[0]}", "read")["reports"] == {"phish": 3}
+    assert side.json("GET", "/v1/reports/campaigns?label=ham", "read")["items"] == []
+
+
+def test_a_reported_message_that_never_came_through_us_finds_its_campaign(side: Side) -> None:
+    octets = b"From: a@example.com\r\nSubject: parcel 17\r\n\r\n" + TEXT * 2 + b"\r\n"
+    found = fingerprint(Message(octets))
+    assert found is not None
+    add(side, CampaignSighting("FIRST", 1, TerminalState.FORWARDED, found.keys, found.sketch))
+    other = octets.replace(b"parcel 17", b"parcel 4711").replace(b"was not paid", b"is open")
+    body = {"message": base64.b64encode(other).decode(), "label": "spam"}
+    side.json("POST", "/v1/reports", "report", 201, json=body)
+    (report,) = side.json("GET", "/v1/reports", "read")["items"]
+    assert (report["message_id"], report["campaign"]) == (None, "FIRST")
