@@ -192,6 +192,21 @@ def test_after_the_end_nothing_is_kept() -> None:
     tell(story)
 
 
+def test_the_log_tells_when_answers_end_and_when_they_begin_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "filterd.adapters.clamd")
+
+    async def story(scanner: ClamdScanner, fake: FakeClamd) -> None:
+        caplog.clear()
+        for _ in range(3):
+            await failure(scanner)
+        assert await scan(scanner) == CLEAN
+        assert await scan(scanner) == CLEAN
+        texts = [record.getMessage() for record in caplog.records if record.name == "filterd.adapters.clamd"]
+        assert texts == ["malware scanner gives no answer", "malware scanner answers again"]
+
+    tell(story, "error", "garbage", "die")
+
+
 def test_memory_of_a_large_scan_is_that_of_a_few_pieces() -> None:
     async def story(scanner: ClamdScanner, fake: FakeClamd) -> None:
         octets = bytes(25_000_000)
