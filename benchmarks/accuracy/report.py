@@ -60,20 +60,27 @@ def _line(name: str, found: Scores) -> list[str]:
 
 
 def goal(rows: Mapping[str, Sequence[Row]]) -> str:
-    """Per set: our area, the best peer's, and how often ours goes into it."""
+    """Per set: our area, the best peer's with its own settings and with any, and how often ours goes into the latter."""
     lines = []
     for part, found in rows.items():
         areas = {name: figures(one.labels, one.scores).one_minus_roca for name, one in found}
         peers = {name: area for name, area in areas.items() if name != NAME and not math.isnan(area)}
         if NAME not in areas or not peers:
             continue
-        ours, best = areas[NAME], min(peers, key=lambda name: peers[name])
-        factor = peers[best] / ours if ours else math.inf
+        ours = areas[NAME]
+        plain = _best({name: area for name, area in peers.items() if ":" not in name})
+        best, least = _best(peers)
+        factor = least / ours if ours else math.inf
         met = "reached" if factor >= GOAL else "missed"
-        lines.append(
-            [part, _number(ours, 4), f"{_number(peers[best], 4)} ({best})", _number(factor, 1), f"{met} (≥ {GOAL:g})"]
-        )
-    return _markdown(["set", "ours, (1-ROCA)%", "best peer", "best peer ÷ ours", "goal"], lines)
+        shown = f"{_number(plain[1], 4)} ({plain[0]})", f"{_number(least, 4)} ({best})"
+        lines.append([part, _number(ours, 4), *shown, _number(factor, 1), f"{met} (≥ {GOAL:g})"])
+    head = ["set", "ours, (1-ROCA)%", "best peer, its defaults", "best peer, any setting", "÷ ours", "goal"]
+    return _markdown(head, lines) if lines else "No peer has run."
+
+
+def _best(areas: Mapping[str, float]) -> tuple[str, float]:
+    name = min(areas, key=lambda one: areas[one], default="none")
+    return name, areas.get(name, math.nan)
 
 
 def noise(found: Mapping[str, Sequence[Noise]]) -> str:
