@@ -57,15 +57,14 @@ def summands(verdict: Mapping[str, Any]) -> str:
     """The contributions as a table, each with its clues, and the line that they add up to."""
     rows: list[tuple[str, str, str]] = []
     for item in verdict["contributions"]:
-        rows.append(
-            (
-                f"{item['log_odds']:+.3f}",
-                item["check"].replace("cap:unfamiliar", "content").removeprefix("cap:"),
-                item["text"],
-            )
-        )
-        rows += [("", "", f"  {clue['log_odds']:+.3f}  {clue['text']}") for clue in item.get("clues", ())]
-    return table([*rows, ("------", "", ""), (f"{verdict['score']:+.3f}", "", "score")], ("weight", "check", "why"))
+        check = item["check"].replace("cap:unfamiliar", "content").removeprefix("cap:")
+        rows.append((_weight(item), check, item["text"]))
+        rows += [("", "", f"{_weight(clue)}  {clue['text']}") for clue in item.get("clues", ())]
+    return table([*rows, ("-------", "", ""), (f"{verdict['score']:+7.3f}", "", "score")], (" weight", "check", "why"))
+
+
+def _weight(item: Mapping[str, Any]) -> str:
+    return f"{item['log_odds']:+7.3f}"
 
 
 def alike(verdicts: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[str]]]:

@@ -58,15 +58,15 @@ def test_the_whole_page() -> None:
         "SMTP answer:    250 2.0.0 OK",
         "",
         "What adds up to the score (log-odds: + speaks for spam, - for good mail):",
-        "weight  check    why",
-        "+9.000  content  content looks like spam",
+        " weight  check    why",
+        " +9.000  content  content looks like spam",
         "                   +7.000  text: viagra\N{REPLACEMENT CHARACTER}[31m",
         "                   -0.500  text: dear",
         "                   +2.500  rest of the message",
-        "-4.000  content  bound of the content group",
-        "+0.200  spf      no SPF record of example.com",
-        "------",
-        "+5.200           score",
+        " -4.000  content  bound of the content group",
+        " +0.200  spf      no SPF record of example.com",
+        "-------",
+        " +5.200           score",
     ]
 
 
@@ -76,11 +76,11 @@ def test_a_record_of_version_1_reads_as_well() -> None:
         "Not known:      dkim, dnsbl",
         "",
         "What adds up to the score (log-odds: + speaks for spam, - for good mail):",
-        "weight  check    why",
-        "+5.000  content  looks like spam",
-        "+0.200  spf      no record",
-        "------",
-        "+5.200           score",
+        " weight  check    why",
+        " +5.000  content  looks like spam",
+        " +0.200  spf      no record",
+        "-------",
+        " +5.200           score",
     ]
 
 
