@@ -18,6 +18,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 _TAIL = 0.025  # of each side of a 95 % interval
 _NORMAL = 1.959964  # its quantile of the standard normal distribution
+_RESAMPLES = 400  # 2 s for two filters on 14,000 messages
 
 Interval = tuple[float, float]
 
@@ -57,6 +58,33 @@ def limits(labels: Sequence[bool], scores: Sequence[float]) -> Limits:
     s = np.asarray(scores, float)
     ham, spam = s[~y], s[y]
     return Limits(_area_limits(ham, spam), _share_limits(ham > 0), _share_limits(spam <= 0))
+
+
+def ratio_limits(labels: Sequence[bool], first: Sequence[float], second: Sequence[float], seed: int) -> Interval:
+    """95 % limits of second's (1-ROCA) over first's on the same messages: paired bootstrap within each class, percentiles.
+
+    Infinite where `first` has no wrong pair in too many of the resamples; NaN where a class is missing.
+    """
+    y = np.asarray(labels, bool)
+    ham, spam = np.flatnonzero(~y), np.flatnonzero(y)
+    if not (len(ham) and len(spam)):
+        return math.nan, math.nan
+    scores = [np.asarray(first, float), np.asarray(second, float)]
+    generator = np.random.default_rng(seed)
+    ratios = []
+    for _ in range(_RESAMPLES):
+        chosen_ham, chosen_spam = generator.choice(ham, len(ham)), generator.choice(spam, len(spam))
+        ours, theirs = (_wrong_pairs(s[chosen_ham], s[chosen_spam]) for s in scores)
+        ratios.append(theirs / ours if ours else math.inf if theirs else 1.0)
+    ordered = sorted(ratios)
+    return ordered[int(_TAIL * _RESAMPLES)], ordered[int((1 - _TAIL) * _RESAMPLES)]
+
+
+def _wrong_pairs(ham: np.ndarray, spam: np.ndarray) -> float:
+    """1-ROCA; a tie is half a pair."""
+    ordered = np.sort(ham)
+    above = len(ham) - (np.searchsorted(ordered, spam) + np.searchsorted(ordered, spam, side="right")) / 2
+    return float(above.sum()) / (len(ham) * len(spam))
 
 
 def _share_limits(wrong: np.ndarray) -> Interval:

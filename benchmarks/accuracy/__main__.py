@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> str:
         for part, items in parts.sets.items():
             rows[part] = [(ours.NAME, run(items, options.jobs))]
             rows[part] += [(name, one) for name, kind, where, one in found if (kind, where) == (protocol, part)]
-        sections += [f"## {_TITLES[protocol]}", report.goal(rows)]
+        sections += [f"## {_TITLES[protocol]}", report.goal(rows, options.seed)]
         sections += [f"### {part}\n\n{report.table(lines)}" for part, lines in rows.items()]
     if "cross" in protocols:
         crossed = ours.cross(parts.items, options.jobs)

@@ -76,9 +76,9 @@ def test_goal_compares_with_the_best_peer() -> None:
         Run(), labels, [float(number) for number in [*range(9), 10, 9, *range(11, 20)]]
     )  # 1 of 100 pairs is wrong
     bad = Scores(Run(), labels, [float(number) for number in [*range(8), 10, 11, 8, 9, *range(12, 20)]])  # 4 of 100
-    text = report.goal({"x": [(ours.NAME, good), ("a", bad), ("b:tuned", good)], "y": [("a", bad)]})
-    assert "| x | 1.0000 | 4.0000 (a) | 1.0000 (b:tuned) | 1.0 | missed (≥ 3) |" in text
-    assert "| 4.0000 (a) | 4.0000 (a) | 4.0 | reached" in report.goal({"x": [(ours.NAME, good), ("a", bad)]})
+    text = report.goal({"x": [(ours.NAME, good), ("a", bad), ("b:tuned", good)], "y": [("a", bad)]}, 1)
+    assert "| x | 1.0000 | 4.0000 (a) | 1.0000 (b:tuned) | 1.0 | 1.0 – 1.0 | missed (≥ 3) |" in text
+    assert "| 4.0000 (a) | 4.0000 (a) | 4.0 |" in report.goal({"x": [(ours.NAME, good), ("a", bad)]}, 1)
     assert "| y |" not in text
 
 

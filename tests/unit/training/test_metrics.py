@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.metrics import figures, limits, table
+from training.metrics import figures, limits, ratio_limits, table
 
 
 def test_counted_by_hand() -> None:
@@ -83,3 +83,24 @@ def test_limits_of_one_class_alone() -> None:
     assert math.isnan(found.one_minus_roca[0])
     assert math.isnan(found.hm[1])
     assert found.sm[0] < 50 < found.sm[1]
+
+
+def test_limits_of_a_ratio_are_paired_and_repeat() -> None:
+    generator = np.random.default_rng(3)
+    labels = [False] * 400 + [True] * 400
+    base = generator.normal(size=800) + np.repeat([0.0, 2.0], 400)
+    noisy = base + generator.normal(size=800)
+    low, high = ratio_limits(labels, base, noisy, 1)
+    assert 1 < low < high
+    assert ratio_limits(labels, base, noisy, 1) == (low, high)
+    same_low, same_high = ratio_limits(labels, base, 2 * base, 1)
+    assert same_low == pytest.approx(1.0)
+    assert same_high == pytest.approx(1.0)
+
+
+def test_a_ratio_that_hangs_on_one_message_has_no_upper_limit() -> None:
+    labels = [False] * 50 + [True] * 50
+    first = [0.0] * 49 + [2.0] + [1.0] * 50
+    second = [0.0] * 48 + [2.0] * 2 + [1.0] * 50
+    assert ratio_limits(labels, first, second, 1)[1] == math.inf
+    assert math.isnan(ratio_limits([True], [1.0], [1.0], 1)[0])
