@@ -21,8 +21,11 @@ from filterd.config import SEED_MODEL, Config, parse_config
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError
 from filterd.mail.envelope import parse_ip
+from filterd.mail.message import Message
+from filterd.mail.reply import Reply
 from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
 from filterd.storage import aggregate, ledger, lists, settings
+from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import open_database
 from tests.support.dmarc import RECORD, row
 from tests.support.tallies import MemoryTallies
@@ -214,6 +217,29 @@ def test_a_message_that_is_only_looked_at_is_not_counted_and_not_asked_to_wait(t
 def test_look_ups_at_dns_lists_are_counted_for_each_list(tmp_path: Path) -> None:
     App(configuration(tmp_path, dnsbl=[{"zone": "bl.app-test.example"}]), "smtp-0")
     assert REGISTRY.get_sample_value("filterd_dns_lookups_total", {"zone": "bl.app-test.example"}) == 0
+
+
+def test_a_reload_switches_campaigns_off_and_on_and_loses_no_counts(tmp_path: Path) -> None:
+    on, off = configuration(tmp_path), configuration(tmp_path, campaigns={"enabled": False})
+    octets = b"Subject: parcel\r\n\r\n" + b"your parcel is waiting at our depot because the customs fee was not paid " * 3
+
+    async def scene() -> None:
+        app = App(on, "smtp-0")
+        notes = app.graph.engine.campaign_notes
+        assert notes is not None
+        notes.note(Message(octets), "FIRST", 1, Reply(250, "2.0.0", "ok"), [])
+        del notes
+        await app.reload(off)
+        assert app.graph.engine.campaign_notes is None
+        await app.reload(on)
+        assert app.graph.engine.campaign_notes is not None
+        gc.collect()
+        await app.close()
+
+    asyncio.run(scene())
+    found = SqlCampaigns(open_database(on), on.campaigns).of_message("FIRST")
+    assert found is not None
+    assert found.campaign == "FIRST"
 
 
 def test_a_reload_switches_dmarc_reports_on_and_off_and_loses_no_counts(tmp_path: Path) -> None:
