@@ -150,8 +150,9 @@ class Lookalikes:
         words = name.split("-")
         for word in words:
             drawn = skeleton(word)
-            others = [other for other in words if other != word]
-            if drawn in self._names and others and all(o in _WORDS or o.isdigit() for o in others):
+            if drawn not in self._names or len(words) < 2:
+                continue
+            if all(other == word or other in _WORDS or other.isdigit() for other in words):
                 return Found(Likeness.WORDS, self._skeletons[drawn][0])
         whole = name.replace("-", "")
         for size in range(_MIN_WORDS, min(len(whole) - 1, self._longest + 2)):

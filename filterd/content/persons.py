@@ -14,6 +14,7 @@ from filterd.mail.message import Message, decode_words
 
 MAX_FIELD = 4_000  # characters of one field that are read; the first mailbox is what people see
 MAX_MAILBOXES = 10
+MAX_SHOWN = 500  # characters of a display name; decoding of encoded words costs the square of it
 MAX_WORDS = 12  # of a name; longer ones are slogans
 # Zero-width and direction characters, which nobody sees: written to break up a name.
 _UNSEEN = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
@@ -116,7 +117,11 @@ class _Reading:
         local, at, domain = address.strip().rpartition("@")
         if at or shown or words:
             found.append(
-                Person(decode_words(shown if at else shown or words), local.strip(), domain.strip() if at else "")
+                Person(
+                    decode_words((shown if at else shown or words)[:MAX_SHOWN]),
+                    local.strip(),
+                    domain.strip() if at else "",
+                )
             )
 
 
