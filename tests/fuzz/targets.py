@@ -20,6 +20,7 @@ from filterd.auth.names import ascii_domain
 from filterd.auth.seal import load_signer, sign_dkim
 from filterd.auth.spf import check_spf
 from filterd.auth.tags import TagError, parse_tags
+from filterd.content.fingerprint import BINS, KEYS, fingerprint, similarity
 from filterd.deadline import Deadline
 from filterd.engine.scan import with_crlf
 from filterd.mail.authres import authentication_results, names_authserv_id
@@ -221,11 +222,22 @@ def clamd_reply(data: bytes) -> None:
     assert read[0] == read[1]
 
 
+def near_duplicates(data: bytes) -> None:
+    """A fingerprint has its size and says the same of a copy to somebody else; it is like itself."""
+    found = fingerprint(Message(data))
+    assert found == fingerprint(Message(b"To: anna@example.org\r\nDate: now\r\n" + data))
+    if found is not None:
+        assert (len(found.keys), len(found.sketch)) in ((KEYS, 2 * BINS), (1, 0))
+        assert all(-(2**63) <= key < 2**63 for key in found.keys)
+        assert similarity(found.sketch, found.sketch) == 1.0
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply,
+        near_duplicates,
     )
 }  # fmt: skip
 
@@ -253,5 +265,9 @@ WORDS: dict[str, list[bytes]] = {
     "authres_foreign": [b";", b"=", b'"', b"(", b")", b"\\", US.encode(), b"spf=pass", b"header.from=", b" 1", b"\r\n\t"],
     "clamd_reply": [b"1: ", b"stream: ", b"OK", b" FOUND", b" ERROR", b"\0", b"\n", b"2: ", b"Win.Test.EICAR_HDB-1",
                     b"INSTREAM size limit exceeded.", b" "],
+    "near_duplicates": [b"Subject: your parcel is waiting at the depot\r\n", b"Content-Type: text/html; charset=utf-8\r\n", b"\r\n\r\n",
+                        b"your parcel is waiting at our depot because the customs fee was not paid " * 2, b"<p hidden>", b"</p>",
+                        b"Content-Type: multipart/mixed; boundary=b\r\n", b"\r\n--b\r\n", b"\r\n> ", b"dear ", b"\xe6\x82\xa8" * 9,
+                        b"https://h.example/1 ", b"\xe2\x80\x8b", b"\xff", b"1", b"Content-Type: image/png\r\n", b"<a href=//h.example>"],
     "authres_own": [b'"', b"\\", b";", b"=", b"(", b")", b"\r\n", b"dmarc=pass", b" ", b"\x00"],
 }  # fmt: skip
