@@ -22,6 +22,7 @@ _MIN_NEAR = (
 )
 _MIN_FAR = 10  # … and from which two do
 _MIN_WORDS = 4  # letters of a name that is looked for among other words
+_MAX_WORDS = 8  # of a name with hyphens
 _MIN_ENDING = 5  # … of one whose other endings count: short names belong to somebody under each top-level domain
 _MAX_KNOWN = 4_096
 _MAX_LABEL = 63
@@ -94,7 +95,11 @@ class Lookalikes:
             if _slips(name):
                 self._lengths[len(name)].append(_Name(name, domain, ending, _letters(name), _slips(name)))
         self._longest = max(map(len, self._skeletons), default=0)
-        self._names = {name for name in self._skeletons if len(name) >= _MIN_WORDS}
+        self._joined = {
+            joined: domains[0]
+            for name, domains in self._skeletons.items()
+            if len(joined := name.replace("-", "")) >= _MIN_WORDS
+        }
         self.find = lru_cache(_MAX_KNOWN)(self._find)
 
     def _find(self, host: str) -> Found | None:
@@ -147,20 +152,22 @@ class Lookalikes:
         return None
 
     def _with_words(self, name: str) -> Found | None:
-        words = name.split("-")
-        for word in words:
-            drawn = skeleton(word)
-            if drawn not in self._names or len(words) < 2:
-                continue
-            if all(other == word or other in _WORDS or other.isdigit() for other in words):
-                return Found(Likeness.WORDS, self._skeletons[drawn][0])
-        whole = name.replace("-", "")
+        words = name.split("-")[:_MAX_WORDS]
+        # what is no added word must be of the name
+        rest = [index for index, word in enumerate(words) if word not in _WORDS and not word.isdigit()]
+        first, last = (rest[0], rest[-1]) if rest else (len(words), -1)
+        for begin in range(min(first, len(words) - 1) + 1):
+            for end in range(max(last, begin) + 1, len(words) + 1):
+                domain = self._joined.get(skeleton("".join(words[begin:end]))) if end - begin < len(words) else None
+                if domain is not None:
+                    return Found(Likeness.WORDS, domain)
+        whole = "".join(words)
         for size in range(_MIN_WORDS, min(len(whole) - 1, self._longest + 2)):
             for part, other in ((whole[:size], whole[size:]), (whole[-size:], whole[:-size])):
                 if other in _WORDS and len(other) > 2:
-                    drawn = skeleton(part)
-                    if drawn in self._names:
-                        return Found(Likeness.WORDS, self._skeletons[drawn][0])
+                    domain = self._joined.get(skeleton(part))
+                    if domain is not None:
+                        return Found(Likeness.WORDS, domain)
         return None
 
 

@@ -83,6 +83,8 @@ def test_a_slip_of_the_pen(host: str) -> None:
         "secureexample.com",
         "examplesupport.org",
         "my-paypal-login-24.com",
+        "secure-volksbank-musterstadt-login.com",
+        "volksbankmusterstadt-konto.com",
         "ikea-shop.de",
     ],
 )
