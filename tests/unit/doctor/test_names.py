@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from filterd.config import Config, DnsblConfig, DnsConfig
+from filterd.config import Config, DnsblConfig, DnsConfig, UrlListsConfig, UrlZoneConfig
 from filterd.deadline import Deadline
 from filterd.doctor import names
 from filterd.doctor.finding import Finding, Level
@@ -70,6 +70,32 @@ def test_health(health: bool, answer: list[str], failing: tuple[str, ...], level
 
     async def scene() -> Finding:
         return await names.zone_finding(zone, resolver, Deadline.after(5))
+
+    found = asyncio.run(scene())
+    assert (found.level, text in found.text) == (level, True)
+
+
+def test_lists_of_domains_are_tested_by_their_names() -> None:
+    zones = {"good.example": "test IN A 127.0.1.2", "dead.example": "@ IN A 192.0.2.1"}
+    with running_nameserver(zones) as port:
+        lists = UrlListsConfig(zones=tuple(UrlZoneConfig(zone=name) for name in zones))
+        found = run(names.zones, Config(dns=DnsConfig(servers=(f"127.0.0.1:{port}",)), url_lists=lists))
+    assert [(item.what, item.level) for item in found] == [
+        ("url list good.example", Level.OK),
+        ("url list dead.example", Level.FAIL),
+    ]
+    assert "take it out of [[url_lists.zones]]" in found[1].remedy
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "text"), [([], Level.OK, "not tested"), (["127.0.0.1"], Level.FAIL, "refuses")]
+)
+def test_an_untested_list_of_domains_is_asked_once(answer: list[str], level: Level, text: str) -> None:
+    resolver = MapResolver({("test.bl.example", "A"): answer} if answer else {})
+
+    async def scene() -> Finding:
+        zone = UrlZoneConfig(zone="bl.example", health=False)
+        return await names.domain_zone_finding(zone, resolver, Deadline.after(5))
 
     found = asyncio.run(scene())
     assert (found.level, text in found.text) == (level, True)
