@@ -52,13 +52,13 @@ class _TooLongError(Exception):
 class _Child:
     """One process.  Not safe for several threads at once."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, module: str, memory_bytes: int) -> None:
         ours, theirs = socket.socketpair()
         try:
             os.set_inheritable(theirs.fileno(), True)
             # Its limits are its own first act: code between fork and exec is not safe beside threads.
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no word of a message
-                [sys.executable, "-m", _CHILD, str(theirs.fileno()), str(memory_bytes), str(os.getpid())],
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(memory_bytes), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -145,8 +145,10 @@ class _Job:
 class ChildInspector:
     """The Inspector of the daemon; children are shared by all messages of this process."""
 
-    def __init__(self, config: AttachmentsConfig) -> None:
+    def __init__(self, config: AttachmentsConfig, module: str = _CHILD) -> None:
+        """`module`: what the processes run; tests give one that misbehaves."""
         self._config = config
+        self._module = module
         self._bounds = {
             "members": config.members,
             "depth": config.depth,
@@ -239,7 +241,7 @@ class ChildInspector:
             if self._idle:
                 return self._idle.pop()
         try:
-            return _Child(self._config.memory_bytes)
+            return _Child(self._module, self._config.memory_bytes)
         except OSError as error:
             raise TemporaryError(f"attachments: no process can be started: {error.strerror}", "broken") from None
 

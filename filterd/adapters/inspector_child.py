@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import mmap
 import os
 import resource
 import signal
@@ -79,23 +78,24 @@ def _read(connection: socket.socket, size: int) -> bytes | None:
 def _work(connection: socket.socket, request: dict[str, Any], file: int) -> None:
     """Findings as they are found: what stands before a kill is not lost."""
     bounds = Bounds(**request["bounds"])
-    size = os.fstat(file).st_size
-    with mmap.mmap(file, size, prot=mmap.PROT_READ) if size else mmap.mmap(-1, 1) as octets:
-        for part in request["parts"]:
-            _say(connection, {"part": part["index"]})
-            try:
-                encoded = octets[part["begin"] : part["end"]]
-                data = undo_encoding(encoded, part["encoding"])
-                del encoded
-                for found in inspect(part["names"], part["type"], data, bounds, request["passwords"]):
-                    _say(connection, {"kind": found.kind.value, "path": found.path, "detail": found.detail})
-            except MemoryError:
-                name = part["names"][0] if part["names"] else ""
-                _say(
-                    connection,
-                    {"kind": "unreadable", "path": name[:80], "detail": "needs more memory than it may have"},
-                )
+    for part in request["parts"]:
+        _say(connection, {"part": part["index"]})
+        try:
+            octets = undo_encoding(_body(file, part["begin"], part["end"]), part["encoding"])
+            for found in inspect(part["names"], part["type"], octets, bounds, request["passwords"]):
+                _say(connection, {"kind": found.kind.value, "path": found.path, "detail": found.detail})
+        except MemoryError:
+            name = part["names"][0] if part["names"] else ""
+            _say(connection, {"kind": "unreadable", "path": name[:80], "detail": "needs more memory than it may have"})
     _say(connection, {"done": True})
+
+
+def _body(file: int, begin: int, end: int) -> bytes:
+    """One encoded part; read, not mapped: a page of a file that ends too soon would kill us."""
+    body = os.pread(file, end - begin, begin)
+    if len(body) < end - begin:
+        raise EOFError("the message is shorter than it was said to be")
+    return body
 
 
 def _say(connection: socket.socket, line: dict[str, object]) -> None:

@@ -20,7 +20,15 @@ from filterd.auth.names import ascii_domain
 from filterd.auth.seal import load_signer, sign_dkim
 from filterd.auth.spf import check_spf
 from filterd.auth.tags import TagError, parse_tags
+from filterd.content.attachments.finding import Bounds
+from filterd.content.attachments.inspect import inspect
+from filterd.content.attachments.names import extensions, look
+from filterd.content.attachments.passwords import MAX_PASSWORDS, passwords
 from filterd.content.fingerprint import BINS, KEYS, fingerprint, similarity
+from filterd.content.host import read_name
+from filterd.content.links import MAX_LINKS, links_in
+from filterd.content.lookalike import Lookalikes, is_disguised
+from filterd.content.persons import MAX_SHOWN, name_keys, persons_in
 from filterd.deadline import Deadline
 from filterd.engine.scan import with_crlf
 from filterd.mail.authres import authentication_results, names_authserv_id
@@ -40,6 +48,10 @@ _AUTHENTIC = b"From: joe@example.com\r\nSubject: hello\r\n"
 _MAIL = _AUTHENTIC + b"To: anna@example.org\r\n\r\nHello  Anna\r\n\r\nBye \r\n"
 _SIGNED = (
     sign_dkim(_MAIL, load_signer(DOMAIN, SELECTOR, rsa_key()[0]), 1_700_000_000, ["from", "to", "subject"]) + _MAIL
+)
+_ARCHIVES = (
+    *(b"", b"PK\3\4", b"PK\5\6", b"Rar!\x1a\x07\0", b"Rar!\x1a\x07\1\0", b"7z\xbc\xaf\x27\x1c\0\4", b"\x1f\x8b\x08\0", b"MSCF\0\0\0\0"),
+    *(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + b">\0\3\0\xfe\xff\x09\0\6\0", b"{\\rtf", b"<html>", b"\x78\x9f\x3e\x22\0\0"),
 )
 _KEYS = MapResolver({(KEY_NAME, "TXT"): [rsa_key()[1]]})
 
@@ -232,12 +244,63 @@ def near_duplicates(data: bytes) -> None:
         assert similarity(found.sketch, found.sketch) == 1.0
 
 
+def attachment(data: bytes) -> None:
+    """Whatever an attachment is, what is found about it can be shown, and the bounds hold."""
+    bounds = Bounds(members=200, depth=3, unpacked=1 << 20)
+    for begin in _ARCHIVES:
+        for found in inspect(("bill.zip",), "application/zip", begin + data, bounds, ("secret",)):
+            assert found.path.isprintable()
+            assert found.detail.isprintable()
+            assert len(found.path) <= 400
+            assert len(found.detail) <= 200
+
+
+def attachment_name(data: bytes) -> None:
+    """Every name has an answer, and a program's extension at its end is always seen."""
+    name = data.decode("utf-8", "replace")
+    list(look(name))
+    assert len(extensions(name)) <= 2
+    assert any(detail == ".exe" for _, detail in look(name.replace("\0", "") + "x.exe"))
+    assert len(passwords([name])) <= MAX_PASSWORDS
+
+
+def links(data: bytes) -> None:
+    """Every host of a link is one that reads as itself, its domain is its end, and links of text never are mail addresses."""
+    head = b"Content-Type: text/html\r\n\r\n" if data[:1] == b"<" else b"\r\n"
+    found = links_in(Message(head + with_crlf(data)))
+    assert len(found) <= MAX_LINKS
+    for link in found:
+        assert link.host == link.domain or link.host.endswith("." + link.domain) or not link.domain
+        host = read_name(link.host) if link.domain else None
+        assert not link.domain or (host is not None and host.name == link.host)
+
+
+def lookalike(data: bytes) -> None:
+    """What is protected looks like nothing, whatever stands before it; a finding names a protected domain."""
+    protected = Lookalikes(["example.com", "m\u00fcller.de"])
+    host = read_name(data.decode("utf-8", "replace"))
+    if host is None or not host.domain:
+        return
+    is_disguised(host.name)
+    found = protected.find(host.name)
+    assert found is None or found.domain in ("example.com", "xn--mller-kva.de")
+    below = read_name(f"{host.name}.example.com")
+    assert below is None or protected.find(below.name) is None
+
+
+def author_names(data: bytes) -> None:
+    """Any author field has few mailboxes with short names."""
+    for person in persons_in(Message(b"From: " + data + b"\r\n\r\n"), "from"):
+        assert len(person.shown) <= MAX_SHOWN
+        assert len(name_keys(person.shown)) <= 2
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
-        dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply,
-        near_duplicates,
+        dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, attachment, attachment_name,
+        near_duplicates, links, lookalike, author_names,
     )
 }  # fmt: skip
 
@@ -269,5 +332,14 @@ WORDS: dict[str, list[bytes]] = {
                         b"your parcel is waiting at our depot because the customs fee was not paid " * 2, b"<p hidden>", b"</p>",
                         b"Content-Type: multipart/mixed; boundary=b\r\n", b"\r\n--b\r\n", b"\r\n> ", b"dear ", b"\xe6\x82\xa8" * 9,
                         b"https://h.example/1 ", b"\xe2\x80\x8b", b"\xff", b"1", b"Content-Type: image/png\r\n", b"<a href=//h.example>"],
+    "attachment": [b"PK\3\4", b"PK\1\2", b"PK\5\6" + bytes(8), bytes(30), bytes(200), b"\x14\0\0\0\x08\0", b"\5\0\0\0a.exe",
+                   b"\x74\0\x80", b"\x7b\0\0\7\0", b"\1\4\6\0\1\x09", b"\7\x0b\1\0\1\x23\3\1\1\5\x5d\0\0\1\0", b"\x0c\x14\0\0", b"\5\1\x11",
+                   b"\xff\xff\xff\xff", b"\xfe\xff\xff\xff", b"\\objdata ", b"d0cf11e0", b"package\0", b"\x10\x80\1\0", b"\0Attribut",
+                   b"<script>", b"atob(", b"createObjectURL", b".exe"],
+    "attachment_name": [b".exe", b".pdf", b".", b" ", b"\0", b":", b"\xe2\x80\xae", b"/", b"\\", b"\xef\xbc\x8e", b"password: ", b"a"],
+    "links": [b"<a href='", b"'>", b"</a>", b"http://", b"https://", b"//", b"www.", b".com", b".", b"@", b"%2f", b"%2e", b"?u=", b"/",
+              b"\xe3\x80\x82", b"\xc3\xbc", b"xn--", b"0x7f", b"1", b"\r\n", b" ", b"&#46;", b"[::1]", b"<img src=", b"\xff"],
+    "lookalike": [b"example", b"examp1e", b".", b".com", b"-", b"login", b"xn--", b"\xd0\xb0", b"m\xc3\xbcller", b".de", b"rn", b"co.uk"],
+    "author_names": [b'"', b"(", b")", b"<", b">", b",", b";", b":", b"@", b"\\", b"=?utf-8?q?=C3=BC?=", b"Erika ", b"\xe2\x80\x8b", b" "],
     "authres_own": [b'"', b"\\", b";", b"=", b"(", b")", b"\r\n", b"dmarc=pass", b" ", b"\x00"],
 }  # fmt: skip

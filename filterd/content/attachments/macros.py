@@ -37,12 +37,12 @@ def sources(stream: bytes) -> list[bytes]:
     found: list[bytes] = []
     position = stream.find(_MARK)
     while position >= 3 and len(found) < _MAX_MODULES:
-        found.append(_decompress(stream, position - 3))
+        found.append(decompress(stream, position - 3))
         position = stream.find(_MARK, position + 1)
     return found
 
 
-def _decompress(stream: bytes, start: int) -> bytes:
+def decompress(stream: bytes, start: int) -> bytes:
     """A compressed container (2.4.1.3.1): chunks of at most 4096 octets; what follows a damaged one is left out."""
     if stream[start] != 1:
         return b""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 MAX_PASSWORDS = 8
 _MAX_TEXT = 32_768  # octets of text that are looked at
 _WORD = (
-    r"pass(?:word|code|phrase|wort)?|pwd?|pin|kenn?wort|zugangs?code|code|mot\s{1,2}de\s{1,2}passe|mdp"
+    r"pass(?:word|code|phrase|wort)?|pwd?|pin|kenn?wort|zugangs?code|mot\s{1,2}de\s{1,2}passe|mdp"
     r"|contrase(?:ñ|n)a|clave|senha|wachtwoord"
 )
 _PHRASE = re.compile(

@@ -9,6 +9,7 @@ import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from filterd.content.attachments.finding import BadArchiveError, Member
@@ -34,7 +35,7 @@ _FILTERS = {
 
 @dataclass(slots=True)
 class _Folder:
-    """Files packed together: coders in the order of unpacking."""
+    """Files packed together; of `simple` ones the last coder unpacks first."""
 
     coders: list[tuple[bytes, bytes]]
     simple: bool  # each coder has one stream in and one out, in line
@@ -47,6 +48,7 @@ class _Folder:
     begin: int = 0
     packed: int = 0
     files: list[int] = field(default_factory=list)  # unpacked sizes
+    begins: list[int] = field(default_factory=list)  # where each file begins in what the folder unpacks to
 
     @property
     def encrypted(self) -> bool:
@@ -169,7 +171,7 @@ class _Contents:
             self._data = b""
             self._folder = folder
             self._data = _unpack(self._octets, folder, min(self._limit, sum(folder.files)))
-        begin = sum(folder.files[:index])
+        begin = folder.begins[index]
         return self._data[begin : begin + min(limit, folder.files[index])]
 
 
@@ -212,6 +214,7 @@ def _streams_info(reader: _Bytes) -> list[_Folder]:
         begin += sum(own)
         if folder.has_files and not folder.files:
             folder.files = [folder.size]
+        folder.begins = list(accumulate(folder.files, initial=0))
     return folders
 
 
@@ -267,10 +270,24 @@ def _folder(reader: _Bytes) -> _Folder:
     if packed > 1:
         for _ in range(packed):
             reader.number()
-    in_line = inputs == outputs == len(coders) and packed == 1 and bonds == [(i, i + 1) for i in range(len(bonds))]
+    single = inputs == outputs == len(coders) and packed == 1
+    order = _in_order(len(coders), dict(bonds)) if single else []
     taken = {output for _, output in bonds}
     main = next((index for index in range(outputs) if index not in taken), 0)
-    return _Folder(coders, in_line, max(packed, 1), outputs, main)
+    if order:
+        return _Folder([coders[index] for index in order], True, 1, outputs, main)
+    return _Folder(coders, False, max(packed, 1), outputs, main)
+
+
+def _in_order(count: int, bonds: dict[int, int]) -> list[int]:
+    """Coders of one stream each, the one that gives the files first, as the standard library wants them; [] for a circle."""
+    start = set(range(count)) - set(bonds.values())
+    order: list[int] = []
+    at: int | None = start.pop() if len(start) == 1 else None
+    while at is not None and len(order) < count:
+        order.append(at)
+        at = bonds.get(at)
+    return order if len(set(order)) == count else []
 
 
 def _substreams(reader: _Bytes, folders: list[_Folder]) -> None:

@@ -31,7 +31,7 @@ def members(octets: bytes) -> Iterator[Member]:
         if kind == b"L":
             long_name = _text(octets[body : body + min(size, _MAX_NAME)])
         elif kind in (b"x", b"g"):
-            match = _PAX_PATH.search(octets, body, body + min(size, 4 * _MAX_NAME))
+            match = _PAX_PATH.search(octets[body : body + min(size, 4 * _MAX_NAME)])
             long_name = _text(match[1]) if match else long_name
         else:
             prefix = _text(header[345:500]) if header[257:263] == b"ustar\0" else ""
