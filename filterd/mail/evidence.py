@@ -108,6 +108,10 @@ class Reason(StrEnum):
     BAD_DATE = "bad_date"
     EIGHT_BIT_HEADER = "eight_bit_header"
     FORGED_FIELDS = "forged_fields"
+    BAD_MESSAGE_ID = "bad_message_id"
+    FORGED_MAILER = "forged_mailer"
+    NO_NAMED_RECIPIENT = "no_named_recipient"
+    SUBJECT_CAPITALS = "subject_capitals"
     # attachments
     ATTACHMENT_EXECUTABLE = "attachment_executable"
     ATTACHMENT_SCRIPT = "attachment_script"

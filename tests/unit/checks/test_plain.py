@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from filterd.checks.recipient import RecipientCheck
-from filterd.checks.structure import Structure
+from filterd.checks.structure import _TELLING, Structure
+from filterd.content import shape
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Recipient
 from filterd.mail.evidence import Reason
@@ -46,8 +49,30 @@ GOOD = b"From: a@b.example\r\nDate: Mon, 21 Sep 2026 14:00:00 +0000\r\n"
         (GOOD + b"Subject: \xc3\xa4\r\n\r\n", {Reason.EIGHT_BIT_HEADER}),
         (GOOD + b"X-MS-Exchange-Organization-SCL: -1\r\n\r\n", {Reason.FORGED_FIELDS}),
         (GOOD + b"junk line\r\n\r\n", {Reason.MALFORMED}),
+        (b"From: a@b.example\r\nDate: Mon, 21 Sep 2026 14:00:00 -2500\r\n\r\n", {Reason.BAD_DATE}),
+        (GOOD + b"Message-ID: <1 2@b.example>\r\n\r\n", {Reason.BAD_MESSAGE_ID}),
+        (GOOD + b"X-MSMail-Priority: High\r\n\r\n", {Reason.FORGED_MAILER}),
+        (GOOD + b"To: undisclosed-recipients:;\r\n\r\n", {Reason.NO_NAMED_RECIPIENT}),
+        (GOOD + b"Subject: YOUR ACCOUNT IS CLOSED\r\n\r\n", {Reason.SUBJECT_CAPITALS}),
+        # what honest mail has too is a fact for the classifier, and no evidence
+        (
+            GOOD + b"To: x@y.example\r\nSubject: 50% off!!\r\nReply-To: z@w.example\r\nX-Priority: 1\r\n\r\n",
+            {Reason.OK},
+        ),
     ],
 )
 def test_structure(octets: bytes, reasons: set[Reason]) -> None:
     check = Structure("filter.example.org", lambda: NOW)
     assert {e.reason for e in ask(check, context(message=Message(octets)))} == reasons
+
+
+def test_what_several_facts_say_is_one_finding_with_the_first_of_them() -> None:
+    date = b"From: a@b.example\r\nDate: Tue, 21 Sep 26 14:00:00\r\n\r\n"
+    (found,) = ask(Structure("filter.example.org", lambda: NOW), context(message=Message(date)))
+    assert (found.reason, found.detail) == (Reason.BAD_DATE, "Date with the wrong day of the week")
+
+
+def test_every_telling_fact_is_one_that_is_found() -> None:
+    """A word that nobody says would be a rule that never holds."""
+    said = "".join(path.read_text() for path in Path(shape.__file__).parent.glob("*.py"))
+    assert [fact for fact in _TELLING if f'"{fact}"' not in said] == []
