@@ -24,7 +24,7 @@ from filterd.ports import Campaigns, CampaignSighting, TerminalState
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
-BATCH = 100  # of one transaction: mail waits for the write lock no longer than some milliseconds
+BATCH = 25  # of one transaction: mail waits for the write lock some milliseconds, at most
 MAX_WAITING = 5_000  # about 1 KB each, 3 KB at most: ten seconds of a very busy process
 _PAUSE_SECONDS = 0.02  # between two transactions: whoever waits for SQLite's lock is in no queue
 _MAX_TEXT = 500  # characters, as the ledger keeps of the author

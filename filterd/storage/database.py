@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -96,6 +96,22 @@ class Database:
         """A connection in a write transaction; committed and durable on disk (fsync) when the block ends well."""
         with translated(), self.writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def write_unsynced(self) -> Iterator[Connection]:
+        """Like write, but without fsync: what is committed survives the death of the process, not of the machine."""
+        with translated(), self.writer.connect() as connection:
+            raw = connection.connection.driver_connection if self.is_sqlite else None
+            if raw is not None:
+                raw.execute("PRAGMA synchronous=NORMAL")  # through SQLAlchemy it would stand inside a transaction
+            try:
+                with connection.begin():
+                    if raw is None:
+                        connection.execute(text("SET LOCAL synchronous_commit = off"))
+                    yield connection
+            finally:
+                if raw is not None:
+                    raw.execute("PRAGMA synchronous=FULL")  # as the pool's other users expect it
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that has on_conflict_do_update; both databases speak the same one."""

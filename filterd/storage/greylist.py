@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from enum import StrEnum
 
-from sqlalchemy import Connection, and_, case, delete, select, text
+from sqlalchemy import and_, case, delete, select
 
 from filterd.config import GreylistConfig
 from filterd.deadline import Deadline
 from filterd.errors import StorageError, TemporaryError
-from filterd.storage.database import Database, translated
+from filterd.storage.database import Database
 from filterd.storage.schema import greylist
 
 MAX_WAITING = 64  # calls handed to the threads and not yet answered; beyond it mail goes on without greylisting
@@ -141,29 +140,10 @@ class SqlGreylist:
         statement = statement.on_conflict_do_update(
             index_elements=[_g.key], set_={"at_ms": case((stays, _g.at_ms), else_=statement.excluded.at_ms)}
         )
-        with _unsynced(self._database) as connection:
+        # No fsync while mail waits for the database: what is lost costs a client one more delay, at worst.
+        with self._database.write_unsynced() as connection:
             stands: int | None = connection.scalar(statement.returning(_g.at_ms))
         return stands
-
-
-@contextmanager
-def _unsynced(database: Database) -> Iterator[Connection]:
-    """A write transaction that survives the death of the process, not necessarily that of the machine.
-
-    No fsync while mail waits for the database: what is lost costs a client one more delay, at worst.
-    """
-    with translated(), database.writer.connect() as connection:
-        raw = connection.connection.driver_connection if database.is_sqlite else None
-        if raw is not None:
-            raw.execute("PRAGMA synchronous=NORMAL")  # through SQLAlchemy it would stand inside a transaction
-        try:
-            with connection.begin():
-                if raw is None:
-                    connection.execute(text("SET LOCAL synchronous_commit = off"))
-                yield connection
-        finally:
-            if raw is not None:
-                raw.execute("PRAGMA synchronous=FULL")  # as the pool's other users expect it
 
 
 def expire(database: Database, config: GreylistConfig, at_ms: int) -> int:
