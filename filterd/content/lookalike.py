@@ -21,7 +21,9 @@ _MIN_NEAR = (
     5  # letters of a name from which one slip counts: half of all words of four letters are one apart from another
 )
 _MIN_FAR = 10  # … and from which two do
-_MIN_WORDS = 4  # letters of a name that is looked for among other words
+_MIN_WORDS = (
+    4  # letters of a name that is looked for among words with hyphens (without: _MIN_NEAR), or in other letters
+)
 _MAX_WORDS = 8  # of a name with hyphens
 _MIN_ENDING = 5  # … of one whose other endings count: short names belong to somebody under each top-level domain
 _MAX_KNOWN = 4_096
@@ -132,7 +134,8 @@ class Lookalikes:
     def _as_confusable(self, name: str, ending: str) -> Found | None:
         alike = self._skeletons.get(skeleton(name), ())
         for domain in alike:
-            if domain.partition(".")[0] != name:
+            # of short names some pair is always alike: u1 and ul; letters of another alphabet are no accident
+            if domain.partition(".")[0] != name and (len(name) >= _MIN_WORDS or name.startswith("xn--")):
                 return Found(Likeness.CONFUSABLE, domain)
         for domain in alike:
             if len(name) >= _MIN_ENDING and _is_registry(ending):
@@ -162,7 +165,7 @@ class Lookalikes:
                 if domain is not None:
                     return Found(Likeness.WORDS, domain)
         whole = "".join(words)
-        for size in range(_MIN_WORDS, min(len(whole) - 1, self._longest + 2)):
+        for size in range(_MIN_NEAR, min(len(whole) - 1, self._longest + 2)):
             for part, other in ((whole[:size], whole[size:]), (whole[-size:], whole[:-size])):
                 if other in _WORDS and len(other) > 2:
                     domain = self._joined.get(skeleton(part))

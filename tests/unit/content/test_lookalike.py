@@ -108,6 +108,8 @@ def test_another_ending(host: str) -> None:
         "example.github.io",  # a customer of a provider, often who it says
         "example-fans.com",
         "com.com",
+        "ikeashop.com",
+        "du.de",
         "mail.ru",
     ],
 )
