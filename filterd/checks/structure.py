@@ -102,6 +102,8 @@ class Structure:
             if fact in _TELLING:
                 reason, text = _TELLING[fact]
                 telling.setdefault(reason, text)
+            elif fact.startswith("unreadable-"):  # what breaks our reading is a finding, never a pass
+                telling.setdefault(Reason.MALFORMED, "the header section cannot be read")
         yield from telling.items()
         if not message.header_section.isascii():
             yield Reason.EIGHT_BIT_HEADER, "octets above 127 in the header section"

@@ -29,6 +29,7 @@ from filterd.content.host import read_name
 from filterd.content.links import MAX_LINKS, links_in
 from filterd.content.lookalike import Lookalikes, is_disguised
 from filterd.content.persons import MAX_SHOWN, name_keys, persons_in
+from filterd.content.shape import shape_facts
 from filterd.deadline import Deadline
 from filterd.engine.scan import with_crlf
 from filterd.mail.authres import authentication_results, names_authserv_id
@@ -216,6 +217,13 @@ def authres_own(data: bytes) -> None:
     assert [(item.method, item.result) for item in stated.results] == [("dkim", "fail")]
 
 
+def shape(data: bytes) -> None:
+    """Words of ours and nothing else, each once; a fault of ours in one look is no fact."""
+    found = shape_facts(Message(with_crlf(data)))
+    assert len(found) == len(set(found))
+    assert all(fact.isascii() and fact == fact.lower() and not fact.startswith("unreadable") for fact in found)
+
+
 def clamd_reply(data: bytes) -> None:
     """A reply is one error or an answer that stands there word for word; read octet by octet it is the same."""
     read = []
@@ -299,7 +307,7 @@ TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
-        dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, attachment, attachment_name,
+        dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, links, lookalike, author_names,
     )
 }  # fmt: skip
@@ -326,6 +334,8 @@ WORDS: dict[str, list[bytes]] = {
     "dns_answer": [b"\xc0\x0c", b"\xc0", b"\x00\x01\x00\x01", b"\x00\x05\x00\x01", b"\x00\x10\x00\x01", b"\x00\x00\x01\x2c",
                    b"\x00\x04\x7f\x00\x00\x02", b"\x04mail\x07example\x03com\x00", b"\x00\x01\x00\x00\x00\x00"],
     "authres_foreign": [b";", b"=", b'"', b"(", b")", b"\\", US.encode(), b"spf=pass", b"header.from=", b" 1", b"\r\n\t"],
+    "shape": [b"\r\n", b"From: ", b"To: ", b"Subject: ", b"Date: ", b"Message-ID: ", b"Received: ", b"X-Mailer: Microsoft Outlook", b"<",
+              b">", b"@", b"a@b.example", b"Mon, ", b"31 Feb 2020 ", b"25:61:61", b" -2500", b";", b"=?utf-8?q?", b"?=", b"Re: ", b" "],
     "clamd_reply": [b"1: ", b"stream: ", b"OK", b" FOUND", b" ERROR", b"\0", b"\n", b"2: ", b"Win.Test.EICAR_HDB-1",
                     b"INSTREAM size limit exceeded.", b" "],
     "near_duplicates": [b"Subject: your parcel is waiting at the depot\r\n", b"Content-Type: text/html; charset=utf-8\r\n", b"\r\n\r\n",

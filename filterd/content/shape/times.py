@@ -12,7 +12,7 @@ from typing import NamedTuple
 from filterd.mail.message import Message
 
 _MAX_VALUE = 2_000  # octets of a field that are read
-_MAX_RECEIVED = 4  # topmost ones that are read: 4 us each
+_MAX_RECEIVED = 3  # topmost ones that are read: 4 us each
 _MANY_HOPS = 12  # a message between two sites with filters and lists has up to ten
 _HOUR = 3_600
 _DAY = 86_400

@@ -76,3 +76,10 @@ def test_every_telling_fact_is_one_that_is_found() -> None:
     """A word that nobody says would be a rule that never holds."""
     said = "".join(path.read_text() for path in Path(shape.__file__).parent.glob("*.py"))
     assert [fact for fact in _TELLING if f'"{fact}"' not in said] == []
+
+
+def test_what_breaks_our_reading_is_a_finding() -> None:
+    message = Message(GOOD + b"\r\n")
+    message.shared["shape"] = ("unreadable-valueerror",)
+    (found,) = ask(Structure("filter.example.org", lambda: NOW), context(message=message))
+    assert found.reason is Reason.MALFORMED
