@@ -39,7 +39,7 @@ HOUR = 3_600_000
 NOW = 500_000 * HOUR
 _POSTINGS = 400  # messages that share a sampled run; what more of them share is a footer
 _SAMPLED = 16  # of the runs, one in so many is looked at to find pairs
-WORDS = Path(__file__).read_text(encoding="utf-8").lower().split()
+WORDS = [word for word in Path(__file__).read_text(encoding="utf-8").lower().split() if word.isascii()]
 
 
 def show(name: str, took: list[float]) -> None:

@@ -12,7 +12,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +46,7 @@ _EDGES = np.arange(BINS, dtype=np.uint64) << _U64(64 - BINS.bit_length() + 1)
 
 # Soft hyphen, combining grapheme joiner, zero-width characters, direction marks, byte order mark.
 _INVISIBLE = re.compile(rb"\xc2\xad|\xcd\x8f|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf")
+_INVISIBLE_BEGINS = (b"\xc2\xad", b"\xcd\x8f", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb\xbf")
 _QUOTED = re.compile(rb"\n>[^\n]*")  # a reply is not one more of what it quotes
 _SALUTATION = re.compile(
     rb"\b(?:dear|hi|hello|hey|greetings|good (?:morning|afternoon|evening|day)|hallo|liebe|lieber|sehr geehrter?|bonjour"
@@ -131,7 +131,9 @@ def _normal(parts: Sequence[TextPart]) -> bytes:
 def _only_words(text: bytes) -> bytes:
     """The letters of lower-case text, one after the other; words with digits, addresses and links are left out."""
     if not text.isascii():
-        text = fold_bytes(_INVISIBLE.sub(b"", text)).lower()
+        if any(begin in text for begin in _INVISIBLE_BEGINS):  # looking for all of them in 8 KB of Russian takes 55 µs
+            text = _INVISIBLE.sub(b"", text)
+        text = fold_bytes(text).lower()
         if _WITHOUT_BLANKS.search(text):
             text = _ASCII_RUN.sub(rb" \g<0> ", text)
     text = _SALUTATION.sub(b" ", text[:_SALUTATION_OCTETS]) + text[_SALUTATION_OCTETS:]
@@ -152,22 +154,20 @@ def _sketched(letters: bytes) -> Fingerprint:
 
 def _runs(letters: bytes) -> NDArray[np.uint64]:
     """A hash of every RUN letters that follow each other."""
-    one = np.frombuffer(letters, np.uint8).astype(np.uint64)
-    two = (one[:-1] << _U64(8)) | one[1:]
-    four = (two[:-2] << _U64(16)) | two[2:]
-    eight = (four[:-4] << _U64(32)) | four[4:]
-    hashes: Any = eight[:-8] * _U64(_ODD) + eight[8:] * _SECOND
-    hashes = hashes * _MIX[0]
+    # Eight letters as one number, beginning at each of them, without a copy.
+    eight: NDArray[np.uint64] = np.ndarray((len(letters) - 7,), "<u8", letters, strides=(1,))
+    hashes = eight[:-8] * _U64(_ODD)
+    hashes += eight[8:] * _SECOND
+    hashes *= _MIX[0]
     hashes ^= hashes >> _U64(32)
     hashes *= _MIX[1]
     hashes ^= hashes >> _U64(32)
-    result: NDArray[np.uint64] = hashes
-    return result
+    return hashes
 
 
 def _bins(hashes: NDArray[np.uint64]) -> list[int]:
     """The smallest hash in each of BINS equal ranges; an empty one has its next neighbour's, with the distance mixed in."""
-    hashes = np.sort(hashes)
+    hashes.sort()
     begins = np.searchsorted(hashes, _EDGES)
     ends = np.append(begins[1:], len(hashes))
     smallest = hashes[np.minimum(begins, len(hashes) - 1)].tolist()
