@@ -17,7 +17,7 @@ from training.estimator import REPORTED_STEP, TRUSTED_STEP
 from training.extract import FeatureStore
 from training.fitting import Labelled, calibrate, fit, retrain
 from training.metrics import figures, table
-from training.publish import copy_verified, publish
+from training.publish import LocalMail, copy_verified, publish
 from training.readers import CorpusError, Item, by_date, digest, read_folder, read_index, read_mbox
 
 MAX_REPORTS = 256 * 1024 * 1024
@@ -120,12 +120,16 @@ def _fit(options: argparse.Namespace) -> None:
     slope, offset = calibrate(raw, truth)
     held_out = figures(truth, [slope * score + offset for score in raw])
     final = fit(store, labels)
+    local = LocalMail()
+    for indices, spam in zip(store, labels, strict=True):
+        local.add(indices, spam)
     manifest = publish(
         final.weights,
         final.information,
         options.out,
         prefix="local",
         calibration=(slope, offset),
+        local=local,
         training={"corpus_sha256": digest(items), "ham": labels.count(False), "spam": labels.count(True)},
         metrics={"held_out_all": held_out.as_dict()},
     )

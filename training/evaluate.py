@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filterd.classifier.model import Model
-from training.estimator import TRUSTED_STEP, Learner
+from training.estimator import TRUSTED_STEP, Learner, NoiseGauge
 from training.extract import FeatureStore, stream_features
 from training.fitting import FOREIGN_PASSES, FOREIGN_STEP, LOCAL_PASSES, LOCAL_STEP, calibrate, fit
 from training.readers import Item, by_date, by_folder
@@ -31,7 +31,7 @@ class Scored(NamedTuple):
 
 def online(items: list[Item], jobs: int) -> Iterator[Scored]:
     """Score, then train on the true label, in the order of the index."""
-    learner = Learner()
+    learner = Learner(gauge=NoiseGauge())
     for item, indices in zip(items, stream_features(items, jobs, "online"), strict=True):
         yield Scored(item, learner.learn(indices, item.spam, TRUSTED_STEP))
 

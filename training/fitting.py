@@ -13,11 +13,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from filterd.classifier.features import BUCKETS, Indices
-from filterd.classifier.manifest import INFORMATION, WEIGHTS, Manifest, open_verified
+from filterd.classifier.manifest import INFORMATION, LOCAL, WEIGHTS, Manifest, open_verified
 from filterd.classifier.model import Model
 from filterd.errors import ModelError
-from training.estimator import TRUSTED_STEP, Learner
-from training.publish import publish
+from training.estimator import TRUSTED_STEP, Learner, NoiseGauge
+from training.publish import LocalMail, publish
 
 # For mail of other places: fewest held-out newsletters taken for spam among steps 0.02-0.2 and 1-4 passes; and for mail of the
 # same place, where 1 x 0.2 halves the errors of 2 x 0.1 on a random split (benchmarks/accuracy.md).
@@ -51,7 +51,7 @@ def fit(
     numbers = np.arange(len(rows)) if chosen is None else np.asarray(chosen, np.int64)
     mean = Learner()
     for order in range(orders):
-        learner = Learner()
+        learner = Learner(gauge=NoiseGauge())
         generator = np.random.default_rng(SEED + order)
         for _ in range(passes):
             for number in generator.permutation(numbers):
@@ -104,11 +104,16 @@ def retrain(
         np.frombuffer(open_verified(base, WEIGHTS, manifest), "<f4").astype(np.float32),
         np.frombuffer(open_verified(base, INFORMATION, manifest), "<f4").astype(np.float32),
     )
+    local = LocalMail(ham=manifest.local_ham, spam=manifest.local_spam)
+    if LOCAL in manifest.files:
+        local.counts = np.frombuffer(open_verified(base, LOCAL, manifest), np.uint8).copy()
     counts = {"ham": 0, "spam": 0}
     for indices, spam, step in labelled:
         if not 0 < step <= 1:
             raise ModelError(f"a report's step is {step}, expected more than 0 and at most 1")
-        learner.learn(valid_indices(indices), spam, step)
+        valid = valid_indices(indices)
+        learner.learn(valid, spam, step)
+        local.add(valid, spam)
         counts["spam" if spam else "ham"] += 1
     sample = [(valid_indices(indices), spam) for indices, spam in held_out]
     calibration = (manifest.slope, manifest.offset)
@@ -122,6 +127,7 @@ def retrain(
         prefix="local",
         intercept=manifest.intercept,
         calibration=calibration,
+        local=local,
         training={"base": manifest.name, "learned": counts, "calibrated_on": len(sample)},
     )
 

@@ -12,15 +12,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filterd.classifier.features import BUCKETS, FEATURE_VERSION
+from filterd.classifier.familiarity import count_in
+from filterd.classifier.features import BUCKETS, FEATURE_VERSION, Indices
 from filterd.classifier.manifest import (
     INFORMATION,
+    LOCAL,
     MANIFEST,
     WEIGHTS,
     FileEntry,
@@ -32,6 +35,21 @@ from filterd.classifier.model import Model
 from filterd.errors import ModelError
 
 
+@dataclass(slots=True)
+class LocalMail:
+    """This site's own labelled mail: in how many messages each feature stood, and how many messages of each class."""
+
+    counts: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(BUCKETS, np.uint8))
+    ham: int = 0
+    spam: int = 0
+
+    def add(self, indices: Indices, spam: bool) -> None:
+        """One more message."""
+        count_in(self.counts, indices)
+        self.spam += spam
+        self.ham += not spam
+
+
 def publish(
     weights: npt.NDArray[Any],
     information: npt.NDArray[Any],
@@ -40,10 +58,13 @@ def publish(
     prefix: str,
     intercept: float = 0.0,
     calibration: tuple[float, float] = (1.0, 0.0),
+    local: LocalMail | None = None,
     training: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Write a model folder and load it back.  The name is `prefix` and the start of the digest of the weights.
+
+    `local`: what it has learned of this site's own mail; None for a model of other people's.
 
     Raises ModelError when the arrays do not fit this program, OSError when the disk refuses.
     """
@@ -52,6 +73,8 @@ def publish(
             f"expected {BUCKETS} weights and as many informations, got {weights.shape} and {information.shape}"
         )
     arrays = {WEIGHTS: weights.astype("<f4").tobytes(), INFORMATION: information.astype("<f4").tobytes()}
+    if local is not None:
+        arrays[LOCAL] = local.counts.tobytes()
     files = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in arrays.items()}
     manifest = Manifest(
         name=f"{prefix}-{files[WEIGHTS].sha256[:12]}",
@@ -61,6 +84,8 @@ def publish(
         slope=calibration[0],
         offset=calibration[1],
         files=files,
+        local_ham=local.ham if local else 0,
+        local_spam=local.spam if local else 0,
         training=training or {},
         metrics=metrics or {},
     )

@@ -53,7 +53,13 @@ class Content:
             reason, result, weight = Reason.LOOKS_LIKE_SPAM, Result.FAIL, found.log_odds
         else:
             reason, result, weight = Reason.LOOKS_LIKE_HAM, Result.PASS, found.log_odds
-        properties = {"model": model.name, "probability": f"{found.probability:.4f}", "seen": f"{found.seen:.3f}"}
+        properties = {
+            "model": model.name,
+            "probability": f"{found.probability:.4f}",
+            "seen": f"{found.seen:.3f}",
+            "seen_here": f"{found.seen_here:.3f}",
+            "familiar": "yes" if found.familiar else "no",
+        }
         return (
             Evidence(
                 self.name,

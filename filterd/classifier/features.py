@@ -14,7 +14,7 @@ import numpy.typing as npt
 from filterd.classifier.stream import Stream
 
 # Raise it whenever the same message would give other indices: every model names the version it was trained with.
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 GRAM = 5
 BUCKET_BITS = 20
 BUCKETS = 1 << BUCKET_BITS

@@ -22,6 +22,8 @@ FORMAT = "filterd-linear-1"
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.f32"
 INFORMATION = "information.f32"
+LOCAL = "local.u8"
+_OCTETS = {WEIGHTS: 4, INFORMATION: 4, LOCAL: 1}  # of one bucket
 MAX_MANIFEST = 262_144
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -47,6 +49,7 @@ class Manifest:
         slope: calibrated log-odds = slope * raw + offset.
         offset: see slope.
         files: the arrays beside the manifest.
+        local_ham, local_spam: how many messages of this site it has learned; 0 for a model of other people's mail.
         training: how it was made (corpus digest, settings), for people.
         metrics: figures on held-out mail, for people.
     """
@@ -58,6 +61,8 @@ class Manifest:
     slope: float
     offset: float
     files: Mapping[str, FileEntry]
+    local_ham: int = 0
+    local_spam: int = 0
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
@@ -70,6 +75,7 @@ class Manifest:
             "buckets": self.buckets,
             "intercept": self.intercept,
             "calibration": {"slope": self.slope, "offset": self.offset},
+            **({"local": {"ham": self.local_ham, "spam": self.local_spam}} if LOCAL in self.files else {}),
             "files": {name: {"octets": e.octets, "sha256": e.sha256} for name, e in sorted(self.files.items())},
             "training": dict(self.training),
             "metrics": dict(self.metrics),
@@ -128,11 +134,15 @@ class _Reader:
             raise ModelError(f"{self._path}: name is not a short lower-case word")
         buckets = self._integer(top, "buckets", 1, 1 << 28)
         files = {key: self._file(key, value) for key, value in self._table(top.get("files"), "files").items()}
-        if set(files) != {WEIGHTS, INFORMATION}:
-            raise ModelError(f"{self._path}: files must be exactly {WEIGHTS} and {INFORMATION}")
+        if set(files) not in ({WEIGHTS, INFORMATION}, {WEIGHTS, INFORMATION, LOCAL}):
+            raise ModelError(
+                f"{self._path}: files must be {WEIGHTS}, {INFORMATION} and, for a site's own model, {LOCAL}"
+            )
         for key, entry in files.items():
-            if entry.octets != 4 * buckets:
-                raise ModelError(f"{self._path}: {key} must have {4 * buckets} octets for {buckets} buckets")
+            octets = _OCTETS[key] * buckets
+            if entry.octets != octets:
+                raise ModelError(f"{self._path}: {key} must have {octets} octets for {buckets} buckets")
+        local = self._table(top.get("local", {}), "local") if LOCAL in files else {"ham": 0, "spam": 0}
         calibration = self._table(top.get("calibration"), "calibration")
         slope = self._number(calibration, "slope")
         if not 0 < slope <= 100:
@@ -145,6 +155,8 @@ class _Reader:
             slope=slope,
             offset=self._number(calibration, "offset"),
             files=files,
+            local_ham=self._integer(local, "ham", 0, 1 << 40),
+            local_spam=self._integer(local, "spam", 0, 1 << 40),
             training=self._table(top.get("training", {}), "training"),
             metrics=self._table(top.get("metrics", {}), "metrics"),
         )

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from filterd.classifier.explain import per_octet, section_sums, token_clues
+from filterd.classifier.familiarity import MIN_SHARE, Familiarity
 from filterd.classifier.features import BUCKETS, FEATURE_VERSION, Indices, distinct, grams
-from filterd.classifier.manifest import INFORMATION, WEIGHTS, Manifest, open_verified, read_manifest
+from filterd.classifier.manifest import INFORMATION, LOCAL, WEIGHTS, Manifest, open_verified, read_manifest
 from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.errors import ModelError
 from filterd.mail.evidence import Clue
@@ -34,6 +35,8 @@ class Classification:
         sections: sum of each section of the message, and "calibration"; they add up to `log_odds`.
         features: distinct bucket indices, for the evidence record and later training.
         seen: share of the features that the model has ever learned anything about, 0..1.
+        seen_here: share of the features that stood in labelled mail of this site before, 0..1 (familiarity.py).
+        familiar: whether that is enough for the content to weigh in full.
         markers: what was abnormal in the message's structure.
     """
 
@@ -44,15 +47,20 @@ class Classification:
     sections: tuple[Clue, ...]
     features: Indices
     seen: float
+    seen_here: float = 0.0
+    familiar: bool = False
     markers: tuple[str, ...] = ()
 
 
 class Model:
     """A loaded model; immutable, weights are memory-mapped and shared between processes."""
 
-    def __init__(self, manifest: Manifest, weights: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self, manifest: Manifest, weights: npt.NDArray[np.float32], local: npt.NDArray[np.uint8] | None = None
+    ) -> None:
         self.manifest = manifest
         self._weights = weights
+        self._familiarity = Familiarity(local, manifest.local_ham, manifest.local_spam)
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -68,7 +76,8 @@ class Model:
         weights: npt.NDArray[np.float32] = np.frombuffer(open_verified(path, WEIGHTS, manifest), "<f4")
         if not np.isfinite(weights).all():
             raise ModelError(f"{path / WEIGHTS}: holds values that are not finite")
-        return cls(manifest, weights)
+        local = np.frombuffer(open_verified(path, LOCAL, manifest), np.uint8) if LOCAL in manifest.files else None
+        return cls(manifest, weights, local)
 
     @property
     def name(self) -> str:
@@ -94,6 +103,7 @@ class Model:
         root = math.sqrt(max(len(indices), 1))
         raw = float(weights.sum()) / root + self.manifest.intercept
         log_odds = self.calibrated(raw)
+        seen_here = self._familiarity.share(indices)
         octets = per_octet(len(stream.data), positions, weights * (self.manifest.slope / root))
         fixed = Clue("calibration", self.manifest.slope * self.manifest.intercept + self.manifest.offset)
         return Classification(
@@ -104,6 +114,8 @@ class Model:
             sections=(*section_sums(stream, octets), fixed),
             features=indices,
             seen=float(np.count_nonzero(weights)) / max(len(indices), 1),
+            seen_here=seen_here,
+            familiar=seen_here >= MIN_SHARE,
             markers=stream.markers,
         )
 

@@ -7,25 +7,26 @@ Must not know features, weights or labels.  Never raises on any message: what ca
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import unquote
 
 from filterd.classifier.headers import header_lines
+from filterd.classifier.text import plain, text_section, visible_texts
 from filterd.content.decode import encoded
+from filterd.content.shape import shape_facts
 from filterd.content.view import ContentView, view_of
 from filterd.mail.message import Message
 
 # Best on mail of 2007 is 3,000, on modern mail with its longer headers 6,000 (benchmarks/accuracy.md).
 LIMIT = 4_000
 _MAX_HEADER = 2_400
+_MAX_CONNECTION = 480  # four names of 120
 _MAX_STRUCTURE = 900
+_MAX_URL = 600
+_MIN_TEXT = 900  # octets that text has, if there is so much: a sender's header shall not push out what he says
 _MAX_URLS = 10
 _MAX_PAIRS = 40
-# Soft hyphen, combining grapheme joiner, zero-width characters, direction marks, byte order mark: they split words that
-# people read as one, and newsletters fill their preview line with them.
-_INVISIBLE = re.compile(rb"\xc2\xad|\xcd\x8f|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +67,33 @@ def content_stream(message: Message, facts: ConnectionFacts) -> Stream:
     lines: list[str] = []
     names: list[str] = []
     view = ContentView((), (), ())
+    urls: list[bytes] = []
+    shapes: list[str] = []
+    texts: list[bytes] = []
+    ends: list[bytes] = []
     try:
         lines, names = header_lines(message.fields)
         view = view_of(message)
         markers += dict.fromkeys(view.markers)
-        urls, text, shapes = _content(view)
+        texts, ends, hidden, invisible = visible_texts(view)
+        urls, shapes = _shapes(view, sum(map(len, texts)), hidden, invisible)
+        shapes.append("shape " + " ".join(shape_facts(message)))
     except Exception as error:  # a message that breaks our reading is still scored, by whatever was read before
-        urls, text, shapes = [], b"", []
         markers.append(f"unreadable-{type(error).__name__}")
-    header = "\n".join(lines)
-    structure = _structure(message, names, view, markers) + shapes
+    connection = "\n".join(_connection(message, facts)).encode("utf-8", "replace")[:_MAX_CONNECTION]
+    structure = "\n".join(_structure(message, names, view, markers) + shapes).encode("utf-8", "replace")[
+        :_MAX_STRUCTURE
+    ]
+    url = b"\n".join(urls)[:_MAX_URL]
+    room = LIMIT - len(connection) - len(structure) - len(url) - 4
+    most = min(_MAX_HEADER, room - min(_MIN_TEXT, sum(map(len, texts))))
+    header = plain("\n".join(lines)[:_MAX_HEADER].encode("utf-8", "replace"))[:most]
+    text = text_section(texts, ends, room - len(header))
     sections = (
-        ("header", header[:_MAX_HEADER].encode("utf-8", "replace")),
-        ("connection", "\n".join(_connection(message, facts)).encode("utf-8", "replace")),
-        ("structure", "\n".join(structure)[:_MAX_STRUCTURE].encode("utf-8", "replace")),
-        ("url", b"\n".join(urls)),
+        ("header", header),
+        ("connection", connection),
+        ("structure", structure),
+        ("url", url),
         ("text", text),
     )
     return _assemble(sections, tuple(markers))
@@ -134,23 +147,18 @@ def _structure(message: Message, names: list[str], view: ContentView, markers: l
     return lines
 
 
-def _content(view: ContentView) -> tuple[list[bytes], bytes, list[str]]:
-    """URL lines, text and the counts of both."""
-    texts: list[bytes] = []
+def _shapes(view: ContentView, text: int, hidden: int, invisible: int) -> tuple[list[bytes], list[str]]:
+    """URL lines, and the counts of what was found."""
     targets: list[bytes] = []
     tags: list[bytes] = []
-    hidden = 0
     for found in view.texts:
-        visible = _INVISIBLE.sub(b"", found.text)
-        hidden += len(found.text) - len(visible)
-        texts.append(b" ".join(visible.replace(b"\xc2\xa0", b" ").split()))
         targets += found.targets if found.is_html else _links(found.text)
         tags += found.tags
-    joined = b"\n".join(texts)
-    shapes = [f"tags {_log2(len(tags))} urls {_log2(len(targets))} text {_log2(len(joined))} hidden {_log2(hidden)}"]
+    counts = f"tags {_log2(len(tags))} urls {_log2(len(targets))} text {_log2(text)}"
+    shapes = [f"{counts} hidden {_log2(invisible)} unseen {_log2(hidden)}"]
     if tags:
         shapes.append("html " + b" ".join(sorted(set(tags[:500]))[:40]).decode("latin-1"))
-    return _urls(targets), joined, shapes
+    return _urls(targets), shapes
 
 
 def _links(data: bytes) -> list[bytes]:

@@ -14,7 +14,7 @@ Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 _TOO_NEAR = 24  # of 255 in every channel: #e8e8e8 on white cannot be read, the pale grey of small print (#ccc) can
-_MAX_SHEET = 65_536  # octets of style sheets that are read; newsletters have 10-40 KB
+_MAX_SHEET = 16_384  # octets of style sheets that are read: their own classes come first, most of the rest is for phones
 _MAX_SELECTORS = 8
 
 _DECLARATION = re.compile(
@@ -23,6 +23,7 @@ _DECLARATION = re.compile(
 )
 # What must stand in a tag or a sheet before it is worth reading.
 HINT = re.compile(rb"style\s{0,8}=|class\s{0,8}=|id\s{0,8}=|color|hidden|<style")
+_WORTH = re.compile(rb"display|visibility|opacity|font|color|overflow|mso-hide|indent|position|scale|background")
 _NUMBER = re.compile(rb"(-?[0-9]{0,6}(?:\.[0-9]{1,6})?)\s{0,4}([a-z%]{0,4})")
 _HEX = re.compile(rb"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-f])")
 _RGB = re.compile(
@@ -161,7 +162,7 @@ def read_sheet(sheet: bytes) -> dict[bytes, Style]:
                 inside = depth
             selectors = [] if inside else _selectors(head)
             continue
-        style = read_style(piece) if selectors else NOTHING
+        style = read_style(piece) if selectors and _WORTH.search(piece) else NOTHING
         if style != NOTHING:
             for name in selectors:
                 out[name] = style.over(out.get(name, NOTHING))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from filterd.content.css import BLACK, HINT, NOTHING, WHITE, Colour, Style, alike, colour_of, read_sheet, read_style
 
@@ -88,6 +89,7 @@ class _Reading:
         self.anchors: list[tuple[bytes, list[bytes]]] = []
         self._sheet = sheet
         self._known: dict[bytes, Style] = {}  # newsletters repeat the same tag hundreds of times
+        self._styled: dict[tuple[_Look, Style], _Look] = {}
         self._open: list[tuple[bytes, _Look]] = []
         self._look = _PLAIN
         self._in_anchor: list[bytes] | None = None
@@ -138,8 +140,14 @@ class _Reading:
             return
         style = self._style(name, rest)
         if style is not NOTHING:
-            self._look = self._look.with_style(style)
+            self._look = self._looks(self._look, style)
         self._open.append((name, self._look))
+
+    def _looks(self, look: _Look, style: Style) -> _Look:
+        known = self._styled.get((look, style))
+        if known is None:
+            known = self._styled[look, style] = look.with_style(style)
+        return known
 
     def _close(self, name: bytes) -> None:
         for depth in range(len(self._open) - 1, -1, -1):
@@ -159,16 +167,18 @@ class _Reading:
 
     def _read_style(self, name: bytes, rest: bytes) -> Style:
         style = self._sheet.get(name, NOTHING)
-        if _ATTRIBUTE_HIDDEN.search(rest):
+        # `in` first: most tags have none of this, and an expression costs twenty times as much
+        if b"hidden" in rest and _ATTRIBUTE_HIDDEN.search(rest):
             style = Style(gone=True).over(style)
-        for kind, value in _COLOUR.findall(rest):
-            colour = colour_of(value)
-            style = (Style(background=colour) if kind == b"bgcolor" else Style(colour=colour)).over(style)
-        if self._sheet:
+        if b"color" in rest or b"text" in rest:
+            for kind, value in _COLOUR.findall(rest):
+                colour = colour_of(value)
+                style = (Style(background=colour) if kind == b"bgcolor" else Style(colour=colour)).over(style)
+        if self._sheet and (b"class" in rest or b"id" in rest):
             for kind, value in _CLASS.findall(rest):
                 for word in value.split()[:8]:
                     style = self._sheet.get((b"." if kind == b"class" else b"#") + word, NOTHING).over(style)
-        match = _STYLE.search(rest)
+        match = _STYLE.search(rest) if b"style" in rest else None
         if match:
             style = read_style(_unescape(match[1] or match[2] or match[3] or b"")).over(style)
         if b"background=" in rest:
@@ -176,8 +186,7 @@ class _Reading:
         return NOTHING if style == NOTHING else style
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """How text at one place looks; `unseen` when nobody can see it."""
 
     gone: bool = False

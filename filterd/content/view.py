@@ -17,8 +17,8 @@ from filterd.mail.message import Message
 
 MAX_TEXTS = 6
 MAX_ENCODED = 24_576  # octets of an encoded body that are read (90 kB messages: 3 ms with it, 8 ms without)
-_MAX_MORE = 262_144  # … and while less than _ENOUGH is visible: style sheets and hidden padding before the text
-_ENOUGH = 1_500
+_MAX_MORE = 98_304  # … and while less than _ENOUGH is visible: style sheets and hidden padding before the text
+_ENOUGH = 600
 TAIL = 6_144  # octets of the encoded end of a long part
 _MAX_DATA_URLS = 3
 _MAX_DATA_URL = 16_384
