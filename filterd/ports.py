@@ -173,7 +173,7 @@ class Inspector(Protocol):
     ) -> list[tuple[int, Finding]]:
         """(index in `parts`, finding) of everything that was found; `passwords`: what the text gives for archives.
 
-        An attachment that could not be looked at has a finding of Kind.UNREADABLE that says why.  Raises TemporaryError when
+        An attachment that could not be looked at has a finding of Kind.UNREADABLE or UNFINISHED that says why.  Raises TemporaryError when
         nobody could look at all (kind: busy, timeout, broken).
         """
         ...

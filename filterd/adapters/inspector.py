@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from filterd import metrics
 from filterd.adapters.inspector_child import LENGTH, MAX_REQUEST
@@ -36,6 +37,7 @@ _MAX_LINE = 65_536  # octets of one finding, as the process writes it
 _MAX_LINES = 20_000  # of one job: the process itself might have been taken over
 _WAITING = 64  # messages of one worker that may wait for a process
 _MARGIN = 0.5  # seconds before the stage's deadline: what was found by then is not lost
+_ITS_OWN_FAULT = 0.3  # share of the time in which it had a CPU; less, and the machine was busy with other things
 _DEAD_SECONDS = 5.0  # a killed process is gone by then; else the machine has other troubles
 
 _Found = list[tuple[int, Finding]]
@@ -80,6 +82,14 @@ class _Child:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """CPU time that it has used; 0 where that cannot be known."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # proc(5): utime, stime
+        except (OSError, IndexError, ValueError):
+            return 0.0
 
     def send(self, file: int, request: bytes) -> None:
         """A job.  Raises _BrokenError."""
@@ -206,23 +216,28 @@ class ChildInspector:
                 raise TemporaryError("attachments: no process was free in time", "timeout")
             if left <= 0:
                 job.current = job.next
-                self._give_up(job, "no time was left for it")
+                self._give_up(job, Kind.UNREADABLE, "no time was left for it")
                 continue
             child = self._take()
             # Half of what is left for each try: who hangs must not take the time of those after it.
+            before, started = child.cpu_seconds(), time.monotonic()
             until = job.until if job.next == len(job.parts) - 1 else time.monotonic() + left / 2
             try:
                 self._ask(child, job, until)
             except _TooLongError:
+                worked = child.cpu_seconds() - before
                 child.end("killed")
                 broken = True
-                self._give_up(job, f"took longer than {self._config.seconds:g} s")
+                if worked >= _ITS_OWN_FAULT * (time.monotonic() - started):
+                    self._give_up(job, Kind.UNFINISHED, f"was not done after {worked:.1f} s of CPU time")
+                else:
+                    self._give_up(job, Kind.UNREADABLE, "was not done in time; the machine was busy with other things")
             except _BrokenError as error:
                 child.end("died")
                 broken = True
                 log.warning("an attachment process ended", extra={"error": str(error), "jobs": child.jobs})
                 if tried_again == job.current:
-                    self._give_up(job, "ended the process that looked at it")
+                    self._give_up(job, Kind.UNFINISHED, "ended the process that looked at it")
                 tried_again = job.current
             except BaseException:
                 child.end("killed")
@@ -231,9 +246,9 @@ class ChildInspector:
                 self._keep(child)
         return broken
 
-    def _give_up(self, job: _Job, why: str) -> None:
+    def _give_up(self, job: _Job, kind: Kind, why: str) -> None:
         names = job.parts[job.current].names
-        job.found.append((job.current, Finding(Kind.UNREADABLE, shown_path(names[:1] or ("",)), why)))
+        job.found.append((job.current, Finding(kind, shown_path(names[:1] or ("",)), why)))
         job.next = job.current + 1
 
     def _take(self) -> _Child:

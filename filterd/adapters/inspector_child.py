@@ -86,7 +86,7 @@ def _work(connection: socket.socket, request: dict[str, Any], file: int) -> None
                 _say(connection, {"kind": found.kind.value, "path": found.path, "detail": found.detail})
         except MemoryError:
             name = part["names"][0] if part["names"] else ""
-            _say(connection, {"kind": "unreadable", "path": name[:80], "detail": "needs more memory than it may have"})
+            _say(connection, {"kind": "unfinished", "path": name[:80], "detail": "needs more memory than it may have"})
     _say(connection, {"done": True})
 
 

@@ -39,6 +39,7 @@ REASONS: Mapping[Kind, tuple[Reason, str]] = {
     Kind.SYSTEM: (Reason.ATTACHMENT_SYSTEM_FILE, "system_files"),
     Kind.DISGUISED: (Reason.ATTACHMENT_DISGUISED, "disguised"),
     Kind.BOMB: (Reason.ATTACHMENT_BOMB, "bombs"),
+    Kind.UNFINISHED: (Reason.ATTACHMENT_UNFINISHED, "unfinished"),
     Kind.AUTO_MACRO: (Reason.ATTACHMENT_AUTO_MACRO, "automatic_macros"),
     Kind.SMUGGLING: (Reason.ATTACHMENT_SMUGGLING, "html_smuggling"),
     Kind.PASSWORD_IN_TEXT: (Reason.ATTACHMENT_PASSWORD, "passwords_in_text"),

@@ -38,6 +38,8 @@ class AttachmentsConfig(Table):
     """Double extensions, turned direction, a program named as a picture or document. Default quarantine."""
     bombs: Handling = "quarantine"
     """Archives that pass members, depth or ratio. Default quarantine."""
+    unfinished: Handling = "quarantine"
+    """Attachments that cost whoever looks at them all its CPU time or memory, or end it twice. Default quarantine."""
     automatic_macros: Handling = "quarantine"
     """Macros that run when a document is opened or closed. Default quarantine."""
     html_smuggling: Handling = "quarantine"
@@ -55,7 +57,7 @@ class AttachmentsConfig(Table):
     databases: Handling = "weigh"
     """Access files. Default weigh."""
     unreadable: Handling = "weigh"
-    """Archives that are damaged, of an unknown method, too much to look at, or that ended the process which looked. Default weigh."""
+    """Archives that are damaged, of an unknown method, too much to look at, or not looked at in time on a busy machine. Default weigh."""
     uncommon: Handling = "ignore"
     """What Outlook hides beside these: source code, certificates, mailbox files, bookmarks. Default ignore: recorded with weight 0."""
     allow: tuple[NamePattern, ...] = Field(default=(), strict=False)

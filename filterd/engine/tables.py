@@ -218,6 +218,7 @@ WEIGHTS: Mapping[tuple[str, Reason], float] = {
     ("attachments", Reason.ATTACHMENT_SYSTEM_FILE): 2.0,
     ("attachments", Reason.ATTACHMENT_DISGUISED): 1.5,
     ("attachments", Reason.ATTACHMENT_BOMB): 2.0,
+    ("attachments", Reason.ATTACHMENT_UNFINISHED): 2.0,
     ("attachments", Reason.ATTACHMENT_AUTO_MACRO): 2.0,
     ("attachments", Reason.ATTACHMENT_SMUGGLING): 2.0,
     ("attachments", Reason.ATTACHMENT_PASSWORD): 1.0,

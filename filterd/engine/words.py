@@ -63,6 +63,7 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("attachments", Reason.ATTACHMENT_SYSTEM_FILE): "system file attached: {detail}",
     ("attachments", Reason.ATTACHMENT_DISGUISED): "disguised attachment: {detail}",
     ("attachments", Reason.ATTACHMENT_BOMB): "archive bomb: {detail}",
+    ("attachments", Reason.ATTACHMENT_UNFINISHED): "attachment that cannot be looked at to its end: {detail}",
     ("attachments", Reason.ATTACHMENT_AUTO_MACRO): "document with macros that run by themselves: {detail}",
     ("attachments", Reason.ATTACHMENT_SMUGGLING): "HTML attachment that builds a file: {detail}",
     ("attachments", Reason.ATTACHMENT_PASSWORD): "encrypted attachment with its password in the text: {detail}",

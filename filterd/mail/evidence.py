@@ -119,6 +119,7 @@ class Reason(StrEnum):
     ATTACHMENT_SYSTEM_FILE = "attachment_system_file"
     ATTACHMENT_DISGUISED = "attachment_disguised"
     ATTACHMENT_BOMB = "attachment_bomb"
+    ATTACHMENT_UNFINISHED = "attachment_unfinished"
     ATTACHMENT_AUTO_MACRO = "attachment_auto_macro"
     ATTACHMENT_SMUGGLING = "attachment_smuggling"
     ATTACHMENT_PASSWORD = "attachment_password"  # noqa: S105 - the name of a finding

@@ -39,6 +39,8 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             if what == "hangs":
                 signal.pause()
+            while what == "spins":
+                pass
             if what in _LINES:
                 connection.sendall(_LINES[what])
             if what == "floods":

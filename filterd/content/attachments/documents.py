@@ -16,6 +16,7 @@ from filterd.content.attachments.ole import Entry, Ole
 Fact = tuple[Kind, str]
 _MAX_STREAM = 33_554_432  # octets of one stream that are looked at
 _MAX_OBJECTS = 32
+_MAX_DIGITS = 8_388_608  # octets of hexadecimal text of all objects of one RTF file
 _INSTALLER = {  # class ids of the root: MSI database, patch, transform
     bytes.fromhex("84100c0000000000c000000000000046"): "Windows Installer package",
     bytes.fromhex("86100c0000000000c000000000000046"): "Windows Installer patch",
@@ -108,7 +109,7 @@ def _slice(octets: bytes, begin: int, size: int, limit: int) -> bytes:
 
 # ---------------------------------------------------------------- OOXML and ODF, file by file
 
-_RELATION = re.compile(rb"<(?:\w{1,20}:)?Relationship\s([^>]{1,4000})>", re.I)
+_RELATION = re.compile(rb"<(?:\w{1,20}:)?Relationship\s([^>]{1,1000})>", re.I)
 _REMOTE = re.compile(rb"/(attachedTemplate|oleObject|frame|subDocument|externalLinkPath)[\"']", re.I)
 _WEB = re.compile(rb"Target\s{0,4}=\s{0,4}[\"'](?:https?:|\\\\|file:////?[a-z0-9.-]{1,80}\.[a-z])", re.I)
 
@@ -125,7 +126,7 @@ def office_part(name: str, octets: bytes) -> Iterator[Fact]:
     """What one part of an OOXML or ODF file says."""
     low = name.lower()
     if low.endswith(".rels"):
-        for match in _RELATION.finditer(octets):
+        for match in _RELATION.finditer(octets if b"external" in octets.lower() else b""):
             kind = _REMOTE.search(match[1])
             if kind and b"external" in match[1].lower() and _WEB.search(match[1]):
                 yield Kind.ACTIVE, f"{kind[1].decode('ascii')} from elsewhere"
@@ -150,7 +151,7 @@ def rtf_members(octets: bytes) -> Iterator[Member | Fact]:
     if _TEMPLATE.search(octets):
         yield Kind.ACTIVE, "template from elsewhere"
     position = octets.find(b"\\objdata")
-    left = _MAX_STREAM
+    left = _MAX_DIGITS
     for _ in range(_MAX_OBJECTS):
         if position < 0 or left <= 0:
             break

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     PASSWORD_IN_TEXT = "password_in_text"  # noqa: S105 - no password; encrypted, and the text gives a password
     BOMB = "bomb"
     UNREADABLE = "unreadable"
+    UNFINISHED = "unfinished"  # whoever looked at it ran out of CPU time or memory, or died
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from filterd.content.attachments import documents, images, magic, names, pages, rar, sevenzip, tars, zips
+from filterd.content.attachments import documents, images, magic, mails, names, pages, rar, sevenzip, tars, zips
 from filterd.content.attachments.documents import Fact
 from filterd.content.attachments.families import DECLARED, DOCUMENTS, EXTENSIONS
 from filterd.content.attachments.finding import (
@@ -76,7 +76,11 @@ def surface(given: Sequence[str], declared: str, head: bytes) -> tuple[list[Find
     kind = true_type(head)
     found = list(_outside(given, declared, kind))
     # an image's type shows only behind its first 32 KB
-    deep = kind in magic.DEEP or EXTENSIONS.get(last_extension(given)) is Kind.DISK_IMAGE
+    deep = (
+        kind in magic.DEEP
+        or _is_mail(given[0] if given else "", kind)
+        or EXTENSIONS.get(last_extension(given)) is Kind.DISK_IMAGE
+    )
     return list(dict.fromkeys(found)), deep
 
 
@@ -109,7 +113,7 @@ def _guarded(job: _Job, file: _File, inside: list[_File]) -> Iterator[Finding]:
         yield Finding(Kind.UNREADABLE, path, shown(str(error)))
     except MemoryError:
         inside.clear()
-        yield Finding(Kind.UNREADABLE, path, "needs more memory than it may have")
+        yield Finding(Kind.UNFINISHED, path, "needs more memory than it may have")
     except Exception as error:  # octets of strangers: a fault of a reader is a finding about them, never a crash
         yield Finding(Kind.UNREADABLE, path, f"damaged ({type(error).__name__})")
 
@@ -124,10 +128,11 @@ def _look(job: _Job, file: _File, inside: list[_File]) -> Iterator[Finding]:
     if kind in (Type.DISK, Type.UDF, Type.ACE, Type.ARJ, Type.LHA, Type.ZSTD, Type.ZLIB_Z):
         yield Finding(Kind.UNREADABLE, path, f"{kind.value}: not looked into")
         return
-    reader = _READERS.get(kind)
+    mail = _is_mail(file.path[-1], kind)
+    reader = _mail if mail else _READERS.get(kind)
     if reader is None:
         return
-    depth = file.depth + (kind in magic.ARCHIVES or kind in magic.DISKS)
+    depth = file.depth + (mail or kind in magic.ARCHIVES or kind in magic.DISKS)
     job.budget.depth(depth)
     encrypted = False
     for item in reader(job, file):
@@ -165,7 +170,8 @@ def _member(
     if container is Type.ONENOTE and kind not in (Type.IMAGE, Type.MEDIA, Type.PDF):
         yield Finding(Kind.ACTIVE, shown_path(where), f"a file in OneNote ({kind.value})")
     office = container is Type.ZIP and documents.is_office_part(member.name)
-    if not office and kind not in magic.DEEP:
+    deep = kind in magic.DEEP or _is_mail(member.name, kind)
+    if not office and not deep:
         return
     octets = head
     if len(head) >= magic.IMAGE_HEAD:
@@ -174,7 +180,7 @@ def _member(
     if office:
         for found, detail in documents.office_part(member.name, octets):
             yield Finding(found, shown_path(file.path), detail)
-    if kind in magic.DEEP and not (office and kind is Type.XML):
+    if deep:
         inside.append(_File(where, depth, octets))
 
 
@@ -190,7 +196,9 @@ def _outside(given: Sequence[str], declared: str, kind: Type) -> Iterator[Findin
     """What names, declared type and true type of the attachment itself say."""
     top = tuple(given[:1]) or ("",)
     for name in given:
-        yield from _of_name(top, name)
+        for found in _of_name(top, name):
+            if found.detail != ".com" or kind in _NOT_KNOWN:  # "news from example.com" is the name of many a PDF
+                yield found
     if declared in DECLARED:
         family, detail = DECLARED[declared]
         yield Finding(family, shown_path(top), detail)
@@ -211,6 +219,7 @@ _FAMILY_OF: dict[Type, Kind] = {
     Type.ACCESS: Kind.DATABASE,
     Type.SHELL: Kind.UNCOMMON,
 }
+_NOT_KNOWN = frozenset({Type.UNKNOWN, Type.PE, Type.DOS, Type.ELF})  # what a .com file may be
 _RUNS = frozenset({Kind.EXECUTABLE, Kind.SCRIPT, Kind.SHORTCUT, Kind.SYSTEM})
 # Names and types that promise something to look at or listen to; an archive or a disk image behind them is a trick.
 _PICTURE_NAMES = "pdf jpg jpeg png gif bmp tif tiff webp mp3 mp4 wav avi mov"
@@ -231,6 +240,16 @@ def _of_type(path: tuple[str, ...], name: str, declared: str, kind: Type) -> Ite
 
 
 # ---------------------------------------------------------------- readers
+
+
+def _is_mail(name: str, kind: Type) -> bool:
+    """Whether it is mail in a file: only the name says so, its octets are text."""
+    return kind in (Type.UNKNOWN, Type.HTML) and last_extension((name,)) in mails.EXTENSIONS
+
+
+def _mail(job: _Job, file: _File) -> Iterator[Member | Fact]:
+    yield from mails.members(file.octets)
+
 
 _Reader = Callable[[_Job, _File], Iterator[Member | Fact]]
 

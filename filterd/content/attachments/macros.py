@@ -7,11 +7,13 @@ begins every compressed module, so that a damaged `dir` stream hides nothing.  M
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from filterd.content.attachments.ole import Ole
 
 _MAX_SOURCE = 262_144  # octets of source of one module that are looked at
-_MAX_MODULES = 64
+_MAX_MODULES = 64  # of one stream
+_MAX_TOTAL = 2_097_152  # octets of source of one document: 0.3 s
 _MARK = b"\0Attribut"  # a module begins with Attribute VB_Name: flag octet, then eight literals (MS-OVBA 2.4.1.3)
 # olevba's AUTOEXEC keywords: Word, Excel, PowerPoint, Publisher, and the events of ActiveX controls that fire by themselves.
 _AUTOMATIC = re.compile(
@@ -32,14 +34,14 @@ _DOES = re.compile(
 )
 
 
-def sources(stream: bytes) -> list[bytes]:
+def sources(stream: bytes) -> Iterator[bytes]:
     """The source text of every compressed module in one stream."""
-    found: list[bytes] = []
     position = stream.find(_MARK)
-    while position >= 3 and len(found) < _MAX_MODULES:
-        found.append(decompress(stream, position - 3))
+    for _ in range(_MAX_MODULES):
+        if position < 3:
+            return
+        yield decompress(stream, position - 3)
         position = stream.find(_MARK, position + 1)
-    return found
 
 
 def decompress(stream: bytes, start: int) -> bytes:
@@ -67,6 +69,10 @@ def _chunk(stream: bytes, position: int, end: int, out: bytearray) -> bool:
     while position < end:
         flags = stream[position]
         position += 1
+        if not flags and position + 8 <= end:
+            out += stream[position : position + 8]
+            position += 8
+            continue
         for bit in range(8):
             if position >= end or len(out) - begin > 4096:
                 return True
@@ -90,7 +96,7 @@ def _chunk(stream: bytes, position: int, end: int, out: bytearray) -> bool:
 
 def look(ole: Ole, limit: int) -> tuple[str, str] | None:
     """("auto" or "plain", what was seen) when the file holds VBA with source; None when it has none."""
-    code = False
+    code, total = False, 0
     automatic, does = "", set[str]()
     left = limit
     for entry in ole.entries:
@@ -103,6 +109,12 @@ def look(ole: Ole, limit: int) -> tuple[str, str] | None:
         stream = ole.read(entry, min(entry.size, left, 4_194_304))
         left -= len(stream)
         for source in sources(stream):
+            total += len(source)
+            if total > _MAX_TOTAL:
+                return (
+                    "auto",
+                    "more code than is looked at",
+                )  # such documents act when they are opened, with few exceptions
             lines = [
                 line for line in source.splitlines() if not line.lower().startswith(b"attribute ") and line.strip()
             ]

@@ -13,7 +13,7 @@ from filterd.content.attachments import magic
 from filterd.content.attachments.finding import Kind
 from filterd.content.attachments.magic import Type, true_type
 
-_MAX_PAGE = 8_388_608  # octets that are looked at
+_MAX_PAGE = 4_194_304  # octets that are looked at
 _SMALL = 65_536  # octets of a page without its long literals: below it no chart or notebook library is in it
 _MAX_LITERALS = 32
 _LITERAL = re.compile(rb"[A-Za-z0-9+/=]{512,}")
@@ -23,7 +23,7 @@ _WRITES = re.compile(
     rb"(?:document\.write(?:ln)?|eval|innerhtml\s{0,4}=)\s{0,4}\(?\s{0,4}(?:unescape|atob|decodeuri\w{0,12})\("
 )
 _DATA_FILE = re.compile(rb"href\s{0,4}=\s{0,4}[\"']data:application/(?!pdf)[a-z0-9.+-]{1,60};base64,", re.I)
-_PASSWORD = re.compile(rb"<input[^>]{0,400}type\s{0,4}=\s{0,4}[\"']?password", re.I)
+_PASSWORD = re.compile(rb"<input[^>]{0,200}type\s{0,4}=\s{0,4}[\"']?password", re.I)
 _HIDDEN = magic.ARCHIVES | magic.DISKS | magic.PROGRAMS | magic.SCRIPTS | magic.SHORTCUTS | {Type.OLE, Type.ONENOTE}
 
 

@@ -22,6 +22,7 @@ _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _STORED, _DEFLATED, _DEFLATE64, _BZIP2, _LZMA, _XZ, _AES = 0, 8, 9, 12, 14, 95, 99
 _MAX_PASSWORDS = 8
+_MAX_DECRYPTED = 32  # encrypted files of an archive that are opened with a password
 _CRYPT_HEAD = 12
 _MAX_CRYPT = 65_536  # octets that ZipCrypto is undone for: 0.1 s of Python
 
@@ -36,6 +37,7 @@ def members(octets: bytes, passwords: Sequence[str] = ()) -> Iterator[Member]:
         yield from _local_members(octets, passwords)
         raise BadArchiveError("no central directory: cut off or damaged")
     position, shift = start
+    opened = 0
     while octets[position : position + 4] == b"PK\1\2":
         if position + _ENTRY.size > len(octets):
             raise BadArchiveError("the central directory is cut off")
@@ -49,6 +51,8 @@ def members(octets: bytes, passwords: Sequence[str] = ()) -> Iterator[Member]:
         position = at + name_size + extra_size + comment_size
         if name.endswith("/") and not size:
             continue
+        opened += bool(flags & _ENCRYPTED)
+        passwords = passwords if opened <= _MAX_DECRYPTED else ()
         yield _member(octets, name, extra, flags, method, crc, time, packed, size, offset + shift, passwords)
 
 

@@ -131,7 +131,7 @@ def test_an_attachment_that_ends_its_process_twice_is_unreadable_and_those_after
     assert found == [
         (0, SEEN),
         (1, SEEN),
-        (1, Finding(Kind.UNREADABLE, "dies", "ended the process that looked at it")),
+        (1, Finding(Kind.UNFINISHED, "dies", "ended the process that looked at it")),
         (2, SEEN),
     ]
     assert events("died") - died == 2
@@ -158,10 +158,18 @@ def test_the_deadline_of_the_stage_counts_before_the_own_seconds(bad: ChildInspe
     assert [item.kind for _, item in found] == [Kind.EXECUTABLE, Kind.UNREADABLE]
 
 
+def test_an_attachment_that_costs_all_the_time_is_told_from_a_busy_machine(bad: ChildInspector) -> None:
+    """A process that waits has no CPU time: that is the machine's fault.  One that works has."""
+    assert look(bad, "hangs", seconds=2.0)[-1][1].kind is Kind.UNREADABLE
+    (_, item) = look(bad, "spins", seconds=3.0)[-1]
+    assert item.kind is Kind.UNFINISHED
+    assert "CPU time" in item.detail
+
+
 @pytest.mark.parametrize("what", ["lies", "lists", "invents", "strays", "floods"])
 def test_a_process_that_says_nonsense_is_not_believed(bad: ChildInspector, what: str) -> None:
     found = look(bad, what)
-    assert found[-1] == (0, Finding(Kind.UNREADABLE, what, "ended the process that looked at it"))
+    assert found[-1] == (0, Finding(Kind.UNFINISHED, what, "ended the process that looked at it"))
 
 
 def test_what_it_says_is_made_printable_again(bad: ChildInspector) -> None:
@@ -177,7 +185,7 @@ def test_memory_has_a_limit() -> None:
     found = look(inspector, "small.zip", "a.zip", octets=ARCHIVE)
     assert {item.kind for _, item in found} == {Kind.EXECUTABLE}
     found = look(inspector, "big.bin", octets=bytes(60_000_000))
-    assert found == [(0, Finding(Kind.UNREADABLE, "big.bin", "needs more memory than it may have"))]
+    assert found == [(0, Finding(Kind.UNFINISHED, "big.bin", "needs more memory than it may have"))]
     inspector.close()
 
 

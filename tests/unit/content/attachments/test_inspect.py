@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filterd.content.attachments import zips
 from filterd.content.attachments.finding import Bounds, Finding, Kind
 from filterd.content.attachments.inspect import MAX_FINDINGS, inspect, surface
 from tests.support.archives import (
@@ -25,9 +26,11 @@ from tests.support.archives import (
     raw_zip,
     seven_zip_of,
     tar_of,
+    zip_end,
     zip_entry,
     zip_of,
 )
+from tests.support.attached import attached
 from tests.support.documents import AUTOMATIC_VBA, word_of
 from tests.support.growth import assert_growth
 
@@ -200,6 +203,30 @@ def test_encrypted_archives() -> None:
     assert kinds("a.zip", archive, passwords=("other",)) == {Kind.PASSWORD_IN_TEXT}
     assert kinds("a.zip", archive, passwords=("geheim1",)) == {Kind.PASSWORD_IN_TEXT, Kind.EXECUTABLE}
     assert kinds("a.rar", rar5_of(hidden=True)) == {Kind.ENCRYPTED}
+
+
+def test_mail_attached_as_a_file() -> None:
+    inner = bytes(attached(("bill.zip", zip_of(("bill.exe", PROGRAM)))).octets)
+    for name in ("fwd.eml", "page.mht"):
+        assert kinds(name, inner) == {Kind.EXECUTABLE}
+        assert kinds(name, inner.replace(b"\r\n", b"\n")) == {Kind.EXECUTABLE}
+        assert surface((name,), "application/octet-stream", inner[:4096])[1]
+    assert kinds("a.zip", zip_of(("fwd.eml", inner))) == {Kind.EXECUTABLE}
+    assert kinds("fwd.eml", bytes(attached(("a.txt", TEXT)).octets)) == set()
+
+
+def test_a_domain_as_name_is_no_program_when_the_octets_say_so() -> None:
+    assert kinds("news from example.com", b"%PDF-1.7") == set()
+    assert kinds("news from example.com", TEXT) == {Kind.EXECUTABLE}
+
+
+def test_only_some_encrypted_files_are_opened() -> None:
+    """Undoing ZipCrypto costs a millisecond for each thousand octets."""
+    one = encrypted_zip("a.bin", PROGRAM, "geheim1")
+    record = one[one.index(b"PK\1\2") : one.index(b"PK\5\6")]
+    many = one[: one.index(b"PK\1\2")] + record * 500 + zip_end(500, len(record) * 500, one.index(b"PK\1\2"))
+    opened = [member for member in zips.members(many, ("geheim1",)) if member.read is not None]
+    assert len(opened) == 32
 
 
 def test_macros_inside_archives() -> None:
