@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +44,29 @@ def test_strongest_first_and_readable() -> None:
     shares[at : at + 6] = 0.5
     shares[0] = -0.25
     clues = token_clues(stream, shares)
-    assert [(clue.text, clue.log_odds) for clue in clues] == [("subject: VIAGRA?\ufffd", 3.0), ("subject:", -0.25)]
+    assert [(clue.text, clue.log_odds) for clue in clues] == [("subject: VIAGRA?\ufffd", 3.0), ("field subject", -0.25)]
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "at", "words"),
+    [
+        ("structure", b"to>subject", b"to", "order of fields: to, subject"),
+        ("structure", b"type1 text/html utf-8 base64", b"text", "part of type text/html utf-8 base64"),
+        ("structure", b"html a font table", b"font", "HTML element: font"),
+        ("structure", b"file .exe prize.exe attachment 12 mz", b"prize", "attachment: .exe prize.exe attachment 12 mz"),
+        ("structure", b"shape date-missing msgid-no-at", b"msgid", "shape: msgid-no-at"),
+        ("connection", b"helo-of-author false", b"false", "HELO is of the author's domain: false"),
+        ("connection", b"ip 192.0.2.7", b"ip", "client address: 192.0.2.7"),
+        ("url", b"http spam.example .spam.example /x", b"spam", "link: spam.example"),
+        ("text", b"cheap pills", b"pills", "text: pills"),
+    ],
+)
+def test_facts_are_told_in_words_of_people(section: str, line: bytes, at: bytes, words: str) -> None:
+    data = b"a line\n" + line + b"\nanother"
+    shares = np.zeros(len(data))
+    shares[data.index(at)] = 1.0
+    (clue,) = token_clues(Stream(data, ((section, 0, len(data)),)), shares)
+    assert (clue.text, clue.log_odds) == (words, 1.0)
 
 
 def test_empty_and_blank_streams_have_no_clues() -> None:
