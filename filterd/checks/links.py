@@ -5,6 +5,7 @@ Owns: which links are remarkable.  Must not know: how links are found (content/l
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 from filterd.auth.proven import proven_domains
 from filterd.checks.base import CheckContext
-from filterd.content.links import Link, links_in
+from filterd.content.links import THREAD_OCTETS, Link, links_in
 from filterd.content.lookalike import Likeness, Lookalikes, is_disguised
 from filterd.content.suffixes import organizational
 from filterd.mail.envelope import TrustClass
@@ -30,12 +31,13 @@ class Links:
     lookalikes: Lookalikes
     name: ClassVar[str] = "links"
     stage: ClassVar[Stage] = Stage.DATA
-    after: ClassVar[tuple[str, ...]] = ("dkim", "dmarc")
+    after: ClassVar[tuple[str, ...]] = ("dkim", "dmarc", "content")  # content: it reads the message first, in a thread
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if ctx.message is None or ctx.connection.trust is TrustClass.REPORT:
             return ()
-        links = links_in(ctx.message)
+        large = len(ctx.message) > THREAD_OCTETS
+        links = await asyncio.to_thread(links_in, ctx.message) if large else links_in(ctx.message)
         if not links:
             return ()
         # Whoever proves that a domain is theirs may show its name on a link that counts presses elsewhere.
@@ -49,12 +51,12 @@ class Links:
         for link in links:
             if link.named and link.named not in own and link.named not in (link.domain, *link.onward):
                 yield Reason.LINK_TEXT_OTHER_HOST, f"{link.named} leads to {link.host}"
+            if link.userinfo and link.scheme != "ftp":  # where a name before the host is a user
+                yield Reason.LINK_USERINFO, link.host
             if not link.domain:
                 if link.where in _LEADS and ipaddress.ip_address(link.host).is_global:
                     yield Reason.LINK_BARE_ADDRESS, link.host
                 continue
-            if link.userinfo and link.scheme != "ftp":  # where a name before the host is a user
-                yield Reason.LINK_USERINFO, link.host
             found = self.lookalikes.find(link.host)
             if found is not None and found.kind is not Likeness.ENDING:
                 yield Reason.LINK_LOOKALIKE, f"{link.host} looks like {found.domain} ({found.kind})"

@@ -18,7 +18,7 @@ from filterd.auth.author import author_domains
 from filterd.auth.names import ascii_domain
 from filterd.checks.base import CheckContext
 from filterd.config import UrlListsConfig, UrlZoneConfig
-from filterd.content.links import Link, links_in
+from filterd.content.links import THREAD_OCTETS, Link, links_in
 from filterd.content.lookalike import Lookalikes, is_disguised
 from filterd.content.suffixes import organizational
 from filterd.deadline import Clock, Deadline
@@ -67,7 +67,7 @@ class UrlLists:
 
     name: ClassVar[str] = "url_lists"
     stage: ClassVar[Stage] = Stage.DATA
-    after: ClassVar[tuple[str, ...]] = ()
+    after: ClassVar[tuple[str, ...]] = ("content",)  # it reads the message first, in a thread
 
     def __init__(
         self,
@@ -89,7 +89,8 @@ class UrlLists:
             return ()
         if any(item.reason is Reason.ALLOW_LISTED for item in ctx.found("lists")):
             return ()
-        wanted = self.wanted(ctx)
+        large = len(ctx.message) > THREAD_OCTETS
+        wanted = await asyncio.to_thread(self.wanted, ctx) if large else self.wanted(ctx)
         if not wanted:
             return ()
         resolver, turns = ctx.noted(self._resolver, _SHARE), asyncio.Semaphore(_AT_ONCE)

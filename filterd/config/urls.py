@@ -14,8 +14,8 @@ class UrlZoneConfig(Table):
 
     zone: Domain
     """Zone, such as dbl.spamhaus.org."""
-    weight: float = Field(default=3.0, ge=0, le=20)
-    """Natural log-odds of spam when a domain of the message is listed, once for each table; all links together add at most 6, and never refuse alone. Default 3."""
+    weight: float = Field(default=2.5, ge=0, le=20)
+    """Natural log-odds of spam when a domain of the message is listed, once for each table; all links together add at most 6, and never refuse alone. Default 2.5: with content alone it does not refuse either."""
     ask: tuple[Literal["domains", "hosts", "addresses"], ...] = Field(default=("domains",), strict=False, min_length=1)
     """What the zone is asked about: organizational domains, whole host names, IP addresses in links (SURBL and URIBL list them, Spamhaus DBL must not be asked). Default domains."""
     return_codes: tuple[Network, ...] = Field(default=("127.0.0.0/23",), strict=False)

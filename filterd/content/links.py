@@ -20,6 +20,7 @@ from filterd.mail.message import Message
 
 MAX_LINKS = 200  # of a message
 MAX_EXAMINED = 1_000  # addresses of a message that are read, each text part has its share: 3 µs each
+THREAD_OCTETS = 65_536  # of a message from which on reading it takes long enough for others to notice
 _MAX_INNER = 5  # addresses inside one address
 _MAX_DECODED = 3  # how often the percent signs of an address are undone to find others in it
 _MAX_SHOWN = 100  # characters of link text kept

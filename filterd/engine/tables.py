@@ -128,7 +128,7 @@ CAPS: Mapping[Group, tuple[float, float]] = {
     Group.AUTHENTICATION: (-1.0, 5.0),
     Group.SHAPE: (0.0, 3.0),
     Group.LINKS: (0.0, 6.0),  # two agreeing lists of domains hold mail back, and refuse nothing alone
-    Group.IMPERSONATION: (0.0, 4.0),
+    Group.IMPERSONATION: (0.0, 2.9),  # below reject_without_content: a played name and content alone refuse nothing
     Group.ATTACHMENTS: (0.0, 2.5),  # tags by itself; what holds mail back is [attachments], by kind
 }
 

@@ -189,8 +189,10 @@ def test_the_administrator_says_what_it_leads_to(setting: str, action: Action, r
         assert (verdict.action, verdict.row) == (action, row)
 
 
-def test_never_more_than_quarantine_by_itself() -> None:
+def test_it_refuses_nothing_not_even_with_all_of_content() -> None:
     author = '"Mustermann, Erika" <erika.mustermann@gmail.com>'
     found = ask(check(), about(author, "Reply-To: x@exmaple.com", evidence=(DMARC_FAIL,)))
     verdict = decide(found, Policy(), recipient="anna@example.org")
-    assert (verdict.action, verdict.score) == (Action.QUARANTINE, 4.0)
+    assert (verdict.action, verdict.score) == (Action.TAG, 2.9)
+    content = Evidence("content", Stage.DATA, Result.FAIL, Reason.LOOKS_LIKE_SPAM, measured=20.0)
+    assert decide([*found, content], Policy(), recipient="anna@example.org").action is Action.QUARANTINE

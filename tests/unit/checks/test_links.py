@@ -73,6 +73,7 @@ def test_bare_addresses_where_somebody_is_led_to_them() -> None:
 
 def test_a_name_before_the_host() -> None:
     assert Reason.LINK_USERINFO in found('<a href="https://www.bank.com@evil.net/">x</a>')
+    assert Reason.LINK_USERINFO in found('<a href="https://www.bank.com@65.50.45.106/">x</a>')
     assert Reason.LINK_USERINFO not in found('<a href="ftp://anonymous@files.net/">x</a>')
 
 
