@@ -9,7 +9,7 @@ import unicodedata
 
 import numpy as np
 
-# Letters that Unicode's security data (confusables.txt of UTS #39, 15.0) shows beside one letter of ASCII: the letter, then
+# Letters that Unicode's security data (confusables.txt of UTS #39, Unicode License v3) shows beside one letter of ASCII: the letter, then
 # what looks like it; without letters that look like digits, which real words are full of.  Last the small capitals of
 # phonetic alphabets, which that data leaves out and which are written to get past filters.
 _LOOK_LIKE = """
