@@ -46,6 +46,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"\n{named(recipients) or 'nobody'}: {headline(verdict)}")
             print(explanation(verdict))
         print("\n" + table(_authentication(record.evidence), ("authentication", "")))
+    if (like := found.campaign) is not None:
+        before = f"{like.like_hour} like it in the hour before, {like.like_day} in the day before"
+        print(f"campaign {like.campaign}: {before}, {like.messages} by now")
     for item in found.outbox:
         print(f"delivery to {item.recipient}: {item.state}, {item.attempts} attempts {item.last_error or ''}")
     return 0

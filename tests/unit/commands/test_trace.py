@@ -16,8 +16,10 @@ from filterd.engine.record import evidence_record
 from filterd.lookups import Lookups
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.ports import DnsAnswer, DnsStatus, EvidenceRecord, TerminalState
+from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import open_database
+from tests.support.campaigns import HOUR, NOW, sighting
 from tests.support.storage import message, outcomes
 
 FOUND = [
@@ -47,6 +49,21 @@ def kept(tmp_path: Path, evidence: EvidenceRecord) -> tuple[Path, str]:
     asyncio.run(custody.finish(record, outcomes(record, TerminalState.FORWARDED), evidence, None))
     custody.close()
     return path, record.id
+
+
+def test_how_many_were_like_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, message_id = kept(tmp_path, evidence_record(FOUND, [("anna@example.net", decide(FOUND, Policy()))]))
+    assert main(["trace", message_id, "--config", str(path)]) == 0
+    assert "campaign" not in capsys.readouterr().out
+    config = parse_config({"storage": {"min_free_bytes": 0}}, tmp_path)
+    index = SqlCampaigns(open_database(config), config.campaigns)
+    index.add([sighting("FIRST", 1, at_ms=NOW - 2 * HOUR), sighting("SECOND", 1), sighting(message_id, 1)])
+    assert main(["trace", message_id, "--config", str(path)]) == 0
+    line = "campaign FIRST: 1 like it in the hour before, 2 in the day before, 3 by now"
+    assert line in capsys.readouterr().out.splitlines()
+    assert main(["trace", message_id, "--config", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["campaign"]
+    assert found == {"campaign": "FIRST", "like_hour": 1, "like_day": 2, "messages": 3}
 
 
 def test_for_people(traced: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
