@@ -6,9 +6,11 @@ and HTML files go to the Inspector.  Must not know: what a finding leads to, nor
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import ClassVar
 
 from filterd.checks.base import CheckContext
@@ -29,6 +31,9 @@ from filterd.ports import Inspector
 _MAX_PER_REASON = 3  # files that stand in the record for each reason; the others say nothing new
 _MAX_TEXTS = 3  # text parts in which a password is looked for
 _MAX_TEXT = 16_384  # octets of each
+# Outlook makes attachments of uuencoded text; its name is looked at, its octets are not.  The view is in lower case.
+_UUENCODED = re.compile(rb"^begin [0-7]{3,4} ([^\r\n]{1,200})\r?\nm[^\r\n]{60}", re.M)
+_MAX_UUENCODED = 8  # of one text part
 _UNSEEN = frozenset({"parts", "octets"})  # markers of the walk: there are parts that nobody looked at
 
 # finding -> (reason, the key of [attachments] that says how it is handled)
@@ -79,6 +84,11 @@ class Attachments:
             found += on_surface
             if inside:
                 deep.append(part)
+        for text in view.texts:
+            if b"begin " in text.text:
+                names = (match[1].decode("utf-8", "replace") for match in _UUENCODED.finditer(text.text))
+                for name in islice(names, _MAX_UUENCODED):
+                    found += surface((name,), "", b"")[0]
         if _UNSEEN & set(view.markers):
             found.append(Finding(Kind.UNREADABLE, "message", "more parts than are looked at"))
         problem: TemporaryError | None = None

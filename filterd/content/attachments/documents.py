@@ -109,7 +109,7 @@ def _slice(octets: bytes, begin: int, size: int, limit: int) -> bytes:
 
 # ---------------------------------------------------------------- OOXML and ODF, file by file
 
-_RELATION = re.compile(rb"<(?:\w{1,20}:)?Relationship\s([^>]{1,1000})>", re.I)
+_MAX_RELATION = 2_000  # octets of one relationship
 _REMOTE = re.compile(rb"/(attachedTemplate|oleObject|frame|subDocument|externalLinkPath)[\"']", re.I)
 _WEB = re.compile(rb"Target\s{0,4}=\s{0,4}[\"'](?:https?:|\\\\|file:////?[a-z0-9.-]{1,80}\.[a-z])", re.I)
 
@@ -126,9 +126,12 @@ def office_part(name: str, octets: bytes) -> Iterator[Fact]:
     """What one part of an OOXML or ODF file says."""
     low = name.lower()
     if low.endswith(".rels"):
-        for match in _RELATION.finditer(octets if b"external" in octets.lower() else b""):
-            kind = _REMOTE.search(match[1])
-            if kind and b"external" in match[1].lower() and _WEB.search(match[1]):
+        for piece in octets.split(b"Relationship ")[
+            1:
+        ]:  # any prefix; a regular expression would try each one to its end
+            relation = piece[:_MAX_RELATION].partition(b">")[0]
+            kind = _REMOTE.search(relation)
+            if kind and b"external" in relation.lower() and _WEB.search(relation):
                 yield Kind.ACTIVE, f"{kind[1].decode('ascii')} from elsewhere"
     elif low == "xl/workbook.xml":
         if b"auto_open" in octets.lower() or b"auto_close" in octets.lower():

@@ -148,6 +148,10 @@ def _look(job: _Job, file: _File, inside: list[_File]) -> Iterator[Finding]:
         yield from _member(job, file, depth, item, inside, kind)
 
 
+# Files lie in these as they are: what is cut out of them was counted when they were unpacked themselves.
+_AS_THEY_ARE = frozenset({Type.TAR, Type.ISO, Type.OLE, Type.RTF, Type.ONENOTE, Type.TNEF, Type.UNKNOWN, Type.HTML})
+
+
 def _member(
     job: _Job, file: _File, depth: int, member: Member, inside: list[_File], container: Type
 ) -> Iterator[Finding]:
@@ -164,7 +168,8 @@ def _member(
         if not member.encrypted:
             yield Finding(Kind.UNREADABLE, shown_path(where), shown(str(error)))
         return
-    job.budget.unpacked(len(head))
+    packs = container not in _AS_THEY_ARE
+    job.budget.unpacked(len(head) if packs else 0)
     kind = true_type(head)
     yield from _of_type(where, member.name, "", kind)
     if container is Type.ONENOTE and kind not in (Type.IMAGE, Type.MEDIA, Type.PDF):
@@ -176,7 +181,7 @@ def _member(
     octets = head
     if len(head) >= magic.IMAGE_HEAD:
         octets = member.read(_OFFICE if office else job.budget.left + 1)
-        job.budget.unpacked(len(octets) - len(head))
+        job.budget.unpacked(len(octets) - len(head) if packs else 0)
     if office:
         for found, detail in documents.office_part(member.name, octets):
             yield Finding(found, shown_path(file.path), detail)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from filterd.content.attachments.families import DOCUMENTS, EXTENSIONS, HARMLESS, PAGES
 from filterd.content.attachments.finding import Kind
 
-_MAX_NAME = 1_000  # characters that are looked at, of the end: the extension is there
+_MAX_NAME = 260  # characters that are looked at, of the end: the extension is there, and no file system takes more
 # Dots that are none: Windows keeps them, people do not see the difference.
 _DOTS = str.maketrans(dict.fromkeys("\u2024\u3002\ufe52\uff0e\uff61\ua4f8\u06d4\u0701\u0702", "."))
 _TURNING = frozenset("\u202e\u202d")  # overrides: no honest name has them
@@ -24,8 +24,10 @@ _CLSID = re.compile(r"\.\{[0-9a-f-]{8,40}\}$", re.I)
 def extensions(name: str) -> tuple[str, ...]:
     """The last extension in lower case, and the one before it if there is one; as Windows would open the file."""
     name = re.split(r"[/\\]", name[-_MAX_NAME:].partition("\0")[0])[-1]
-    name = unicodedata.normalize("NFKC", name).translate(_DOTS)
-    name = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf"))
+    if not name.isascii():
+        name = unicodedata.normalize("NFKC", name).translate(_DOTS)
+    if not name.isprintable():
+        name = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf"))
     name = name.partition(":")[0] if ":" in name and not name.startswith(":") else name  # file:stream
     name = name.rstrip(". ")  # Windows drops them
     pieces = [piece.strip().lower() for piece in name.split(".")]
@@ -70,6 +72,8 @@ def look(name: str) -> Iterator[tuple[Kind, str]]:
 
 
 def _turned(name: str) -> str:
+    if name.isascii():
+        return ""
     marks = [c for c in name if c in _TURNING]
     if not marks and any(c in _EMBEDDING for c in name):
         letters = any(unicodedata.bidirectional(c) in ("R", "AL") for c in name)

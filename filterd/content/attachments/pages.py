@@ -16,7 +16,7 @@ from filterd.content.attachments.magic import Type, true_type
 _MAX_PAGE = 4_194_304  # octets that are looked at
 _SMALL = 65_536  # octets of a page without its long literals: below it no chart or notebook library is in it
 _MAX_LITERALS = 32
-_LITERAL = re.compile(rb"[A-Za-z0-9+/=]{512,}")
+_LITERAL = re.compile(rb"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{512,}")  # tried once for each run
 _ASSEMBLES = (b"mssaveoropenblob", b"mssaveblob", b"createobjecturl", b"navigator.mssave")
 _DECODES = (b"atob(", b"fromcharcode", b"uint8array", b"unescape(", b"charcodeat", b"new blob")
 _WRITES = re.compile(

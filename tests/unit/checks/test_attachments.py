@@ -65,6 +65,16 @@ def test_only_what_has_an_inside_is_handed_over() -> None:
     assert inspector.seen == ["a.zip", "c.docx"]
 
 
+def test_uuencoded_text_is_an_attachment_to_outlook() -> None:
+    import binascii
+
+    lines = b"".join(binascii.b2a_uu(PROGRAM[at : at + 45]) for at in range(0, 225, 45)).replace(b"\n", b"\r\n")
+    text = b"Content-Type: text/plain\r\n\r\nHello\r\nbegin 644 Setup.exe\r\n" + lines + b"`\r\nend\r\n"
+    (item,) = found(Message(text))
+    assert (item.reason, item.detail) == (Reason.ATTACHMENT_EXECUTABLE, "setup.exe")
+    assert reasons(Message(b"\r\nbegin 644 setup.exe\r\nis how such text begins\r\n")) == set()
+
+
 def test_a_page_sent_as_a_file_is_looked_into_and_a_body_is_not() -> None:
     page = b"<html><form><input type=password></form>"
     assert reasons(attached(("login.html", page), declared="text/html")) == {Reason.ATTACHMENT_ACTIVE}
