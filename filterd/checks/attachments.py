@@ -84,9 +84,9 @@ class Attachments:
             found += on_surface
             if inside:
                 deep.append(part)
-        for text in view.texts:
-            if b"begin " in text.text:
-                names = (match[1].decode("utf-8", "replace") for match in _UUENCODED.finditer(text.text))
+        for body in view.texts:
+            if b"begin " in body.text:
+                names = (match[1].decode("utf-8", "replace") for match in _UUENCODED.finditer(body.text))
                 for name in islice(names, _MAX_UUENCODED):
                     found += surface((name,), "", b"")[0]
         if _UNSEEN & set(view.markers):
