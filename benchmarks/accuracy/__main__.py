@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peer-scores", type=Path, help="folder: scores of peers are read from it, or written to it when new"
     )
+    parser.add_argument("--kept-only", action="store_true", help="use the kept scores of peers and run no peer")
     parser.add_argument("--jobs", type=int, default=2, help="processes that decode mail; default 2")
     parser.add_argument("--out", type=Path, help="file to write; default: standard output")
     return parser
@@ -156,6 +157,8 @@ def _one(options: argparse.Namespace, name: str, protocol: str, part: str, items
                 file=sys.stderr,
             )
         return one
+    if options.kept_only:
+        raise PeerError("no kept scores")
     one = peers.run(peers.make(name), items, protocol, f"{name}, {protocol}, {part}")
     if kept is not None:
         scores.write(kept, judged, one)

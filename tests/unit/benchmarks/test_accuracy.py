@@ -133,6 +133,10 @@ def test_kept_scores_are_used_and_a_missing_peer_is_named(
     assert "| bogofilter | 30 | 30 | 0.0000 |" in said.out
     assert "have changed since" in said.err
     assert "apt-get install --no-install-recommends rspamd redis-server" in said.err
+    assert main(["--corpus", str(corpus), "--jobs", "1", *wanted, "--kept-only"]) == 0
+    said = capsys.readouterr()
+    assert "| bogofilter | 30 | 30 | 0.0000 |" in said.out
+    assert "rspamd, online, one: no kept scores" in said.err
 
 
 @pytest.mark.parametrize(
