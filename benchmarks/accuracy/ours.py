@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from benchmarks.accuracy.scores import Run, Scores
 from training import evaluate
-from training.estimator import REPORTED_STEP, TRUSTED_STEP, Learner
+from training.estimator import REPORTED_STEP, TRUSTED_STEP, Learner, NoiseGauge
 from training.extract import FeatureStore
 from training.readers import Item
 
+# Trusted labels are a fair sample and are learned as `evaluate.online` does; reports as `fitting.retrain` does, without a gauge.
 STEPS = {"TRUSTED": TRUSTED_STEP, "REPORTED": REPORTED_STEP}
 RATES = (0.05, 0.10)
 NAME = "filterd"
@@ -83,7 +84,7 @@ def flips(seed: int, rate: float, draw: int, count: int) -> npt.NDArray[np.bool_
 
 def replay(store: FeatureStore, numbers: Sequence[int], told: Sequence[bool], step: float) -> list[float]:
     """`evaluate.online` over features that are decoded already, with the labels and the step it is told."""
-    learner = Learner()
+    learner = Learner(gauge=NoiseGauge() if step == TRUSTED_STEP else None)
     return [learner.learn(store[number], spam, step) for number, spam in zip(numbers, told, strict=True)]
 
 
