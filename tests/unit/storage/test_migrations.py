@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from filterd.errors import StorageError
+from filterd.storage import reports
 from filterd.storage.database import Database, migrate
 from filterd.storage.migrations import HEAD, alembic_config, revision
 from filterd.storage.schema import metadata
@@ -34,7 +36,10 @@ def test_migrations_make_exactly_what_the_schema_says(sqlite_db: Database) -> No
     def shape() -> set[tuple[str, str, frozenset[str]]]:
         with sqlite_db.read() as connection:
             rows = connection.execute(query).all()
-        return {(row.type, row.name, frozenset((row.sql or "").replace(",", " ").replace(")", " ) ").split())) for row in rows}
+        return {
+            (row.type, row.name, frozenset((row.sql or "").replace(",", " ").replace(")", " ) ").split()))
+            for row in rows
+        }
 
     migrated = shape()
     with sqlite_db.write() as connection:
@@ -47,6 +52,19 @@ def test_head_is_the_newest_file(sqlite_db: Database) -> None:
     with sqlite_db.read() as connection:
         assert ScriptDirectory.from_config(alembic_config(connection)).get_heads() == [HEAD]
         assert revision(connection) == HEAD
+
+
+def test_reports_of_the_schema_before_campaigns_stay(sqlite_db: Database) -> None:
+    with sqlite_db.write() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DELETE FROM alembic_version"))
+        command.upgrade(alembic_config(connection), "0003")
+        row = "(7, 'M', 'spam', 'anna', 'api', x'01000000', '', 1, NULL, '')"
+        connection.execute(text(f"INSERT INTO reports VALUES {row}"))
+    migrate(str(sqlite_db.url))
+    (found,) = reports.list_reports(sqlite_db)
+    assert (found.id, found.message_id, found.campaign) == (7, "M", None)
+    assert reports.add(sqlite_db, "M", "ham", "bob", "api") > 7
 
 
 def test_a_newer_schema_is_left_alone(sqlite_db: Database) -> None:
