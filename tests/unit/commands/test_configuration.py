@@ -58,3 +58,13 @@ def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, capsys: pyte
     listener = "[[listeners]]\ntls_certificate = 'none.pem'\ntls_key = 'none.pem'"
     assert check(tmp_path, listener) == 2
     assert "listeners (internet): tls_certificate and tls_key: expected a PEM chain" in capsys.readouterr().err
+
+
+def test_inner_arrays_stand_behind_their_table_in_sample_and_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["print-config"]) == 0
+    sample = capsys.readouterr().out
+    assert sample.index("\n[url_lists]\n") < sample.index("\n# [[url_lists.zones]]\n") < sample.index("\n[lists]\n")
+    assert "\nzones = " not in sample
+    assert "\npeople = " not in sample
+    assert main(["print-config", "--format", "markdown"]) == 0
+    assert "## `[[impersonation.people]]`" in capsys.readouterr().out
