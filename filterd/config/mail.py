@@ -95,7 +95,7 @@ class PolicyConfig(Table):
     reject_without_content: float = 3.0
     """Score of the evidence other than content that a refusal needs. Default 3."""
     content_cap: float = Field(default=5.0, ge=0, le=20)
-    """Most that content may add or take away. Default 5: the seed model alone quarantines, never refuses."""
+    """Most that content may add or take away. Default 5: content alone can quarantine, never refuse."""
     unfamiliar_content_cap: float = Field(default=3.9, ge=0, le=20)
     """Most that content may add when the model has seen too little like the message; wherever it stands, such content never quarantines or refuses alone. Default 3.9."""
     own_domain: Literal["score", "quarantine", "reject"] = "quarantine"
