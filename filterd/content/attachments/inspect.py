@@ -27,7 +27,7 @@ from filterd.content.attachments.finding import (
 from filterd.content.attachments.magic import Type, true_type
 from filterd.content.attachments.unpack import bunzip, gunzip, unxz
 
-MAX_FINDINGS = 64  # of one attachment; more say nothing new
+MAX_FINDINGS = 16  # of one kind in one attachment; more say nothing new, and must not hide other kinds
 _OFFICE = 1_048_576  # octets of one part of an OOXML file that are looked at
 
 
@@ -62,13 +62,12 @@ def inspect(
     """
     bounds = bounds or Bounds()
     job = _Job(bounds, Budget(bounds, len(octets)), passwords)
-    seen: set[Finding] = set()
+    seen: dict[Kind, set[Finding]] = {}
     for finding in _walk(job, given, declared, octets):
-        if finding not in seen:
-            seen.add(finding)
+        known = seen.setdefault(finding.kind, set())
+        if finding not in known and len(known) < MAX_FINDINGS:
+            known.add(finding)
             yield finding
-        if len(seen) >= MAX_FINDINGS:
-            return
 
 
 def surface(given: Sequence[str], declared: str, head: bytes) -> tuple[list[Finding], bool]:

@@ -13,7 +13,7 @@ from filterd.content.attachments.finding import BadArchiveError, Member
 
 _BLOCK = 512
 _MAX_NAME = 4_096
-_PAX_PATH = re.compile(rb"(?:^|\n)\d{1,7} path=([^\n]{1,4096})\n")
+_PAX_PATH = re.compile(rb"(?:^|\n)\d{1,7} (?:path|GNU\.sparse\.name)=([^\n]{1,4096})\n")
 
 
 def members(octets: bytes) -> Iterator[Member]:
@@ -27,6 +27,10 @@ def members(octets: bytes) -> Iterator[Member]:
             raise BadArchiveError("a tar header is damaged")
         size = _number(header[124:136])
         body, kind = position + _BLOCK, header[156:157]
+        more = kind == b"S" and header[482:483] == b"\1"  # GNU sparse: maps of holes in blocks of their own
+        while more and body + _BLOCK <= len(octets):
+            more = octets[body + 504 : body + 505] == b"\1"
+            body += _BLOCK
         position = body + -(-size // _BLOCK) * _BLOCK  # forward by at least a block, so it ends
         if kind == b"L":
             long_name = _text(octets[body : body + min(size, _MAX_NAME)])
@@ -37,7 +41,7 @@ def members(octets: bytes) -> Iterator[Member]:
             prefix = _text(header[345:500]) if header[257:263] == b"ustar\0" else ""
             name = long_name or "/".join(filter(None, (prefix, _text(header[:100]))))
             long_name = ""
-            if kind in (b"0", b"\0", b"7", b"S"):
+            if kind in (b"0", b"\0", b"7", b"S") and not (name.endswith("/") and not size):
                 yield Member(name, size, read=partial(_read, octets, body, size))
     if position > len(octets) + _BLOCK:
         raise BadArchiveError("cut off")

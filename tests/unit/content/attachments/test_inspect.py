@@ -233,6 +233,11 @@ def test_macros_inside_archives() -> None:
     assert kinds("a.zip", zip_of(("bill.docm", word_of(AUTOMATIC_VBA)))) == {Kind.AUTO_MACRO}
 
 
+def test_many_harmless_findings_hide_no_grave_one() -> None:
+    files = [(f"{number}.py", b"") for number in range(500)]
+    assert kinds("a.zip", zip_of(*files, ("setup.exe", PROGRAM))) == {Kind.UNCOMMON, Kind.EXECUTABLE}
+
+
 def test_a_thousand_programs_are_told_once_and_for_all() -> None:
     found = look("a.zip", zip_of(*((f"{number}.exe", b"") for number in range(1_000))))
     assert len(found) == MAX_FINDINGS

@@ -23,6 +23,19 @@ def test_names_sizes_and_octets(form: int) -> None:
     assert all(m.read is not None and m.read(1 << 20) == PROGRAM for m in found)
 
 
+def test_maps_of_sparse_files_are_no_files() -> None:
+    """GNU tar's old form: 21 holes a block behind the header, as long as octet 504 says that another follows."""
+    archive = tar_of(("holes.bin", TEXT), ("setup.exe", PROGRAM))
+    header = bytearray(archive[:512])
+    header[156:157], header[482:483] = b"S", b"\1"
+    header[148:156] = b"%06o\0 " % sum(header[:148] + b" " * 8 + header[156:])
+    maps = (bytes(504) + b"\1").ljust(512, b"\0") + bytes(512)
+    found = list(members(bytes(header) + maps + archive[512:]))
+    assert [m.name for m in found] == ["holes.bin", "setup.exe"]
+    assert found[0].read is not None
+    assert found[0].read(1 << 20) == TEXT
+
+
 def test_a_size_that_is_forged_ends_it() -> None:
     archive = bytearray(tar_of(("a.exe", TEXT)))
     archive[124:136] = b"\xff" * 12
