@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +22,7 @@ from filterd.content.attachments.inspect import inspect
 from filterd.content.decode import undo_encoding
 
 MAX_REQUEST = 4_194_304  # octets of one job's description: names of all parts
+READY = {"ready": True}  # what we say first
 LENGTH = 4  # octets in front of it, big-endian
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
 _NICE = 5  # mail that only passes goes first
@@ -50,6 +52,7 @@ def limit_ourselves(memory_bytes: int, parent: int) -> None:
 
 def serve(connection: socket.socket) -> None:
     """One job after the other until the other side closes."""
+    _say(connection, READY)
     while True:
         head, files, _, _ = socket.recv_fds(connection, LENGTH, 1)
         if len(head) < LENGTH or not files:
@@ -98,8 +101,8 @@ def _body(file: int, begin: int, end: int) -> bytes:
     return body
 
 
-def _say(connection: socket.socket, line: dict[str, object]) -> None:
-    connection.sendall(json.dumps(line).encode("ascii") + b"\n")
+def _say(connection: socket.socket, line: Mapping[str, object]) -> None:
+    connection.sendall(json.dumps(dict(line)).encode("ascii") + b"\n")
 
 
 def main() -> None:

@@ -236,6 +236,15 @@ def test_when_none_can_be_started_it_is_not_known(monkeypatch: pytest.MonkeyPatc
     assert caught.value.kind == "broken"
 
 
+def test_a_process_that_does_not_come_up_says_nothing_about_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken installation must not make every archive look hostile."""
+    monkeypatch.setenv("LANG", "FILTERD_TEST_MUTE")
+    for module in ("tests.support.badchild", "tests.support.not_there"):
+        with pytest.raises(TemporaryError) as caught:
+            look(ChildInspector(AttachmentsConfig(), module=module), "a.zip")
+        assert caught.value.kind == "broken"
+
+
 def test_many_at_once_share_the_processes() -> None:
     inspector = ChildInspector(AttachmentsConfig(processes=2))
     message = attached(("a.zip", ARCHIVE), ("b.zip", zip_of(("a.txt", TEXT))))
