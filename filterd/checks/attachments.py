@@ -34,6 +34,7 @@ _MAX_TEXT = 16_384  # octets of each
 # Outlook makes attachments of uuencoded text; its name is looked at, its octets are not.  The view is in lower case.
 _UUENCODED = re.compile(rb"^begin [0-7]{3,4} ([^\r\n]{1,200})\r?\nm[^\r\n]{60}", re.M)
 _MAX_UUENCODED = 8  # of one text part
+_HEAD_ENCODED = 4 * HEAD  # octets of an encoded body that always give HEAD, if nothing strange is in it
 _UNSEEN = frozenset({"parts", "octets"})  # markers of the walk: there are parts that nobody looked at
 
 # finding -> (reason, the key of [attachments] that says how it is handled)
@@ -80,9 +81,11 @@ class Attachments:
         for part in view.parts:
             if part.is_container or (part.is_text and not part.names) or self._is_allowed(part):
                 continue
-            on_surface, inside = surface(part.names, part.content_type, decoded(message, part, HEAD))
+            head = decoded(message, part, HEAD)
+            on_surface, inside = surface(part.names, part.content_type, head)
             found += on_surface
-            if inside:
+            # Blanks and stray characters before the first octets keep our first look short, and no mail program from its file.
+            if inside or (len(head) < HEAD and part.size > _HEAD_ENCODED):
                 deep.append(part)
         for body in view.texts:
             if b"begin " in body.text:

@@ -18,6 +18,7 @@ _DOTS = str.maketrans(dict.fromkeys("\u2024\u3002\ufe52\uff0e\uff61\ua4f8\u06d4\
 _TURNING = frozenset("\u202e\u202d")  # overrides: no honest name has them
 _EMBEDDING = frozenset("\u202b\u2067")  # right-to-left embedding and isolate: fine in a name with such letters
 _BLANKS = re.compile(r"[ \u00a0\u2000-\u200a\u3000\t]{4,}\.[^.\s]{1,12}$")
+_RUNS = frozenset({Kind.EXECUTABLE, Kind.SCRIPT, Kind.SHORTCUT, Kind.SYSTEM})
 _CLSID = re.compile(r"\.\{[0-9a-f-]{8,40}\}$", re.I)
 
 
@@ -57,7 +58,7 @@ def look(name: str) -> Iterator[tuple[Kind, str]]:
         if kind is not None and family is None:
             family = kind
             yield kind, f".{last}"
-        if kind not in (None, Kind.UNCOMMON, Kind.DISK_IMAGE) and before in HARMLESS:
+        if kind in _RUNS and before in HARMLESS:
             yield Kind.DISGUISED, f"double extension .{before}.{last}"
         elif last in PAGES and before in DOCUMENTS:
             yield Kind.DISGUISED, f"a web page named .{before}.{last}"

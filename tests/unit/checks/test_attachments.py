@@ -58,6 +58,15 @@ def test_plain_mail_is_not_handed_to_anybody(message: Message) -> None:
     assert inspector.seen == []
 
 
+def test_blanks_before_the_octets_hide_nothing() -> None:
+    """Mail programs leave out what is no base64; so do we, however much of it comes first."""
+    plain = bytes(attached(("a.dat", zip_of(("b.exe", PROGRAM)))).octets)
+    at = plain.index(b"base64\r\n\r\n") + len(b"base64\r\n\r\n")
+    for filling in (b"\r\n" * 10_000, b"    \r\n" * 5_000, b"!*-_#" * 5_000):
+        message = Message(plain[:at] + filling + plain[at:])
+        assert reasons(message) == {Reason.ATTACHMENT_EXECUTABLE}
+
+
 def test_only_what_has_an_inside_is_handed_over() -> None:
     inspector = LibraryInspector()
     files = [("a.zip", zip_of(("a", TEXT))), ("b.pdf", b"%PDF-1.7"), ("c.docx", word_of(None)), ("d.exe", PROGRAM)]

@@ -83,6 +83,7 @@ def test_tricks_are_named(name: str) -> None:
         "index.php.html",
         "README",
         ".profile",
+        "report.pdf.zip",
         "\u200fחשבונית.pdf",
         "\u202bחשבונית.pdf\u202c",
         "\u2068Anna Müller\u2069.vcf",
