@@ -21,6 +21,8 @@ OPEN = {("GET", "/v1/health")}
 ANY_TOKEN = {("GET", "/docs"), ("GET", "/docs/{name}"), ("GET", "/openapi.json")}
 SCOPE = {
     ("GET", "/metrics"): "read",
+    ("GET", "/v1/campaigns"): "read",
+    ("GET", "/v1/campaigns/{id}"): "read",
     ("GET", "/v1/jobs"): "read",
     ("GET", "/v1/jobs/{id}"): "read",
     ("GET", "/v1/lists"): "read",
@@ -32,6 +34,7 @@ SCOPE = {
     ("GET", "/v1/quarantine/{id}/message"): "read",
     ("GET", "/v1/quarantine/{id}/preview"): "read",
     ("GET", "/v1/reports"): "read",
+    ("GET", "/v1/reports/campaigns"): "read",
     ("GET", "/v1/tokens"): "admin",
     ("GET", "/v1/trace"): "read",
     ("GET", "/v1/trace/{id}"): "read",
@@ -41,6 +44,8 @@ SCOPE = {
     ("DELETE", "/v1/quarantine/{id}"): "quarantine",
     ("DELETE", "/v1/reports/{id}"): "report",
     ("DELETE", "/v1/tokens/{id}"): "admin",
+    ("POST", "/v1/campaigns/{id}/delete"): "quarantine",
+    ("POST", "/v1/campaigns/{id}/release"): "quarantine",
     ("POST", "/v1/lists"): "lists",
     ("POST", "/v1/models/retrain"): "learn",
     ("POST", "/v1/models/{name}/activate"): "learn",
@@ -53,7 +58,7 @@ SCOPE = {
 
 
 def _path(template: str) -> str:
-    number = template.startswith(("/v1/lists", "/v1/outbox", "/v1/reports"))
+    number = template.startswith(("/v1/campaigns", "/v1/lists", "/v1/outbox", "/v1/reports"))
     return template.replace("{id}", "1" if number else "abc").replace("{name}", "docs.js")
 
 
