@@ -70,12 +70,21 @@ def goal(rows: Mapping[str, Sequence[Row]], seed: int) -> str:
         ours = areas[NAME]
         plain = _best({name: area for name, area in peers.items() if ":" not in name})
         best, least = _best(peers)
-        factor = least / ours if ours else math.inf
-        met = "reached" if factor >= GOAL else "missed"
+        factor = least / ours if ours else math.inf if least else 1.0
+        met = "reached" if factor >= GOAL else "missed" if ours else "neither has a wrong pair"
         by_name = dict(found)
         near = ratio_limits(by_name[NAME].labels, by_name[NAME].scores, by_name[best].scores, seed)
         shown = f"{_number(plain[1], 4)} ({plain[0]})", f"{_number(least, 4)} ({best})"
-        lines.append([part, _number(ours, 4), *shown, _number(factor, 1), _interval(near, 1), f"{met} (≥ {GOAL:g})"])
+        lines.append(
+            [
+                part,
+                _number(ours, 4),
+                *shown,
+                _number(factor, 1),
+                _interval(near, 1),
+                f"{met} (≥ {GOAL:g})" if ours or least else met,
+            ]
+        )
     head = ["set", "ours, (1-ROCA)%", "best peer, its defaults", "best peer, any setting", "÷ ours", "95 %", "goal"]
     return _markdown(head, lines) if lines else "No peer has run."
 
@@ -124,8 +133,8 @@ def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+    return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.{digits}f}"
 
 
 def _interval(pair: Interval, digits: int) -> str:
-    return "–" if math.isnan(pair[0]) else f"{pair[0]:.{digits}f} – {pair[1]:.{digits}f}"
+    return "–" if math.isnan(pair[0]) else f"{_number(pair[0], digits)} – {_number(pair[1], digits)}"

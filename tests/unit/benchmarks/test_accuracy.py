@@ -80,6 +80,9 @@ def test_goal_compares_with_the_best_peer() -> None:
     assert "| x | 1.0000 | 4.0000 (a) | 1.0000 (b:tuned) | 1.0 | 1.0 – 1.0 | missed (≥ 3) |" in text
     assert "| 4.0000 (a) | 4.0000 (a) | 4.0 |" in report.goal({"x": [(ours.NAME, good), ("a", bad)]}, 1)
     assert "| y |" not in text
+    clean = Scores(Run(), labels, [float(number) for number in range(20)])
+    assert "| ∞ | 1.0 – ∞ | reached" in report.goal({"x": [(ours.NAME, clean), ("a", good)]}, 1)
+    assert "| 1.0 – 1.0 | neither has a wrong pair |" in report.goal({"x": [(ours.NAME, clean), ("a", clean)]}, 1)
 
 
 def test_noise_is_compared_with_both_clean_figures() -> None:
