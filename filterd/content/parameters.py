@@ -20,11 +20,15 @@ _PARAMETER = re.compile(
     re.I,
 )
 _ESCAPED = re.compile(r"\\(.)")
+PLAIN = " plain"
 _ONE_WORD = frozenset({"boundary", "charset", "format", "type", "delsp", "protocol", "micalg"})
 
 
 def parameters(value: str) -> dict[str, str]:
-    """Lower-case name -> value, the first of each; RFC 2231 pieces joined in order and decoded."""
+    """Lower-case name -> value, the first of each; RFC 2231 pieces joined in order and decoded.
+
+    Where both forms are given the extended one counts (RFC 2231 7), and the plain one, which some programs show, is `name` + PLAIN.
+    """
     if ";" not in value:
         return {}
     out: dict[str, str] = {}
@@ -40,7 +44,9 @@ def parameters(value: str) -> dict[str, str]:
         else:
             pieces.setdefault(name, []).append((int(match[2] or 0), match[3] is not None, text))
     for name, found in pieces.items():
-        out[name] = _joined(found)  # RFC 2231 7: the extended form counts before the plain one
+        if name in out:
+            out[name + PLAIN] = out[name]
+        out[name] = _joined(found)
     return out
 
 
@@ -48,13 +54,15 @@ def file_names(*sources: Mapping[str, str]) -> tuple[str, ...]:
     """Every file name in Content-Disposition's and Content-Type's parameters, distinct, encoded words decoded."""
     names: dict[str, None] = {}
     for source in sources:
-        for key in ("filename", "name"):
+        for key in ("filename", "filename" + PLAIN, "name", "name" + PLAIN):
             text = source.get(key, "")
             if not text:
                 continue
             if "=?" in text:
                 text = decode_words(text)
-            names[text[:_MAX_NAME]] = None
+            if len(text) > _MAX_NAME:  # the end says what the file is
+                text = text[: _MAX_NAME // 2] + "…" + text[-(_MAX_NAME // 2) :]
+            names[text] = None
     return tuple(names)
 
 

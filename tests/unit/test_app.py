@@ -221,7 +221,9 @@ def test_look_ups_at_dns_lists_are_counted_for_each_list(tmp_path: Path) -> None
 
 def test_a_reload_switches_campaigns_off_and_on_and_loses_no_counts(tmp_path: Path) -> None:
     on, off = configuration(tmp_path), configuration(tmp_path, campaigns={"enabled": False})
-    octets = b"Subject: parcel\r\n\r\n" + b"your parcel is waiting at our depot because the customs fee was not paid " * 3
+    octets = (
+        b"Subject: parcel\r\n\r\n" + b"your parcel is waiting at our depot because the customs fee was not paid " * 3
+    )
 
     async def scene() -> None:
         app = App(on, "smtp-0")

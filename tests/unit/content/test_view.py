@@ -1,0 +1,81 @@
+"""What a message says, read once: texts, what is hidden before them, what stands at the end, pages inside links."""
+
+from __future__ import annotations
+
+import base64
+import mmap
+import tempfile
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.content.mime import walk
+from filterd.content.view import MAX_ENCODED, MAX_TEXTS, view_of
+from filterd.mail.message import Message
+from tests.unit.classifier.mails import HAM, SPAM
+
+HTML = b"Content-Type: text/html; charset=utf-8\r\n\r\n"
+
+
+def test_a_message_is_read_once() -> None:
+    message = Message(SPAM)
+    assert view_of(message) is view_of(message)
+
+
+def test_the_end_of_a_long_text_is_there() -> None:
+    view = view_of(Message(b"\r\n" + b"innocent words\r\n" * 5_000 + b"PILLS at the end"))
+    assert b"pills at the end" in view.texts[0].tail
+    assert view.texts[0].text.startswith(b"innocent")
+
+
+def test_the_end_of_a_long_base64_text_is_there() -> None:
+    body = base64.encodebytes(b"innocent words " * 5_000 + b"pills at the end").replace(b"\n", b"\r\n")
+    view = view_of(Message(b"Content-Transfer-Encoding: base64\r\n\r\n" + body))
+    assert b"pills at the end" in view.texts[0].tail
+
+
+def test_a_long_style_sheet_does_not_push_the_text_out() -> None:
+    page = b"<style>" + b".a{margin:0}" * 3_000 + b"</style><p>offer of the day</p>"
+    assert len(page) > MAX_ENCODED
+    assert b"offer of the day" in view_of(Message(HTML + page)).texts[0].text
+
+
+def test_a_page_inside_a_link_is_read() -> None:
+    inner = base64.b64encode(b"<p>Confirm your password <a href='http://evil.example/'>here</a></p>")
+    view = view_of(Message(HTML + b'<a href="data:text/html;base64,' + inner + b'">open</a>'))
+    assert b"confirm your password" in view.texts[0].text
+    assert view.texts[0].anchors[-1].target == b"http://evil.example/"
+
+
+def test_a_part_behind_a_large_one_is_found() -> None:
+    parts = [
+        b"Content-Type: application/pdf\r\n\r\n" + b"%PDF " * 200_000,
+        b"\r\npills",
+        b"Content-Type: application/x-msdownload; name=a.exe\r\n\r\nMZ",
+    ]
+    octets = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(
+        b"--b\r\n" + part + b"\r\n" for part in parts
+    )
+    view = view_of(Message(octets + b"--b--\r\n"))
+    assert [text.text for text in view.texts] == [b"pills"]
+    assert view.parts[-1].name == "a.exe"
+
+
+def test_a_mapped_file_is_walked_like_octets() -> None:
+    octets = SPAM.replace(b"\r\n\r\n", b"\r\n\r\n" + b"preamble " * 300_000, 1)
+    with tempfile.TemporaryFile() as file:
+        file.write(octets)
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            assert walk(Message(mapped)) == walk(Message(octets))
+
+
+def test_no_more_than_the_first_text_parts_are_read() -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nwords\r\n" * 20
+    assert len(view_of(Message(octets)).texts) == MAX_TEXTS
+
+
+@given(st.binary(max_size=600), st.integers(0, len(HAM)))
+def test_never_raises(noise: bytes, at: int) -> None:
+    view_of(Message(HAM[:at] + noise + HAM[at:]))
+    view_of(Message(noise))
