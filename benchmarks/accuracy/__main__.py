@@ -86,6 +86,9 @@ def _run(options: argparse.Namespace) -> str:
     parts = _Parts(options.corpus, options.folders)
     found = _peers(options, parts, [name for name in protocols if name in {"online", "batch"}])
     sections = [f"# Accuracy: seed {options.seed}, {len(parts.items)} messages, SHA-256 {digest(parts.items)[:16]}"]
+    sections += [
+        f"`python -m benchmarks.accuracy --corpus DIR --peers {options.peers} --protocols {options.protocols} --draws {options.draws}`"
+    ]
     for protocol, run in (("online", ours.online), ("batch", ours.batch)):
         if protocol not in protocols:
             continue
