@@ -91,9 +91,9 @@ class PolicyConfig(Table):
     quarantine_score: float = 4.0
     """From here on mail is quarantined. Default 4."""
     reject_score: float = 8.0
-    """From here on mail is refused, if evidence other than content reaches reject_without_content. Default 8."""
+    """From here on mail is refused, if evidence other than the message itself reaches reject_without_content. Default 8."""
     reject_without_content: float = 3.0
-    """Score of the evidence other than content that a refusal needs. Default 3."""
+    """Score that a refusal needs of client, SPF, DKIM, DMARC and lists of domains together; content, header, links, attachments and claimed names do not count. Default 3."""
     content_cap: float = Field(default=5.0, ge=0, le=20)
     """Most that content may add or take away. Default 5: content alone can quarantine, never refuse."""
     unfamiliar_content_cap: float = Field(default=3.9, ge=0, le=20)

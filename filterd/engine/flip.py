@@ -153,9 +153,10 @@ class _Search:
     def _content_less(self) -> Iterator[Step]:
         """Content weighing less, nearest first: just below each threshold that the score or a part of it has passed."""
         config, base = self._policy.config, self.base
-        beside = round(beside_authentication(base.contributions) * 1000)
+        unfamiliar = is_unfamiliar([item for _, item in self._items])
+        beside = round(beside_authentication(base.contributions, unfamiliar) * 1000)
         thresholds = (config.reject_score, config.quarantine_score, config.tag_score)
-        over = [base.millis - round(threshold * 1000) + 1 for threshold in thresholds]
+        over = [base.millis - round(threshold * 1000) + 1 for threshold in thresholds if math.isfinite(threshold)]
         over += [beside - 1000 + 1, beside]  # what makes DMARC's or any refusal one by agreement (engine/rows.py)
         now = self._content()
         if now is not None:
@@ -166,7 +167,7 @@ class _Search:
         """Content weighing as much as tagging takes; where its bound forbids that, a lower tag_score."""
         config = self._policy.config
         now = self._content()
-        missing = round(config.tag_score * 1000) - self.base.millis
+        missing = round(config.tag_score * 1000) - self.base.millis if math.isfinite(config.tag_score) else 0
         if now is not None and missing > 0:
             yield from self._weighing(now, -(-(now + missing) // _TENTH) * _TENTH)
         lower = math.floor(self.base.millis / _TENTH) / 10

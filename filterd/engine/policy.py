@@ -65,7 +65,7 @@ def decide(
         contributions=summands,
         score=millis / 1000,
         without_content=without_content(summands),
-        beside_authentication=beside_authentication(summands),
+        beside_authentication=beside_authentication(summands, is_unfamiliar(weighed)),
         malware=policy.malware,
         attachments=policy.attachments,
     )

@@ -19,9 +19,13 @@ from filterd.mail.verdict import Contribution, Summand
 CONTENT_PARTS = frozenset(
     {*(name for name, group in GROUP_OF.items() if group is Group.CONTENT), "cap:content", "cap:unfamiliar"}
 )
-_AUTH_PARTS = frozenset({*(n for n, g in GROUP_OF.items() if g is Group.AUTHENTICATION), "cap:authentication", "prior"})
+_CLIENT_PARTS = frozenset({*(name for name, group in GROUP_OF.items() if group is Group.CLIENT), "cap:client"})
+_AUTH_PARTS = frozenset(
+    {*(name for name, group in GROUP_OF.items() if group is Group.AUTHENTICATION), "cap:authentication"}
+)
 _UNFAMILIAR = "bound for mail of a kind not seen here before"
 _BELOW = 0.001  # log-odds: the smallest distance that a score can have from a threshold
+_MOST = 1_000_000.0  # log-odds: far beyond every threshold, and safe to count in whole thousandths
 
 
 def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Contribution]:
@@ -41,7 +45,7 @@ def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Co
             weight = WEIGHTS.get((item.check, item.reason), 0.0)
         if item.check in config.observe_checks or not math.isfinite(weight):
             weight = 0.0
-        millis = round(weight * 1000)
+        millis = round(min(max(weight, -_MOST), _MOST) * 1000)
         if millis:
             out.append(Contribution(item.check, finding_text(item), millis, parts(item.clues, millis)))
             group = GROUP_OF.get(item.check, Group.SHAPE)
@@ -80,7 +84,7 @@ def is_unfamiliar(evidence: Sequence[Evidence]) -> bool:
 
 def parts(clues: Sequence[Clue], millis: int) -> tuple[Summand, ...]:
     """The clues in whole thousandths that add up to `millis`: rounded by largest remainder, what they leave over is the rest."""
-    known = [clue for clue in clues if math.isfinite(clue.log_odds)]
+    known = [clue for clue in clues if abs(clue.log_odds) <= _MOST]  # what is no number is not
     if not known:
         return ()
     left = millis / 1000 - math.fsum(clue.log_odds for clue in known)
@@ -106,10 +110,28 @@ def heaviest(evidence: Sequence[Evidence], summands: Sequence[Contribution]) -> 
 
 
 def without_content(summands: Sequence[Contribution]) -> float:
-    """The score of everything but content, in log-odds."""
-    return sum(c.millis for c in summands if c.check not in CONTENT_PARTS) / 1000
+    """What others say than the message itself, in log-odds: its client, its authentication, and lists of its domains.
+
+    Header, links, attachments and claimed names are the message's own, and the model has learned from them as well: they
+    and content together are content twice, and refuse nothing.
+    """
+    return _sum(summands, _CLIENT_PARTS | _AUTH_PARTS | {"prior"}) + _listed(summands)
 
 
-def beside_authentication(summands: Sequence[Contribution]) -> float:
-    """What evidence other than authentication says (the prior is none): RFC 9989 7.4 forbids to refuse on p=reject alone."""
-    return sum(c.millis for c in summands if c.check not in _AUTH_PARTS) / 1000
+def beside_authentication(summands: Sequence[Contribution], unfamiliar: bool = False) -> float:
+    """What agrees that mail which fails authentication is unwanted: RFC 9989 7.4 forbids to refuse on p=reject alone.
+
+    Client, lists of domains and content do; not what a forwarder breaks as well (header fields), what follows from the
+    failure itself (claimed names), what honest mail has too (attachments, links), or content that is `unfamiliar`.
+    """
+    content = _sum(summands, CONTENT_PARTS)
+    return _sum(summands, _CLIENT_PARTS) + _listed(summands) + (min(content, 0.0) if unfamiliar else content)
+
+
+def _sum(summands: Sequence[Contribution], names: frozenset[str]) -> float:
+    return sum(item.millis for item in summands if item.check in names) / 1000
+
+
+def _listed(summands: Sequence[Contribution]) -> float:
+    """Lists of domains within the bound of their group, which they share with what links look like."""
+    return min(_sum(summands, frozenset({"url_lists"})), CAPS[Group.LINKS][1])

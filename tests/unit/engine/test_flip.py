@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -180,6 +181,17 @@ def test_an_allow_list_entry_may_be_one_of_two_changes() -> None:
     evidence = [recipient(Reason.RELAY_DENIED), listed("bl.example", 9.0), forged]
     said = text(*evidence, policy=Policy(PolicyConfig(own_domain="reject")))
     assert said == "if the recipient's domain were one of ours and with an entry on the own allow list: accept"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"reject_score": math.inf}, {"quarantine_score": 1e300, "reject_score": math.inf}]
+)
+def test_thresholds_that_nothing_reaches(settings: dict[str, float]) -> None:
+    policy = Policy(PolicyConfig.model_validate(settings))
+    assert text(content(5.0), policy=policy).startswith("if the content weighed")
+    assert text(content(1.5), policy=policy) == "if the content weighed +2.0 instead of +1.500: tag"
+    never = Policy(PolicyConfig(tag_score=1e301, quarantine_score=1e302, reject_score=math.inf))
+    assert text(content(1.5), policy=never).startswith("with tag_score 1.5 instead of")
 
 
 def test_observe_mode_is_looked_through_and_observed_checks_are_not() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.config import MalwareConfig, PolicyConfig
+from filterd.config import AttachmentsConfig, MalwareConfig, PolicyConfig
 from filterd.engine.policy import Policy, decide, weigh
-from filterd.engine.tables import FAILURE, GROUP_OF, FailureRow, OnFailure
+from filterd.engine.tables import FAILURE, GROUP_OF, WEIGHTS, FailureRow, OnFailure
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 from filterd.mail.reply import Reply
@@ -88,6 +88,35 @@ def test_content_alone_quarantines_and_never_refuses() -> None:
     assert decide([content(50.0)], generous).action is Action.QUARANTINE
 
 
+SAID_BY_ITSELF = [
+    found(check, reason)
+    for (check, reason), weight in WEIGHTS.items()
+    if check in ("structure", "links", "impersonation", "attachments") and weight > 0
+]
+
+
+def test_what_the_message_says_of_itself_refuses_nothing_however_much_of_it_there_is() -> None:
+    """The model has learned from header, links and attachments too: beside it they are no second witness."""
+    for evidence in (SAID_BY_ITSELF, [*SAID_BY_ITSELF, content(9.0)]):
+        verdict = decide(evidence, POLICY, recipient=ANNA)
+        assert (verdict.action, verdict.row) == (Action.QUARANTINE, "quarantine_score")
+        assert verdict.score > 8
+    one_list = [content(9.0), *SAID_BY_ITSELF, found("url_lists", Reason.LISTED, 2.5)]
+    assert decide(one_list, POLICY, recipient=ANNA).action is Action.QUARANTINE
+    two_lists = [content(9.0), *(found("url_lists", Reason.LISTED, 2.5, detail=zone) for zone in "ab")]
+    assert decide(two_lists, POLICY, recipient=ANNA).row == "reject_score"
+    client = [content(9.0), *SAID_BY_ITSELF, found("dnsbl", Reason.LISTED, 3.0)]
+    assert decide(client, POLICY, recipient=ANNA).row == "reject_score"
+
+
+def test_listings_refuse_within_their_bound_only() -> None:
+    """However heavy, they are not more than their group may be, whatever the links beside them look like."""
+    policy = Policy(PolicyConfig(reject_without_content=6.5))
+    heavy = [found("url_lists", Reason.LISTED, 20.0), *SAID_BY_ITSELF, content(9.0)]
+    assert decide(heavy, policy, recipient=ANNA).action is Action.QUARANTINE
+    assert decide(heavy, POLICY, recipient=ANNA).row == "reject_score"
+
+
 def test_a_heavy_zone_refuses_at_rcpt_with_its_own_text() -> None:
     listed = Evidence(
         "dnsbl",
@@ -159,6 +188,55 @@ def test_authentication_alone_never_refuses_whatever_the_thresholds(settings: di
     for evidence in (forwarded, [*forwarded, content(-0.5)], forwarded[:3]):
         assert decide(evidence, policy, recipient=ANNA).action in (Action.QUARANTINE, Action.TAG)
     assert decide([*forwarded, content(1.0)], policy, recipient=ANNA).action is Action.REJECT
+
+
+@pytest.mark.parametrize("said", SAID_BY_ITSELF, ids=lambda item: f"{item.check}-{item.reason}")
+def test_forwarded_mail_is_not_refused_over_what_honest_mail_has(said: Evidence) -> None:
+    """A forwarder breaks signatures and fields at once; a played name may be found by the very failure of DMARC."""
+    forwarded = [found("spf", Reason.SPF_FAIL), found("dmarc", Reason.NOT_ALIGNED_REJECT)]
+    assert decide([*forwarded, said], POLICY, recipient=ANNA).row == "dmarc_quarantine"
+    assert decide([*forwarded, *SAID_BY_ITSELF], POLICY, recipient=ANNA).action is Action.QUARANTINE
+
+
+def test_content_of_a_kind_never_seen_does_not_agree_with_dmarc() -> None:
+    """Newsletters from new senders are what models are wrong about, and forwarding breaks their signatures."""
+    forwarded = [found("spf", Reason.SPF_FAIL), found("dmarc", Reason.NOT_ALIGNED_REJECT)]
+    unfamiliar = replace(content(3.9), properties={"familiar": "no"})
+    assert decide([*forwarded, unfamiliar], POLICY, recipient=ANNA).row == "dmarc_quarantine"
+    none = Policy(PolicyConfig(reject_score=4.5))
+    assert decide([*forwarded, unfamiliar], none, recipient=ANNA).action is Action.QUARANTINE
+    assert decide([*forwarded, content(3.9)], POLICY, recipient=ANNA).row == "dmarc_reject_agreed"
+    listed = found("url_lists", Reason.LISTED, 2.5)
+    assert decide([*forwarded, unfamiliar, listed], POLICY, recipient=ANNA).row == "dmarc_reject_agreed"
+    good = replace(content(-2.0), properties={"familiar": "no"})
+    assert decide([*forwarded, good, listed], POLICY, recipient=ANNA).action is Action.QUARANTINE
+
+
+@pytest.mark.parametrize(
+    "check", ["structure", "links", "url_lists", "impersonation", "content", "attachments", "malware"]
+)
+def test_each_check_of_content_can_be_observed(check: str) -> None:
+    policy = Policy(
+        PolicyConfig(observe_checks=(check,), impersonation="quarantine"),
+        malware=MalwareConfig(suspected="reject"),
+        attachments=AttachmentsConfig(executables="reject"),
+    )
+    program = Evidence(
+        "attachments",
+        Stage.DATA,
+        Result.FAIL,
+        Reason.ATTACHMENT_EXECUTABLE,
+        properties={"policy.attachment": "executables"},
+    )
+    measured = {"url_lists": Reason.LISTED, "content": Reason.LOOKS_LIKE_SPAM}
+    evidence = [found(name, reason) for name, reason in WEIGHTS if name == check]
+    evidence += [found(check, measured[check], 20.0)] if check in measured else []
+    evidence += [program] if check == "attachments" else []
+    evidence += [MALWARE, SUSPECTED, found("malware", Reason.UNAVAILABLE)] if check == "malware" else []
+    verdict = decide(evidence, policy, recipient=ANNA)
+    assert (verdict.action, verdict.scl, verdict.contributions) == (Action.ACCEPT, 2, ())
+    heard = replace(policy, config=policy.config.model_copy(update={"observe_checks": ()}))
+    assert decide(evidence, heard, recipient=ANNA).action is not Action.ACCEPT
 
 
 def test_dmarc_reject_with_content_that_looks_good_is_still_quarantined() -> None:

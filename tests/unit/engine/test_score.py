@@ -75,6 +75,15 @@ def test_a_clue_that_is_no_number_is_left_out(odd: float) -> None:
     assert [part.text for part in parts([Clue("a", odd), Clue("b", 1.0)], 1000)] == ["b"]
 
 
+@pytest.mark.parametrize(
+    ("weight", "millis"),
+    [(math.nan, 0), (math.inf, 0), (-math.inf, 0), (-0.0, 0), (1e308, 5000), (-1e308, -5000), (5e-324, 0)],
+)
+def test_whatever_number_a_check_measures_there_is_a_sum(weight: float, millis: int) -> None:
+    verdict = decide([content(weight, Clue("text: free", 1e307), Clue("text: odd", math.nan))], Policy())
+    assert verdict.millis == millis == sum(item.millis for item in verdict.contributions)
+
+
 def test_bounds_stand_as_lines_of_their_own() -> None:
     lines = {c.check: (c.text, c.millis) for c in contributions([content(9.0)], PolicyConfig())}
     assert lines == {
