@@ -17,7 +17,7 @@ from filterd.checks.base import CheckContext
 from filterd.config import ImpersonationConfig, PersonConfig
 from filterd.content.freemail import FREEMAIL
 from filterd.content.lookalike import Likeness, Lookalikes
-from filterd.content.persons import Person, name_keys, persons_in
+from filterd.content.persons import Person, name_keys, persons_in, seen
 from filterd.content.suffixes import organizational
 from filterd.errors import TemporaryError
 from filterd.mail.envelope import TrustClass
@@ -26,6 +26,7 @@ from filterd.mail.message import Message
 from filterd.ports import Greylist
 
 _MAX_AUTHORS = 5
+_MAX_LOCAL = 64  # characters of a local-part in the record (RFC 5321 4.5.3.1.1)
 _MIN_LOCAL = 5  # letters of a local-part that is one person's: "info", "ceo" or "anna" are many
 _MAILBOX = re.compile(r"[\w.+-]{1,64}@([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})")
 _LIST = re.compile(r"\bvia\b", re.I)  # mailing lists and services that write for somebody say so, and people see it
@@ -94,14 +95,15 @@ class Impersonation:
 
     def _look(self, author: Person, forged: bool) -> Iterator[Evidence]:
         domain = ascii_domain(author.domain) or ""
-        address = f"{author.local}@{domain}".lower()
+        address = _address(author.local, domain)
         if self._own(domain):
             return  # with nothing behind it that is a matter of its own (checks/spoof.py)
         person = self._named(author.shown)
         if person is not None and (forged or not _writes_from(person, address)):
             yield self._evidence(Reason.IMPERSONATED_NAME, person.name, f"{author.shown[:100]!r} at {address}", address)
-        claimed = [match for match in _MAILBOX.finditer(author.shown[:500]) if self._own(_domain(match[1]))]
-        if claimed and not _LIST.search(author.shown):
+        shown = seen(author.shown)
+        claimed = [match for match in _MAILBOX.finditer(shown) if self._own(_domain(match[1]))]
+        if claimed and not _LIST.search(shown):
             text = f"{claimed[0][0]} is the name of {address}"
             yield self._evidence(Reason.IMPERSONATED_ADDRESS, claimed[0][0], text, address)
         known = self._by_local.get(author.local.lower())
@@ -131,7 +133,7 @@ class Impersonation:
             domain = ascii_domain(answer.domain) or ""
             if not domain or organizational(domain) in owners or self._own(domain):
                 continue
-            address = f"{answer.local}@{domain}".lower()
+            address = _address(answer.local, domain)
             if any(self._own(name) or name in FREEMAIL for name in claimed):
                 text = f"author at {min(claimed)}, answers to {domain}"
                 yield self._evidence(Reason.REPLY_TO_ELSEWHERE, domain, text, address)
@@ -156,6 +158,10 @@ class Impersonation:
 
 
 _QUIET = frozenset({Reason.LOOKALIKE_ENDING})  # weighs nothing: no reason to look at who it is either
+
+
+def _address(local: str, domain: str) -> str:
+    return f"{local[:_MAX_LOCAL]}@{domain}".lower()
 
 
 def _domain(text: str) -> str:

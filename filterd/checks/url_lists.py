@@ -42,6 +42,12 @@ _UBIQUITOUS = """
     openxmlformats.org xmlsoap.org wikipedia.org github.com mozilla.org
 """
 _SKIPPED = frozenset(_UBIQUITOUS.split())
+# Endings of names in local networks: never delegated (RFC 6761, RFC 6762, ICANN on .internal, .corp, .home and .mail), or what
+# routers and administrators write.
+_LOCAL_ENDINGS = """
+    corp domain home intern internal intranet invalid lan local localdomain localhost mail private
+"""
+_LOCAL = frozenset(_LOCAL_ENDINGS.split())
 _COUNTED = {
     Reason.LISTED: "listed",
     Reason.NOT_LISTED: "not_listed",
@@ -81,7 +87,7 @@ class UrlLists:
         self._config = config
         self._lookalikes = lookalikes
         self._resolver = resolver
-        self._skipped = _SKIPPED | {organizational(domain) for domain in ours}
+        self._ours = frozenset(organizational(domain) for domain in ours)
         self._watches = {zone.zone: _watch(zone, resolver, clock) for zone in reversed(config.zones)}
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
@@ -106,7 +112,7 @@ class UrlLists:
         hosts = [*self._identities(ctx), *self._hosts(links_in(ctx.message))]
         wanted: Wanted = {}
         for host, domain in hosts:
-            if domain in self._skipped and host == domain:
+            if self._is_private(host, domain) or (host == domain and domain in _SKIPPED):
                 continue
             if domain not in wanted and len(wanted) >= self._config.domains_per_message:
                 continue
@@ -114,6 +120,10 @@ class UrlLists:
             if host not in names and len(names) < (_MAX_HOSTS if domain else _MAX_ADDRESSES):
                 names.append(host)
         return wanted
+
+    def _is_private(self, host: str, domain: str) -> bool:
+        """Whether nobody else shall hear of it: our names, and what is a name in some local network only."""
+        return bool(domain) and (domain in self._ours or host.rpartition(".")[2] in _LOCAL)
 
     def _identities(self, ctx: CheckContext) -> list[tuple[str, str]]:
         assert ctx.message is not None
@@ -144,7 +154,7 @@ class UrlLists:
 
     async def _ask(self, zone: UrlZoneConfig, wanted: Wanted, asking: _Asking) -> Evidence:
         watch = self._watches[zone.zone]
-        names = _names(zone, wanted, self._skipped)
+        names = _names(zone, wanted)
         if not names:
             return self._evidence(zone, Result.NONE, Reason.NOT_LISTED, "nothing to ask about")
         if not watch.may_ask():
@@ -203,13 +213,13 @@ def _problem(watch: ZoneWatch) -> str:
     return watch.problem.text if watch.problem else ""
 
 
-def _names(zone: UrlZoneConfig, wanted: Wanted, skipped: frozenset[str]) -> list[str]:
+def _names(zone: UrlZoneConfig, wanted: Wanted) -> list[str]:
     names: list[str] = []
     for domain, hosts in wanted.items():
         if not domain:
             names += hosts if "addresses" in zone.ask else []
             continue
-        if "domains" in zone.ask and domain not in skipped:
+        if "domains" in zone.ask and domain not in _SKIPPED:
             names.append(domain)
         names += hosts if "hosts" in zone.ask else []
     return [name for name in dict.fromkeys(names) if len(name) + len(zone.zone) < MAX_NAME]

@@ -16,8 +16,8 @@ from urllib.parse import unquote_to_bytes
 
 from filterd.content.suffixes import is_top_level, organizational
 
-MAX_AUTHORITY = 1_000  # octets; a host of 253 with each octet as %XX has 759
-MAX_ADDRESS = 2_000  # octets of an address that are looked at: what common browsers and mail programs take
+MAX_AUTHORITY = 1_000  # octets of host and port; a host of 253 with each octet as %XX has 759
+MAX_ADDRESS = 2_000  # octets behind the host that are looked at for other addresses
 _MAX_NAME = 253  # RFC 1035 2.3.4
 _MAX_LABEL = 63
 _MAX_U_LABELS = 8  # as in auth/names: each costs ten microseconds
@@ -73,20 +73,19 @@ def read_address(target: bytes, running_text: bool = False) -> Address | None:
 
     `running_text`: what follows may be the sentence that it stands in.
     """
-    text = target[:MAX_ADDRESS].strip(_CONTROLS).translate(None, _DROPPED)
+    text = target.strip(_CONTROLS).translate(None, _DROPPED)  # whole: blanks or a user name may be as long as one likes
     match = _SCHEME.match(text)
     if match is None:
         return None
     end = _AUTHORITY_END.search(text, match.end())
     stop = end.start() if end else len(text)
-    authority = text[match.end() : stop]
-    if len(authority) > MAX_AUTHORITY:
+    before, at, host_and_port = text[match.end() : stop].rpartition(b"@")
+    if len(host_and_port) > MAX_AUTHORITY:
         return None
-    before, at, host_and_port = authority.rpartition(b"@")
     host = _host(host_and_port, running_text)
     if host is None:
         return None
-    return Address((match[1] or b"").decode(), host, bool(at and before), text[stop:])
+    return Address((match[1] or b"").decode(), host, bool(at and before), text[stop : stop + MAX_ADDRESS])
 
 
 @lru_cache(_MAX_KNOWN)

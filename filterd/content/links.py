@@ -162,7 +162,7 @@ def _inside(address: Address) -> Iterator[Address]:
     for _ in range(_MAX_DECODED + 1):
         for match in _INNER.finditer(rest):
             found = rest[match.start() :]
-            inner = read_address(found.partition(b"&")[0])
+            inner = read_address(found.partition(b"&")[0], running_text=True)  # "__;!!…", ",1", ")" follow
             if inner is not None and inner.host.name not in seen:
                 seen.add(inner.host.name)
                 yield inner

@@ -144,15 +144,17 @@ def _end(text: str, place: int) -> int:
     return 0
 
 
+def seen(shown: str) -> str:
+    """A display name as it looks: without characters that nobody sees, look-alikes as the letter that they look like."""
+    return fold(unicodedata.normalize("NFC", _UNSEEN.sub("", shown[:MAX_FIELD])))
+
+
 def name_keys(shown: str) -> frozenset[frozenset[str]]:
     """The forms in which a name is compared: its words without order, case, accents, titles and look-alike letters.
 
     Two where the name has an umlaut, which some spell with an e; none for one word alone.
     """
-    text = _UNSEEN.sub("", shown[:MAX_FIELD])
-    if not text.isascii():
-        text = fold(unicodedata.normalize("NFC", text))
-    text = text.lower()
+    text = seen(shown).lower()
     keys = set()
     for table in (_PLAIN, _SPELLED) if not text.isascii() else (_PLAIN,):
         plain = unicodedata.normalize("NFKD", text.translate(table))

@@ -98,8 +98,19 @@ def test_our_own_domain_is_a_matter_of_its_own_with_and_without_proof() -> None:
 def test_an_address_of_ours_as_the_name_of_another() -> None:
     assert reasons(about('"boss@example.com" <x@evil.example>')) == {Reason.IMPERSONATED_ADDRESS}
     assert reasons(about('"Boss <boss@example.com>" <x@evil.example>')) == {Reason.IMPERSONATED_ADDRESS}
+    assert reasons(about('"boss@exam\u200bple.com" <x@evil.example>')) == {Reason.IMPERSONATED_ADDRESS}
+    assert reasons(about('"boss\uff20ex\u0430mple.com" <x@evil.example>')) == {Reason.IMPERSONATED_ADDRESS}
     assert reasons(about('"boss@example.com via Board" <board@lists.example>')) == set()
     assert reasons(about('"joe@else.example" <joe@other.example>')) == set()
+
+
+def test_what_is_recorded_is_short_however_long_the_field_is() -> None:
+    found = ask(
+        check(), about(f"Erika Mustermann <{'x' * 3_900}@evil.example>", f"Reply-To: {'y' * 3_900}@bank-login.com")
+    )
+    assert {item.reason for item in found} == {Reason.IMPERSONATED_NAME, Reason.LOOKALIKE_WORDS}
+    for item in found:
+        assert len(repr(item)) < 1_500
 
 
 def test_her_local_part_at_a_provider_for_everybody() -> None:

@@ -159,13 +159,24 @@ def test_bounded_and_the_most_suspicious_first() -> None:
 
 
 def test_nobody_is_asked_about_us_and_what_stands_in_every_message() -> None:
-    body = "http://www.ours.com http://ours.com http://w3.org http://evil.com http://docs.google.com/x"
+    body = (
+        "http://www.ours.com http://ours.com http://w3.org http://evil.com http://docs.google.com/x "
+        "http://printer.ward7.ours.com http://intranet.local/x http://files.sub.corp. http://10.1.2.3/ http://[fd00::1]/"
+    )
     lists = check(MapResolver(HEALTHY), ZONE.model_copy(update={"ask": ("domains", "hosts")}), identities=())
     assert lists.wanted(about(body)) == {
-        "ours.com": ["www.ours.com"],
         "evil.com": ["evil.com"],
         "google.com": ["docs.google.com"],
     }
+
+
+def test_names_of_local_networks_are_nobodys_business() -> None:
+    resolver = MapResolver(HEALTHY)
+    zone = ZONE.model_copy(update={"ask": ("domains", "hosts", "addresses")})
+    ctx = about("http://wiki.hospital.lan/ <a href='http://192.168.7.7/'>x</a>", author="scanner@device.internal")
+    connection = replace(CLIENT, helo="pc17.ward.local")
+    ask(check(resolver, zone, identities=("header_from", "helo")), replace(ctx, connection=connection))
+    assert {name for name, _ in resolver.asked} <= {"test.bl.example", "invalid.bl.example"}
 
 
 def test_what_one_message_may_ask_is_bounded_and_the_rest_is_unknown() -> None:
