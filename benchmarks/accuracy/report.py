@@ -63,7 +63,7 @@ def goal(rows: Mapping[str, Sequence[Row]], seed: int) -> str:
     """Per set: our area, the best peer's with its own settings and with any, and how often ours goes into the latter."""
     lines = []
     for part, found in rows.items():
-        areas = {name: figures(one.labels, one.scores).one_minus_roca for name, one in found}
+        areas = {name: round(figures(one.labels, one.scores).one_minus_roca, 9) for name, one in found}
         peers = {name: area for name, area in areas.items() if name != NAME and not math.isnan(area)}
         if NAME not in areas or not peers:
             continue
