@@ -6,12 +6,24 @@ Must not know mail, policy or processes: findings come out one by one, so that w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from filterd.content.attachments import documents, images, magic, mails, names, pages, rar, sevenzip, tars, zips
+from filterd.content.attachments import (
+    documents,
+    images,
+    magic,
+    mails,
+    opened,
+    pages,
+    rar,
+    sevenzip,
+    tars,
+    word_xml,
+    zips,
+)
 from filterd.content.attachments.documents import Fact
-from filterd.content.attachments.families import DECLARED, DOCUMENTS, EXTENSIONS
+from filterd.content.attachments.families import EXTENSIONS
 from filterd.content.attachments.finding import (
     BadArchiveError,
     BombError,
@@ -25,6 +37,7 @@ from filterd.content.attachments.finding import (
     shown_path,
 )
 from filterd.content.attachments.magic import Type, true_type
+from filterd.content.attachments.outside import of_name, of_type, outside
 from filterd.content.attachments.unpack import bunzip, gunzip, unxz
 
 MAX_FINDINGS = 16  # of one kind in one attachment; more say nothing new, and must not hide other kinds
@@ -47,6 +60,7 @@ class _File:
     path: tuple[str, ...]
     depth: int
     octets: bytes
+    endings: frozenset[str]  # what its names and its declared type promise
 
 
 def inspect(
@@ -73,20 +87,17 @@ def inspect(
 def surface(given: Sequence[str], declared: str, head: bytes) -> tuple[list[Finding], bool]:
     """(what name, declared type and first octets say, whether the inside has to be looked at); cheap."""
     kind = true_type(head)
-    found = list(_outside(given, declared, kind))
+    found = list(outside(given, declared, kind))
+    endings = opened.endings(given, declared)
     # an image's type shows only behind its first 32 KB
-    deep = (
-        kind in magic.DEEP
-        or _is_mail(given[0] if given else "", kind)
-        or EXTENSIONS.get(last_extension(given)) is Kind.DISK_IMAGE
-    )
-    return list(dict.fromkeys(found)), deep
+    image = any(EXTENSIONS.get(ending) is Kind.DISK_IMAGE for ending in endings)
+    return list(dict.fromkeys(found)), image or opened.is_deep(kind, head, endings)
 
 
 def _walk(job: _Job, given: Sequence[str], declared: str, octets: bytes) -> Iterator[Finding]:
     top = tuple(given[:1]) or ("",)
-    yield from _outside(given, declared, true_type(octets))
-    waiting = [_File(top, 0, octets)]
+    yield from outside(given, declared, true_type(octets))
+    waiting = [_File(top, 0, octets, opened.endings(given, declared))]
     path = top
     try:
         while waiting:
@@ -118,20 +129,23 @@ def _guarded(job: _Job, file: _File, inside: list[_File]) -> Iterator[Finding]:
 
 
 def _look(job: _Job, file: _File, inside: list[_File]) -> Iterator[Finding]:
-    kind = true_type(file.octets)
+    kind, octets = opened.opened_as(file.octets, file.endings)
+    if octets is not file.octets:
+        file = replace(file, octets=octets)
     path = shown_path(file.path)
     if kind is Type.HTML:
         for found, detail in pages.look(file.octets):
             yield Finding(found, path, detail)
         return
+    if kind is Type.UNKNOWN and file.octets and file.endings & opened.ARCHIVE_NAMES:
+        yield Finding(Kind.UNREADABLE, path, "named as an archive, and none that is known")
     if kind in (Type.DISK, Type.UDF, Type.ACE, Type.ARJ, Type.LHA, Type.ZSTD, Type.ZLIB_Z):
         yield Finding(Kind.UNREADABLE, path, f"{kind.value}: not looked into")
         return
-    mail = _is_mail(file.path[-1], kind)
-    reader = _mail if mail else _READERS.get(kind)
+    reader = _READERS.get(kind)
     if reader is None:
         return
-    depth = file.depth + (mail or kind in magic.ARCHIVES or kind in magic.DISKS)
+    depth = file.depth + (kind in magic.ARCHIVES or kind in magic.DISKS or kind is Type.MAIL)
     job.budget.depth(depth)
     encrypted = False
     for item in reader(job, file):
@@ -158,7 +172,7 @@ def _member(
     where = (*file.path, member.name)
     if not member.quiet:
         for name in (member.name, *member.aliases):
-            yield from _of_name(where, name)
+            yield from of_name(where, name)
     if member.read is None:
         return
     try:
@@ -170,11 +184,12 @@ def _member(
     packs = container not in _AS_THEY_ARE
     job.budget.unpacked(len(head) if packs else 0)
     kind = true_type(head)
-    yield from _of_type(where, member.name, "", kind)
+    yield from of_type(where, member.name, "", kind)
     if container is Type.ONENOTE and kind not in (Type.IMAGE, Type.MEDIA, Type.PDF):
         yield Finding(Kind.ACTIVE, shown_path(where), f"a file in OneNote ({kind.value})")
     office = container is Type.ZIP and documents.is_office_part(member.name)
-    deep = kind in magic.DEEP or _is_mail(member.name, kind)
+    endings = frozenset() if member.quiet else opened.endings((member.name, *member.aliases), "")
+    deep = opened.is_deep(kind, head, endings)
     if not office and not deep:
         return
     octets = head
@@ -185,74 +200,10 @@ def _member(
         for found, detail in documents.office_part(member.name, octets):
             yield Finding(found, shown_path(file.path), detail)
     if deep:
-        inside.append(_File(where, depth, octets))
-
-
-# ---------------------------------------------------------------- names and types
-
-
-def _of_name(path: tuple[str, ...], name: str) -> Iterator[Finding]:
-    for kind, detail in names.look(name):
-        yield Finding(kind, shown_path(path), shown(detail))
-
-
-def _outside(given: Sequence[str], declared: str, kind: Type) -> Iterator[Finding]:
-    """What names, declared type and true type of the attachment itself say."""
-    top = tuple(given[:1]) or ("",)
-    for name in given:
-        for found in _of_name(top, name):
-            if found.detail != ".com" or kind in _NOT_KNOWN:  # "news from example.com" is the name of many a PDF
-                yield found
-    if declared in DECLARED:
-        family, detail = DECLARED[declared]
-        yield Finding(family, shown_path(top), detail)
-    yield from _of_type(top, top[0], declared, kind)
-
-
-def last_extension(given: Sequence[str]) -> str:
-    """The extension of the name that is shown, in lower case."""
-    return (names.extensions(given[0]) or ("",))[0] if given else ""
-
-
-_FAMILY_OF: dict[Type, Kind] = {
-    **dict.fromkeys(magic.PROGRAMS, Kind.EXECUTABLE),
-    **dict.fromkeys(magic.SCRIPTS, Kind.SCRIPT),
-    **dict.fromkeys(magic.SHORTCUTS, Kind.SHORTCUT),
-    **dict.fromkeys(magic.SYSTEM, Kind.SYSTEM),
-    **dict.fromkeys(magic.DISKS, Kind.DISK_IMAGE),
-    Type.ACCESS: Kind.DATABASE,
-    Type.SHELL: Kind.UNCOMMON,
-}
-_NOT_KNOWN = frozenset({Type.UNKNOWN, Type.PE, Type.DOS, Type.ELF})  # what a .com file may be
-_RUNS = frozenset({Kind.EXECUTABLE, Kind.SCRIPT, Kind.SHORTCUT, Kind.SYSTEM})
-# Names and types that promise something to look at or listen to; an archive or a disk image behind them is a trick.
-_PICTURE_NAMES = "pdf jpg jpeg png gif bmp tif tiff webp mp3 mp4 wav avi mov"
-_PICTURES = frozenset(_PICTURE_NAMES.split())
-_DOCUMENT = DOCUMENTS | _PICTURES | {"txt", "csv"}
-
-
-def _of_type(path: tuple[str, ...], name: str, declared: str, kind: Type) -> Iterator[Finding]:
-    family = _FAMILY_OF.get(kind)
-    last = last_extension((name,))
-    if family is not None:
-        yield Finding(family, shown_path(path), kind.value)
-    promises = last in _DOCUMENT or declared.startswith(("image/", "audio/", "video/", "application/pdf"))
-    if family in _RUNS and promises:
-        yield Finding(Kind.DISGUISED, shown_path(path), f"a {kind.value} named or declared as something else")
-    elif last in _PICTURES and (kind in magic.ARCHIVES or kind in magic.DISKS):
-        yield Finding(Kind.DISGUISED, shown_path(path), f"a {kind.value} named .{last}")
+        inside.append(_File(where, depth, octets, endings))
 
 
 # ---------------------------------------------------------------- readers
-
-
-def _is_mail(name: str, kind: Type) -> bool:
-    """Whether it is mail in a file: only the name says so, its octets are text."""
-    return kind in (Type.UNKNOWN, Type.HTML) and last_extension((name,)) in mails.EXTENSIONS
-
-
-def _mail(job: _Job, file: _File) -> Iterator[Member | Fact]:
-    yield from mails.members(file.octets)
 
 
 _Reader = Callable[[_Job, _File], Iterator[Member | Fact]]
@@ -289,6 +240,9 @@ _READERS: dict[Type, _Reader] = {
     Type.LZMA: partial(_single, unxz),
     Type.OLE: lambda job, file: documents.ole_members(file.octets, job.budget.left),
     Type.RTF: lambda job, file: documents.rtf_members(file.octets),
+    Type.MAIL: lambda job, file: mails.members(file.octets),
+    Type.OFFICE_XML: lambda job, file: word_xml.members(file.octets),
+    Type.ACTIVE_MIME: lambda job, file: word_xml.active_mime(file.octets),
     Type.ONENOTE: lambda job, file: documents.onenote_members(file.octets),
     Type.TNEF: lambda job, file: documents.tnef_members(file.octets),
 }

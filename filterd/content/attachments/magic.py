@@ -52,6 +52,9 @@ class Type(StrEnum):
     HTML = "HTML"
     ONENOTE = "OneNote"
     TNEF = "TNEF"
+    MAIL = "mail"
+    OFFICE_XML = "Office document in XML"
+    ACTIVE_MIME = "ActiveMime"
     # harmless by themselves
     PDF = "PDF"
     IMAGE = "image"
@@ -93,6 +96,7 @@ _FIXED: tuple[tuple[bytes, Type], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Type.OLE),
     (b"{\\rt", Type.RTF),
     (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", Type.ONENOTE),  # MS-ONESTORE 2.3.1
+    (b"ActiveMime", Type.ACTIVE_MIME),  # macros of Word's XML and MHTML documents
     (b"\x78\x9f\x3e\x22", Type.TNEF),  # MS-OXTNEF 2.1.3.1
     (b"\xff\xd8\xff", Type.IMAGE),
     (b"\x89PNG\r\n\x1a\n", Type.IMAGE),
@@ -110,6 +114,7 @@ _FIXED: tuple[tuple[bytes, Type], ...] = (
 )
 _PAGE = re.compile(rb"<(?:!doctype\s{1,8}html|html|head|body|script|title|meta|iframe|svg|table|div)[\s>]", re.I)
 _HTA = re.compile(rb"<hta:application|<script[^>]{1,80}vbscript|<job[\s>]|<\?xml[^>]{1,80}><package>", re.I)
+_OFFICE_XML = re.compile(rb"progid=[\"']word\.|/office/word/2003/wordml|/office/2006/xmlpackage", re.I)
 _TO_A_FILE = re.compile(
     rb"^[a-z]{3,20}[ \t]{0,8}=[ \t]{0,8}(?:file:|\\\\)", re.I | re.M
 )  # a share, WebDAV, a local program
@@ -171,7 +176,9 @@ def _text_type(head: bytes) -> Type:
             return Type.HTA
         if _PAGE.search(head):
             return Type.HTML
-        return Type.XML
+        return Type.OFFICE_XML if _OFFICE_XML.search(head) else Type.XML
+    if head[:13].lower() == b"mime-version:":  # Word opens such files by any of its names
+        return Type.MAIL
     return Type.UNKNOWN
 
 
@@ -188,4 +195,8 @@ ARCHIVES = frozenset(
     }
 )
 # What only a look inside can judge.
-DEEP = ARCHIVES | DISKS | {Type.OLE, Type.RTF, Type.HTML, Type.ONENOTE, Type.TNEF}
+DEEP = (
+    ARCHIVES
+    | DISKS
+    | {Type.OLE, Type.RTF, Type.HTML, Type.ONENOTE, Type.TNEF, Type.MAIL, Type.OFFICE_XML, Type.ACTIVE_MIME}
+)

@@ -5,7 +5,6 @@ Must not know what the files inside are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -13,17 +12,26 @@ from filterd.content.attachments.finding import BadArchiveError, Member
 
 _BLOCK = 512
 _MAX_NAME = 4_096
-_PAX_PATH = re.compile(rb"(?:^|\n)\d{1,7} (?:path|GNU\.sparse\.name)=([^\n]{1,4096})\n")
+_MAX_PAX = 1_048_576  # octets of one file's pax records
+_PAX_NAMES = frozenset((b"path", b"GNU.sparse.name"))
+_NO_FILES = frozenset(
+    (b"1", b"2", b"3", b"4", b"5", b"6", b"D", b"K", b"M", b"N", b"V", b"X")
+)  # links, devices, folders, GNU's own
 
 
 def members(octets: bytes) -> Iterator[Member]:
     """The files in order.  Raises BadArchiveError where the headers stop making sense."""
-    position, long_name = 0, ""
+    position, long_name, ended = 0, "", False
+    others: tuple[str, ...] = ()
     while position + _BLOCK <= len(octets):
         header = octets[position : position + _BLOCK]
         if not header.strip(b"\0"):
-            return
-        if not _sum_is_right(header):
+            ended = True  # some programs read on behind it
+            position += _BLOCK
+            continue
+        if not is_header(header):
+            if ended:
+                return
             raise BadArchiveError("a tar header is damaged")
         size = _number(header[124:136])
         body, kind = position + _BLOCK, header[156:157]
@@ -35,15 +43,17 @@ def members(octets: bytes) -> Iterator[Member]:
         if kind == b"L":
             long_name = _text(octets[body : body + min(size, _MAX_NAME)])
         elif kind in (b"x", b"g"):
-            match = _PAX_PATH.search(octets[body : body + min(size, 4 * _MAX_NAME)])
-            long_name = _text(match[1]) if match else long_name
+            named = _pax_names(octets[body : body + min(size, _MAX_PAX)])
+            long_name, others = (named[-1], named[:-1]) if named else (long_name, others)
         else:
             prefix = _text(header[345:500]) if header[257:263] == b"ustar\0" else ""
-            name = long_name or "/".join(filter(None, (prefix, _text(header[:100]))))
-            long_name = ""
-            if kind in (b"0", b"\0", b"7", b"S") and not (name.endswith("/") and not size):
-                yield Member(name, size, read=partial(_read, octets, body, size))
-    if position > len(octets) + _BLOCK:
+            plain = "/".join(filter(None, (prefix, _text(header[:100]))))
+            name, aliases = long_name or plain, (*others, *((plain,) if long_name else ()))
+            long_name, others = "", ()
+            # what nobody knows is a plain file (POSIX pax, "typeflag")
+            if kind not in _NO_FILES and not (name.endswith("/") and not size):
+                yield Member(name, size, read=partial(_read, octets, body, size), aliases=aliases[:8])
+    if position > len(octets) + _BLOCK and not ended:
         raise BadArchiveError("cut off")
 
 
@@ -51,8 +61,25 @@ def _read(octets: bytes, body: int, size: int, limit: int) -> bytes:
     return octets[body : body + min(size, limit)]
 
 
-def _sum_is_right(header: bytes) -> bool:
-    """The checksum counts its own field as blanks; some old writers add signed octets."""
+def _pax_names(records: bytes) -> tuple[str, ...]:
+    """Names that pax records give, the last of which counts: "length key=value\\n", the length of all of it."""
+    found: list[str] = []
+    position = 0
+    while position < len(records):
+        number, blank, _ = records[position : position + 12].partition(b" ")
+        if not blank or not number.isdigit() or int(number) <= len(number) + 1:
+            break
+        key, equals, value = records[position + len(number) + 1 : position + int(number) - 1].partition(b"=")
+        if equals and key in _PAX_NAMES:
+            found.append(_text(value[:_MAX_NAME]))
+        position += int(number)
+    return tuple(found[-8:])
+
+
+def is_header(header: bytes) -> bool:
+    """Whether the 512 octets are a header: its checksum is right.  It counts its own field as blanks; some old writers add signed octets."""
+    if len(header) < _BLOCK or not header[148:156].strip(b"\0 "):
+        return False
     try:
         stated = int(header[148:156].split(b"\0")[0].strip() or b"0", 8)
     except ValueError:

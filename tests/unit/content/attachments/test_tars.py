@@ -64,3 +64,50 @@ def test_any_damage_is_members_or_an_error(data: st.DataObject) -> None:
             assert len(member.read(100)) <= 100
     except BadArchiveError:
         pass
+
+
+def _block(name: bytes, data: bytes, kind: bytes = b"0") -> bytes:
+    """One header and its octets."""
+    head = bytearray(512)
+    head[: len(name)], head[124:136], head[156:157] = name, b"%011o\0" % len(data), kind
+    head[257:265], head[148:156] = b"ustar\x0000", b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
+def _pax(*records: tuple[bytes, bytes]) -> bytes:
+    out = b""
+    for key, value in records:
+        rest = b" " + key + b"=" + value + b"\n"
+        size = len(rest) + 1
+        while len(str(size)) + len(rest) != size:
+            size = len(str(size)) + len(rest)
+        out += str(size).encode() + rest
+    return _block(b"PaxHeader", out, b"x")
+
+
+def test_files_behind_an_end_are_seen() -> None:
+    archive = _block(b"a.txt", b"x") + bytes(512) + _block(b"a.js", b"x") + bytes(1024) + _block(b"b.js", b"x")
+    assert [member.name for member in members(archive)] == ["a.txt", "a.js", "b.js"]
+    assert [member.name for member in members(_block(b"a.txt", b"x") + bytes(1024) + b"padding" * 200)] == ["a.txt"]
+
+
+def test_a_type_that_nobody_knows_is_a_plain_file() -> None:
+    kinds = [bytes([number]) for number in (*b"Z9", 0)]
+    archive = b"".join(_block(b"a.js", b"x", kind) for kind in kinds) + _block(b"b.js", b"", b"2")
+    assert [member.name for member in members(archive + bytes(1024))] == ["a.js"] * 3
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        ((b"comment", b"x" * 20_000), (b"path", b"a.js")),
+        ((b"comment", b"x\n14 path=a.txt\n"), (b"path", b"a.js")),
+        ((b"path", b"b.txt"), (b"path", b"a.js")),
+    ],
+)
+def test_the_last_path_counts_and_the_others_are_told(records: tuple[tuple[bytes, bytes], ...]) -> None:
+    (member,) = members(_pax(*records) + _block(b"c.txt", b"x") + bytes(1024))
+    assert member.name == "a.js"
+    assert member.aliases[-1] == "c.txt"
+    assert member.aliases[:-1] in ((), ("b.txt",))
