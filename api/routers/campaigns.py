@@ -1,6 +1,6 @@
 """Owns /v1/campaigns: messages that are near-duplicates of each other, and what is done with all held ones of them at once.
 
-A bulk release or deletion is that of /v1/quarantine/{id}, message by message, with the same scope.
+A bulk release or deletion is that of /v1/quarantine/{id}, message by message, with the same scope; what is more than its text is left.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 
 BULK = 100  # messages of one request: each is a transaction of its own with an fsync, together about a second
+_LOOKED_AT = 1_000  # held messages of one request: those that are left as they are must not hide the others
 
 
 class Campaign(View):
@@ -74,6 +75,8 @@ class BulkBody(Body):
 
     limit: int = Field(default=BULK, ge=1, le=BULK)
     """Most messages of this request, the oldest first."""
+    everything: bool = False
+    """Also messages with a finding in attachments or links, and those that the next mail server refused: likeness is that of text."""
 
 
 class Refusal(View):
@@ -90,9 +93,9 @@ class Bulk(View):
     done: list[str]
     """Ids of the messages that were released or deleted, each durably."""
     refused: list[Refusal]
-    """Messages whose state did not allow it."""
+    """Messages that were left as they are, and why: their state did not allow it, or they are more than their text; at most 100."""
     held: int
-    """Messages that are still held; ask again until it is 0, or no longer falls."""
+    """Messages that are still held; ask again until `done` is empty."""
 
 
 @router.get("", responses=errors(), dependencies=[Depends(needs("read"))])
@@ -154,15 +157,20 @@ def _bulk(
     _campaign(services, id)
     done: list[str] = []
     left: list[Refusal] = []
-    for message_id in campaign_pages.held_messages(services.database, id, (body or BulkBody()).limit):
+    asked = body or BulkBody()
+    for message_id in campaign_pages.held_messages(services.database, id, _LOOKED_AT):
+        if len(done) == asked.limit:
+            break
         try:
+            if not asked.everything and (why := campaign_pages.apart(services.database, message_id)):
+                raise PermanentError(f"id: {why}; look at it alone, or ask with everything = true")
             act(message_id)
-        except PermanentError as error:  # somebody else was faster, or a release of it is under way
+        except PermanentError as error:  # or somebody else was faster, or a release of it is under way
             left.append(Refusal(id=message_id, problem=str(error)))
         else:
             done.append(message_id)
     log.info(f"campaign {word}", extra={"campaign": id, "messages": done, "refused": len(left), "by": who.actor})
-    return Bulk(id=id, done=done, refused=left, held=_campaign(services, id).held)
+    return Bulk(id=id, done=done, refused=left[:BULK], held=_campaign(services, id).held)
 
 
 def _campaign(services: Services, id: str) -> campaign_pages.Campaign:

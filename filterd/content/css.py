@@ -14,7 +14,9 @@ Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 _TOO_NEAR = 24  # of 255 in every channel: #e8e8e8 on white cannot be read, the pale grey of small print (#ccc) can
-_MAX_SHEET = 16_384  # octets of style sheets that are read: their own classes come first, most of the rest is for phones
+_MAX_SHEET = (
+    16_384  # octets of style sheets that are read: their own classes come first, most of the rest is for phones
+)
 _MAX_SELECTORS = 8
 
 _DECLARATION = re.compile(

@@ -13,13 +13,28 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, exists, func, or_, select
 
 from filterd.errors import PermanentError
+from filterd.ports import UPSTREAM_REFUSED
 from filterd.storage.browse import CopyState
 from filterd.storage.campaigns import HOUR_MS
 from filterd.storage.database import Database
+from filterd.storage.entries import unpack_evidence
 from filterd.storage.paging import Page, after, check_limit, cursor_of
-from filterd.storage.schema import campaign_hours, campaign_members, campaigns, quarantine_copies, reports
+from filterd.storage.schema import (
+    campaign_hours,
+    campaign_members,
+    campaigns,
+    evidence,
+    quarantine,
+    quarantine_copies,
+    reports,
+)
 
 _c, _h, _m, _q, _r = campaigns.c, campaign_hours.c, campaign_members.c, quarantine_copies.c, reports.c
+_APART = {
+    "malware": "the malware scan found something in it",
+    "attachments": "something was found in its attachments",
+    "url_lists": "a domain in it is on a list",
+}
 _STATES = ("forwarded", "quarantined", "rejected")
 
 
@@ -131,6 +146,28 @@ def held_messages(db: Database, id: str, limit: int) -> list[str]:
     query = select(_m.message_id).where(_m.campaign == id, copy).order_by(_m.at_ms, _m.message_id).limit(limit)
     with db.read() as connection:
         return list(connection.scalars(query))
+
+
+def apart(db: Database, message_id: str) -> str:
+    """Why a held message is no matter of its campaign alone; empty when it is.
+
+    Likeness is that of text: it says nothing about files and links, which whoever copies a newsletter puts in anew.
+    """
+    query = (
+        select(quarantine.c.reason, evidence)
+        .select_from(quarantine.outerjoin(evidence, evidence.c.message_id == quarantine.c.message_id))
+        .where(quarantine.c.message_id == message_id)
+    )
+    with db.read() as connection:
+        row = connection.execute(query).first()
+    if row is None:
+        return ""
+    if row.reason == UPSTREAM_REFUSED:
+        return "the next mail server refused it, and its sender was told that it is taken"
+    found = unpack_evidence(row).evidence if row.record is not None else []
+    return next(
+        (_APART[item["check"]] for item in found if item["check"] in _APART and item.get("result") == "fail"), ""
+    )
 
 
 def list_reports(

@@ -51,8 +51,22 @@ _SIGNED = (
     sign_dkim(_MAIL, load_signer(DOMAIN, SELECTOR, rsa_key()[0]), 1_700_000_000, ["from", "to", "subject"]) + _MAIL
 )
 _ARCHIVES = (
-    *(b"", b"PK\3\4", b"PK\5\6", b"Rar!\x1a\x07\0", b"Rar!\x1a\x07\1\0", b"7z\xbc\xaf\x27\x1c\0\4", b"\x1f\x8b\x08\0", b"MSCF\0\0\0\0"),
-    *(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + b">\0\3\0\xfe\xff\x09\0\6\0", b"{\\rtf", b"<html>", b"\x78\x9f\x3e\x22\0\0"),
+    *(
+        b"",
+        b"PK\3\4",
+        b"PK\5\6",
+        b"Rar!\x1a\x07\0",
+        b"Rar!\x1a\x07\1\0",
+        b"7z\xbc\xaf\x27\x1c\0\4",
+        b"\x1f\x8b\x08\0",
+        b"MSCF\0\0\0\0",
+    ),
+    *(
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + b">\0\3\0\xfe\xff\x09\0\6\0",
+        b"{\\rtf",
+        b"<html>",
+        b"\x78\x9f\x3e\x22\0\0",
+    ),
 )
 _KEYS = MapResolver({(KEY_NAME, "TXT"): [rsa_key()[1]]})
 

@@ -7,6 +7,7 @@ refuses what Windows opens.  Must not know what the files inside are.
 from __future__ import annotations
 
 import lzma
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -28,14 +29,26 @@ _MAX_CRYPT = 65_536  # octets that ZipCrypto is undone for: 0.1 s of Python
 
 
 def members(octets: bytes, passwords: Sequence[str] = ()) -> Iterator[Member]:
-    """The files of the central directory, or, where that is missing, those whose local headers follow each other.
+    """The files of the central directory, and those whose local headers it leaves out: some programs show these instead.
 
     Raises BadArchiveError after the last one that could be read.
     """
     start = _directory(octets)
-    if start is None:
-        yield from _local_members(octets, passwords)
-        raise BadArchiveError("no central directory: cut off or damaged")
+    known: list[tuple[int, int]] = []  # (where it begins, where it ends) of each file of the directory
+    problem = "no central directory: cut off or damaged" if start is None else ""
+    if start is not None:
+        try:
+            yield from _listed(octets, passwords, start, known)
+        except BadArchiveError as error:
+            problem = str(error)
+    yield from _local_members(octets, passwords, sorted(known))
+    if problem:
+        raise BadArchiveError(problem)
+
+
+def _listed(
+    octets: bytes, passwords: Sequence[str], start: tuple[int, int], known: list[tuple[int, int]]
+) -> Iterator[Member]:
     position, shift = start
     opened = 0
     while octets[position : position + 4] == b"PK\1\2":
@@ -49,6 +62,7 @@ def members(octets: bytes, passwords: Sequence[str] = ()) -> Iterator[Member]:
         extra = octets[at + name_size : at + name_size + extra_size]
         size, packed, offset = _zip64(extra, size, packed, offset)
         position = at + name_size + extra_size + comment_size
+        known.append((offset + shift, offset + shift + _LOCAL.size + packed))
         if name.endswith("/") and not size:
             continue
         opened += bool(flags & _ENCRYPTED)
@@ -100,9 +114,20 @@ def _member(
     return Member(name, size, encrypted, read if usable else None, aliases)
 
 
-def _local_members(octets: bytes, passwords: Sequence[str]) -> Iterator[Member]:
-    position = max(octets.find(b"PK\3\4"), 0)
-    while octets[position : position + 4] == b"PK\3\4" and position + _LOCAL.size <= len(octets):
+# A local header that programs take for one: the version, whatever else, a method that exists.
+_LOCAL_HEADER = re.compile(rb"PK\x03\x04[\x00-\x64][\x00-\x14].{2}[\x00-\x63]\x00", re.DOTALL)
+
+
+def _local_members(octets: bytes, passwords: Sequence[str], known: Sequence[tuple[int, int]]) -> Iterator[Member]:
+    """Files whose local header lies in none of the `known` ranges, which are sorted; their own sizes are not trusted."""
+    position, index = 0, 0
+    while (match := _LOCAL_HEADER.search(octets, position)) and match.start() + _LOCAL.size <= len(octets):
+        position = match.start()
+        while index < len(known) and known[index][1] <= position:
+            index += 1
+        if index < len(known) and known[index][0] <= position:
+            position = known[index][1]
+            continue
         _, _, flags, method, time, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack_from(octets, position)
         at = position + _LOCAL.size
         name = _text(octets[at : at + name_size], flags)
@@ -111,8 +136,9 @@ def _local_members(octets: bytes, passwords: Sequence[str]) -> Iterator[Member]:
         if flags & 8 and not packed:  # the sizes stand behind the octets: what follows cannot be found but by search
             following = octets.find(b"PK\3\4", body)
             packed = (following if following >= 0 else len(octets)) - body
-        yield _member(octets, name, extra, flags, method, crc, time, packed, size, position, passwords)
-        position = body + packed
+        if not (name.endswith("/") and not size):
+            yield _member(octets, name, extra, flags, method, crc, time, packed, size, position, passwords)
+        position = at
 
 
 def _local_name(octets: bytes, offset: int) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from dataclasses import replace
 
 import pytest
 
 from filterd.config import CampaignsConfig
 from filterd.content.fingerprint import fingerprint
 from filterd.mail.message import Message
-from filterd.ports import CampaignSighting, TerminalState
+from filterd.ports import UPSTREAM_REFUSED, CampaignSighting, TerminalState
 from filterd.storage import quarantine
 from filterd.storage.campaigns import SqlCampaigns
+from filterd.storage.custody import SqlCustody
 from tests.support.campaigns import HOUR, sighting
 from tests.support.sideservice import Side
-from tests.support.storage import keep, message
+from tests.support.storage import evidence, held, keep, message, outcomes
 
 TEXT = b"your parcel is waiting at our depot because the customs fee was not paid please confirm your address and pay "
 
@@ -96,6 +99,62 @@ def test_what_its_state_does_not_allow_is_left_and_named(side: Side) -> None:
     assert found["held"] == 1
     assert found["refused"][0]["id"] == record.id
     assert "outbox" in found["refused"][0]["problem"]
+
+
+def kept_with(side: Side, text: int, check: str, result: str = "fail") -> str:
+    """Id of a held message in which that check found something."""
+    record = message()
+    found = {"check": check, "reason": "x", "result": result}
+
+    async def finish() -> None:
+        custody = SqlCustody(side.database)
+        noted = replace(evidence(), evidence=[found])
+        await custody.finish(record, outcomes(record, TerminalState.QUARANTINED), noted, held(record))
+        custody.close()
+
+    asyncio.run(finish())
+    add(side, sighting(record.id, text, at_ms=record.received_ms, state=TerminalState.QUARANTINED))
+    return record.id
+
+
+@pytest.mark.parametrize("check", ["malware", "attachments", "url_lists"])
+def test_a_copy_of_a_newsletter_with_a_file_or_link_of_its_own_is_not_released_with_it(side: Side, check: str) -> None:
+    (first,) = kept(side, 1, 1)
+    program = kept_with(side, 1, check)
+    harmless = kept_with(side, 1, check, "none")
+    found = side.json("POST", f"/v1/campaigns/{first}/release", "quarantine")
+    assert (found["done"], found["held"]) == ([first, harmless], 1)
+    assert [item["id"] for item in found["refused"]] == [program]
+    assert "everything" in found["refused"][0]["problem"]
+    found = side.json("POST", f"/v1/campaigns/{first}/release", "quarantine", json={"everything": True})
+    assert (found["done"], found["held"]) == ([program], 0)
+
+
+def test_what_upstream_refused_is_not_deleted_with_the_spam_that_copies_it(side: Side) -> None:
+    """Its sender was told 250: only a person may end it."""
+    record = message()
+
+    async def finish() -> None:
+        custody = SqlCustody(side.database)
+        kept_copy = replace(held(record), reason=UPSTREAM_REFUSED)
+        await custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), kept_copy)
+        custody.close()
+
+    asyncio.run(finish())
+    add(side, sighting(record.id, 1, at_ms=record.received_ms))
+    spam = kept(side, 1, 2)
+    found = side.json("POST", f"/v1/campaigns/{record.id}/delete", "quarantine")
+    assert (found["done"], found["held"]) == (spam, 1)
+    assert "taken" in found["refused"][0]["problem"]
+
+
+def test_what_is_left_does_not_hide_the_others(side: Side) -> None:
+    left = [kept_with(side, 1, "malware") for _ in range(3)]
+    good = kept(side, 1, 2)
+    found = side.json("POST", f"/v1/campaigns/{left[0]}/release", "quarantine", json={"limit": 1})
+    assert found["done"] == good[:1]
+    found = side.json("POST", f"/v1/campaigns/{left[0]}/release", "quarantine", json={"limit": 1})
+    assert (found["done"], found["held"]) == (good[1:], 3)
 
 
 @pytest.mark.parametrize("word", ["release", "delete"])
