@@ -64,8 +64,10 @@ class CampaignNotes:
         self._no_timer()
         if self._writing is not None:
             await self._writing
-        await self._write()
-        self._no_timer()
+        self._no_timer()  # what was left over has set one
+        self._writing = asyncio.create_task(self._write(), name="campaigns")  # nothing begins beside it
+        await self._writing
+        self._writing = None
         metrics.CAMPAIGN_MESSAGES.labels("lost").inc(len(self._waiting))
         self._waiting.clear()
 

@@ -160,9 +160,11 @@ class Index:
     batches: list[list[str]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     written: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def add(self, sightings: Sequence[CampaignSighting]) -> None:
+        self.begun.release()
         self.gate.wait(10)
         self.written.release()
         if self.errors:
@@ -272,3 +274,33 @@ def test_at_the_end_what_cannot_be_written_is_lost_and_counted() -> None:
     asyncio.run(scene())
     assert index.batches == []
     assert result("lost") - lost == 2
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_the_end_of_the_process_writes_each_message_once(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    """A timer that a failed attempt, or a message at the last moment, has set must not write beside it."""
+    monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0)
+    index = Index(errors=[] if late else [StorageError("locked", "busy")])
+
+    async def scene() -> None:
+        notes = CampaignNotes(index)
+        note(notes, *"ABCD")
+        if not late:
+            await asyncio.to_thread(index.begun.acquire)
+        ending = asyncio.create_task(notes.flush())
+        await asyncio.sleep(0)
+        if not late:
+            index.gate.set()
+            await asyncio.to_thread(index.written.acquire)
+            index.gate.clear()
+        await asyncio.to_thread(index.begun.acquire)
+        if late:
+            note(notes, "E")
+        for _ in range(10):  # the timer's moment passes
+            await asyncio.sleep(0)
+        index.gate.set()
+        await ending
+
+    asyncio.run(scene())
+    assert index.batches == [[id] for id in ("ABCDE" if late else "ABCD")]
