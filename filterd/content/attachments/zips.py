@@ -115,30 +115,47 @@ def _member(
 
 
 # A local header that programs take for one: the version, whatever else, a method that exists.
+_INNER_AT_ONCE, _MAX_INNER = 100, 100_000  # names of files in files: 0.5 s
 _LOCAL_HEADER = re.compile(rb"PK\x03\x04[\x00-\x64][\x00-\x14].{2}[\x00-\x63]\x00", re.DOTALL)
 
 
 def _local_members(octets: bytes, passwords: Sequence[str], known: Sequence[tuple[int, int]]) -> Iterator[Member]:
-    """Files whose local header lies in none of the `known` ranges, which are sorted; their own sizes are not trusted."""
-    position, index = 0, 0
+    """Files whose local header lies in none of the `known` ranges, which are sorted; their own sizes are not trusted.
+
+    What lies in a range is, if that is true, a file of an archive in this one, and looked at there: its name will do.
+    Raises BadArchiveError for too many of these.
+    """
+    position, index, inner, count = 0, 0, list[str](), 0
+    begins = {begin for begin, _ in known}
     while (match := _LOCAL_HEADER.search(octets, position)) and match.start() + _LOCAL.size <= len(octets):
         position = match.start()
-        while index < len(known) and known[index][1] <= position:
-            index += 1
-        if index < len(known) and known[index][0] <= position:
-            position = known[index][1]
-            continue
         _, _, flags, method, time, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack_from(octets, position)
         at = position + _LOCAL.size
         name = _text(octets[at : at + name_size], flags)
-        extra = octets[at + name_size : at + name_size + extra_size]
-        body = at + name_size + extra_size
-        if flags & 8 and not packed:  # the sizes stand behind the octets: what follows cannot be found but by search
-            following = octets.find(b"PK\3\4", body)
-            packed = (following if following >= 0 else len(octets)) - body
-        if not (name.endswith("/") and not size):
-            yield _member(octets, name, extra, flags, method, crc, time, packed, size, position, passwords)
+        while index < len(known) and known[index][1] <= position:
+            index += 1
+        if position in begins or (index < len(known) and known[index][0] <= position):
+            if position not in begins:
+                inner.append(name)
+                count += 1
+            if len(inner) >= _INNER_AT_ONCE:
+                yield Member("", 0, aliases=tuple(inner))
+                inner.clear()
+            if count >= _MAX_INNER:
+                raise BadArchiveError("more files inside its files than are looked at")
+        else:
+            extra = octets[at + name_size : at + name_size + extra_size]
+            body = at + name_size + extra_size
+            if (
+                flags & 8 and not packed
+            ):  # the sizes stand behind the octets: what follows cannot be found but by search
+                following = octets.find(b"PK\3\4", body)
+                packed = (following if following >= 0 else len(octets)) - body
+            if not (name.endswith("/") and not size):
+                yield _member(octets, name, extra, flags, method, crc, time, packed, size, position, passwords)
         position = at
+    if inner:
+        yield Member("", 0, aliases=tuple(inner))
 
 
 def _local_name(octets: bytes, offset: int) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from filterd.content.attachments.finding import BadArchiveError, Member
 from filterd.content.attachments.zips import members
-from tests.support.archives import PROGRAM, TEXT, encrypted_zip, million_entries, raw_zip, zip_entry, zip_of
+from tests.support.archives import PROGRAM, TEXT, encrypted_zip, million_entries, raw_zip, zip_end, zip_entry, zip_of
 from tests.support.growth import assert_growth
 
 
@@ -127,3 +127,56 @@ def test_linear_in_the_entries_and_in_the_search() -> None:
     assert_growth(lambda size: of(million_entries(size)), 900, 9_000, 20)
     local, _ = zip_entry(b"a", b"x", flags=8)
     assert_growth(lambda size: of(local * size), 500, 5_000, 20)
+
+
+def names(octets: bytes) -> set[str]:
+    return {name for member in read(octets)[0] for name in (member.name, *member.aliases)}
+
+
+def test_an_archive_before_another_is_seen() -> None:
+    """7-Zip opens the first one, Windows the last."""
+    assert names(zip_of(("a.exe", PROGRAM)) + zip_of(("b.txt", TEXT))) == {"a.exe", "b.txt"}
+
+
+def test_an_end_in_the_comment_hides_nothing() -> None:
+    archive = bytearray(zip_of(("a.exe", PROGRAM)))
+    archive[-2:] = (22).to_bytes(2, "little")
+    (found,), problem = read(bytes(archive) + zip_end(0, 0, 0))
+    assert (found.name, problem) == ("a.exe", "")
+    assert found.read is not None
+    assert found.read(1_000) == PROGRAM
+
+
+def test_what_the_directory_leaves_out_is_seen() -> None:
+    first, second = zip_entry(b"a.txt", TEXT), zip_entry(b"b.exe", PROGRAM)
+    archive = first[0] + second[0] + first[1] + zip_end(1, len(first[1]), len(first[0]) + len(second[0]))
+    assert [member.name for member in read(archive)[0]] == ["a.txt", "b.exe"]
+
+
+def test_a_size_that_reaches_over_others_hides_no_name() -> None:
+    first = zip_of(("a.txt", TEXT), ("b.exe", PROGRAM))
+    record = bytearray(zip_entry(b"a.txt", TEXT)[1])
+    record[20:24] = (1 << 20).to_bytes(4, "little")
+    assert "b.exe" in names(first + record + zip_end(1, len(record), len(first)))
+
+
+def test_a_damaged_directory_does_not_end_the_look() -> None:
+    archive = zip_of(("a.txt", TEXT), ("b.exe", PROGRAM))
+    second = archive.rindex(b"PK\1\2")
+    found, _ = read(archive[:second] + b"XX" + archive[second + 2 :])
+    assert [member.name for member in found] == ["a.txt", "b.exe"]
+
+
+def test_a_whole_archive_tells_each_file_once() -> None:
+    inner = zip_of(("x.txt", TEXT), ("y.txt", TEXT))
+    found, problem = read(zip_of(("inner.zip", inner), ("z.txt", TEXT), method=zipfile.ZIP_STORED))
+    assert [member.name for member in found if member.name] == ["inner.zip", "z.txt"]
+    assert [member.aliases for member in found if not member.name] == [("x.txt", "y.txt")]
+    assert not problem
+
+
+def test_files_in_files_have_a_bound() -> None:
+    local, _ = zip_entry(b"x", b"")
+    found, problem = read(zip_of(("inner.bin", local * 100_000), method=zipfile.ZIP_STORED))
+    assert "more files inside its files" in problem
+    assert len(found) == 1_001
