@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
+from itertools import combinations
 from typing import Any
 
 from filterd.engine.policy import Policy, decide
@@ -102,7 +102,7 @@ class _Search:
     def run(self) -> Change | None:
         if self.base.would is Action.ACCEPT:
             return None if self.base.row == "wait_for_message" else self._stricter()
-        singles = list(islice(steps(self._items, self._trust), _MAX_STEPS))
+        singles = self._singles()
         verdicts = [(step, self._decide((step,))) for step in singles]
         return (
             self._smallest(((step,), verdict) for step, verdict in verdicts)
@@ -111,6 +111,13 @@ class _Search:
             or self._smallest((pair, self._decide(pair)) for pair in self._pairs(verdicts))
             or self._first((step, ALLOW_LISTED) for step in singles)
         )
+
+    def _singles(self) -> list[Step]:
+        """Single changes, in their order; of more than _MAX_STEPS those first that take away what decided."""
+        found = list(steps(self._items, self._trust))
+        if len(found) > _MAX_STEPS:
+            found.sort(key=lambda step: all(self._evidence[at].reason is not self.base.reason for at in step.drops))
+        return found[:_MAX_STEPS]
 
     def _pairs(self, verdicts: Sequence[tuple[Step, Verdict]]) -> Iterator[tuple[Step, Step]]:
         base = self.base

@@ -5,6 +5,7 @@ Must not know what a finding costs (engine/policy.py) or how it was obtained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -197,7 +198,7 @@ class Evidence:
     elapsed_ms: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form that is stored in the evidence record and answered by the API."""
+        """The JSON form that is stored in the evidence record and answered by the API: what is no number is null there."""
         return {
             "check": self.check,
             "stage": self.stage.value,
@@ -206,9 +207,9 @@ class Evidence:
             "scope": self.scope.value,
             "detail": self.detail,
             "recipient": self.recipient,
-            "measured": self.measured,
+            "measured": self.measured if self.measured is not None and math.isfinite(self.measured) else None,
             "properties": dict(self.properties),
-            "clues": [{"text": c.text, "log_odds": c.log_odds} for c in self.clues],
+            "clues": [{"text": c.text, "log_odds": c.log_odds} for c in self.clues if math.isfinite(c.log_odds)],
             "log_text": self.log_text,
             "elapsed_ms": round(self.elapsed_ms, 3),
         }

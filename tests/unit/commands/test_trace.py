@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from filterd.cli import main
 from filterd.config import parse_config
@@ -19,8 +20,10 @@ from filterd.ports import DnsAnswer, DnsStatus, EvidenceRecord, TerminalState
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import open_database
+from filterd.storage.quarantine import release
+from filterd.storage.schema import outbox
 from tests.support.campaigns import HOUR, NOW, sighting
-from tests.support.storage import message, outcomes
+from tests.support.storage import keep, message, outcomes
 
 FOUND = [
     Evidence("spf", Stage.MAIL, Result.PASS, Reason.OK, properties={"smtp.mailfrom": "example.org"}),
@@ -114,3 +117,20 @@ def test_for_programs_the_answers_of_dns_stand_there(
     assert main(["trace", message_id, "--config", str(path), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)["evidence"]
     assert [(entry["name"], entry["records"]) for entry in record["extra"]["dns"]] == [("example.org", ["v=spf1 -all"])]
+
+
+def test_what_the_next_server_said_cannot_write_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "filterd.toml").write_text("[storage]\nmin_free_bytes = 0\n")
+    database = open_database(parse_config({"storage": {"min_free_bytes": 0}}, tmp_path))
+    record = message()
+    keep(database, record)
+    release(database, record.id, None, "carl")
+    with database.write() as connection:
+        connection.execute(update(outbox).values(last_error="550 no\x1b[2J\u202e"))
+    assert main(["trace", record.id, "--config", str(tmp_path / "filterd.toml")]) == 0
+    said = capsys.readouterr().out
+    assert "delivery to anna@example.net: Ready, 0 attempts 550 no" in said
+    assert "\x1b" not in said
+    assert "\u202e" not in said

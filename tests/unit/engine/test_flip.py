@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from filterd.config import PolicyConfig
 from filterd.engine.flip import STRICTNESS, Change, change_for, nearest_change
 from filterd.engine.policy import Policy, decide
+from filterd.engine.tables import WEIGHTS
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Clue, Evidence, Reason, Result, Stage
 from filterd.mail.verdict import Action
@@ -141,6 +142,27 @@ def test_only_what_waits_for_the_message_or_is_hopeless_has_no_change(evidence: 
 )  # fmt: skip
 def test_it_reads_like_this(evidence: list[Evidence], expected: str) -> None:
     assert text(*evidence) == expected
+
+
+def test_what_decided_is_thought_through_however_much_else_was_found() -> None:
+    program = Evidence(
+        "attachments",
+        Stage.DATA,
+        Result.FAIL,
+        Reason.ATTACHMENT_EXECUTABLE,
+        detail="a.exe",
+        properties={"policy.attachment": "executables"},
+    )
+    light = [
+        Evidence(check, Stage.DATA, Result.FAIL, reason, detail="x")
+        for (check, reason), weight in WEIGHTS.items()
+        if 0 < weight <= 0.3 and check != "attachments"
+    ]
+    others = [
+        Evidence("dkim", Stage.DATA, Result.FAIL, Reason.SIGNATURE_INVALID, detail=f"{n}.example") for n in "abcd"
+    ]
+    zones = [listed(f"{n}.example", 0.001) for n in range(9)]
+    assert text(*light, *others, *zones, program) == 'without "program attached: a.exe": accept'
 
 
 def test_before_the_message_the_message_decides() -> None:
