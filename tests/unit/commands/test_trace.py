@@ -23,7 +23,7 @@ from filterd.storage.database import open_database
 from filterd.storage.quarantine import release
 from filterd.storage.schema import outbox
 from tests.support.campaigns import HOUR, NOW, sighting
-from tests.support.storage import keep, message, outcomes
+from tests.support.storage import held, message, outcomes
 
 FOUND = [
     Evidence("spf", Stage.MAIL, Result.PASS, Reason.OK, properties={"smtp.mailfrom": "example.org"}),
@@ -125,7 +125,10 @@ def test_what_the_next_server_said_cannot_write_to_the_terminal(
     (tmp_path / "filterd.toml").write_text("[storage]\nmin_free_bytes = 0\n")
     database = open_database(parse_config({"storage": {"min_free_bytes": 0}}, tmp_path))
     record = message()
-    keep(database, record)
+    custody = SqlCustody(database)
+    explained = evidence_record(FOUND, [("anna@example.net", decide(FOUND, Policy()))])
+    asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), explained, held(record)))
+    custody.close()
     release(database, record.id, None, "carl")
     with database.write() as connection:
         connection.execute(update(outbox).values(last_error="550 no\x1b[2J\u202e"))
