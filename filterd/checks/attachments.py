@@ -6,19 +6,19 @@ and HTML files go to the Inspector.  Must not know: what a finding leads to, nor
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import islice
 from typing import ClassVar
 
 from filterd.checks.base import CheckContext
 from filterd.config import AttachmentsConfig
+from filterd.content.attachments.families import DECLARED
 from filterd.content.attachments.finding import Finding, Kind
 from filterd.content.attachments.inspect import surface
 from filterd.content.attachments.magic import HEAD
 from filterd.content.attachments.passwords import passwords
+from filterd.content.attachments.uuencode import files_in, names_in
 from filterd.content.decode import decoded, to_utf8
 from filterd.content.mime import Part
 from filterd.content.view import view_of
@@ -31,11 +31,10 @@ from filterd.ports import Inspector
 _MAX_PER_REASON = 3  # files that stand in the record for each reason; the others say nothing new
 _MAX_TEXTS = 3  # text parts in which a password is looked for
 _MAX_TEXT = 16_384  # octets of each
-# Outlook makes attachments of uuencoded text; its name is looked at, its octets are not.  The view is in lower case.
-_UUENCODED = re.compile(rb"^begin [0-7]{3,4} ([^\r\n]{1,200})\r?\nm[^\r\n]{60}", re.M)
-_MAX_UUENCODED = 8  # of one text part
+_ENCODED = frozenset({"base64", "quoted-printable"})
 _HEAD_ENCODED = 4 * HEAD  # octets of an encoded body that always give HEAD, if nothing strange is in it
-_UNSEEN = frozenset({"parts", "octets"})  # markers of the walk: there are parts that nobody looked at
+# Markers of the walk: there are parts, names or ways to read them that nobody looked at.
+_UNSEEN = frozenset({"parts", "octets", "depth", "boundary", "part-header", "twice"})
 
 # finding -> (reason, the key of [attachments] that says how it is handled)
 REASONS: Mapping[Kind, tuple[Reason, str]] = {
@@ -78,8 +77,8 @@ class Attachments:
         view = view_of(message)
         found: list[Finding] = []
         deep: list[Part] = []
-        for part in view.parts:
-            if part.is_container or (part.is_text and not part.names) or self._is_allowed(part):
+        for part in _files(message, view.parts, found):
+            if self._is_allowed(part):
                 continue
             head = decoded(message, part, HEAD)
             on_surface, inside = surface(part.names, part.content_type, head)
@@ -88,12 +87,11 @@ class Attachments:
             if inside or (len(head) < HEAD and part.size > _HEAD_ENCODED):
                 deep.append(part)
         for body in view.texts:
-            if b"begin " in body.text:
-                names = (match[1].decode("utf-8", "replace") for match in _UUENCODED.finditer(body.text))
-                for name in islice(names, _MAX_UUENCODED):
+            if body.part.encoding in _ENCODED:
+                for name in names_in(body.text):
                     found += surface((name,), "", b"")[0]
-        if _UNSEEN & set(view.markers):
-            found.append(Finding(Kind.UNREADABLE, "message", "more parts than are looked at"))
+        if not view.parts or _UNSEEN & set(view.markers):
+            found.append(Finding(Kind.UNREADABLE, "message", "it has more parts, or others, than could be looked at"))
         problem: TemporaryError | None = None
         if deep and self._inspector is not None:
             given = passwords(_texts(message, view.parts, deep))
@@ -138,6 +136,25 @@ class Attachments:
                 properties={"policy.attachment": key},
                 log_text=f"({', '.join(filter(None, seen))})"[:300],
             )
+
+
+def _files(message: Message, parts: Sequence[Part], found: list[Finding]) -> Iterable[Part]:
+    """The parts that people open as files; what their headers alone say is added to `found`."""
+    for part in parts:
+        if part.is_container:
+            # A mail in base64 is against RFC 2046 5.2.1, and opened all the same.
+            if part.content_type == "message/rfc822" and part.encoding in _ENCODED:
+                yield part
+            else:
+                # Its name is mostly a subject: "mail from joe@example.com".
+                found += [item for item in surface(part.names, "", b"")[0] if item.detail != ".com"]
+        elif part.names or not part.is_text or part.content_type in DECLARED:
+            yield part
+        elif part.encoding not in _ENCODED:
+            inside, whole = files_in(message, part)
+            yield from inside
+            if not whole:
+                found.append(Finding(Kind.UNREADABLE, "text", "more uuencoded files than are looked at"))
 
 
 def _literal(pattern: str) -> str:

@@ -13,6 +13,9 @@ from filterd.mail.message import Message
 
 _MAX_BLOCKS = 32  # base64 blocks that were padded and then joined
 
+_UUENCODE = frozenset(
+    {"x-uuencode", "uuencode", "x-uue", "uue"}
+)  # no standard; Outlook, Exchange and Thunderbird read it
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 
 # Everything that real mail uses; other codecs of Python (idna, punycode, rot13, zip …) are no charsets.
@@ -35,7 +38,13 @@ def encoded(message: Message, part: Part, limit: int, start: int = 0) -> bytes:
 def decoded(message: Message, part: Part, limit: int) -> bytes:
     """At most `limit` octets of the part's body, transfer encoding undone."""
     # base64 with its line ends takes 1.37 octets for one, quoted-printable up to 3; spaced-out bodies just give less.
-    factor = 3 if part.encoding == "quoted-printable" else 1.5 if part.encoding == "base64" else 1
+    factor = (
+        3
+        if part.encoding == "quoted-printable"
+        else 1.5
+        if part.encoding == "base64" or part.encoding in _UUENCODE
+        else 1
+    )
     return undo_encoding(encoded(message, part, int(limit * factor) + 80), part.encoding)[:limit]
 
 
@@ -45,6 +54,8 @@ def undo_encoding(raw: bytes, encoding: str) -> bytes:
         return _base64(raw)
     if encoding == "quoted-printable":
         return binascii.a2b_qp(raw)
+    if encoding in _UUENCODE:
+        return _uudecode(raw)
     return raw
 
 
@@ -87,4 +98,21 @@ def _base64(raw: bytes) -> bytes:
         if len(usable) % 4 == 1:
             usable = usable[:-1]
         out.append(binascii.a2b_base64(usable + b"=" * (-len(usable) % 4)))
+    return b"".join(out)
+
+
+def _uudecode(raw: bytes) -> bytes:
+    """What stands between "begin" and "end"; lines that are none are left out.  Without "begin" `raw` is as it is."""
+    begin = 0 if raw.startswith(b"begin ") else raw.find(b"\nbegin ") + 1
+    if not begin and not raw.startswith(b"begin "):
+        return raw
+    out: list[bytes] = []
+    for line in filter(None, (line.rstrip(b"\r") for line in raw[begin:].split(b"\n")[1:])):
+        if line in (b"end", b"`"):
+            break
+        size = ((line[0] - 32 & 63) * 4 + 5) // 3  # some write more than the line's own count says
+        try:
+            out.append(binascii.a2b_uu(line[:size]))
+        except binascii.Error:
+            continue
     return b"".join(out)

@@ -21,6 +21,7 @@ _PARAMETER = re.compile(
 )
 _ESCAPED = re.compile(r"\\(.)")
 PLAIN = " plain"
+AGAIN = " again"
 _ONE_WORD = frozenset({"boundary", "charset", "format", "type", "delsp", "protocol", "micalg"})
 
 
@@ -28,6 +29,7 @@ def parameters(value: str) -> dict[str, str]:
     """Lower-case name -> value, the first of each; RFC 2231 pieces joined in order and decoded.
 
     Where both forms are given the extended one counts (RFC 2231 7), and the plain one, which some programs show, is `name` + PLAIN.
+    Where a name stands twice, some programs take the last value: that one is `name` + AGAIN.
     """
     if ";" not in value:
         return {}
@@ -40,7 +42,8 @@ def parameters(value: str) -> dict[str, str]:
         if quoted is None and name in _ONE_WORD:
             text = text.split(None, 1)[0] if text else ""
         if match[2] is None and match[3] is None:
-            out.setdefault(name, text)
+            if out.setdefault(name, text) != text:
+                out[name + AGAIN] = text
         else:
             pieces.setdefault(name, []).append((int(match[2] or 0), match[3] is not None, text))
     for name, found in pieces.items():
@@ -54,7 +57,7 @@ def file_names(*sources: Mapping[str, str]) -> tuple[str, ...]:
     """Every file name in Content-Disposition's and Content-Type's parameters, distinct, encoded words decoded."""
     names: dict[str, None] = {}
     for source in sources:
-        for key in ("filename", "filename" + PLAIN, "name", "name" + PLAIN):
+        for key in (first + more for first in ("filename", "name") for more in ("", PLAIN, AGAIN)):
             text = source.get(key, "")
             if not text:
                 continue

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+
 import pytest
 
 from filterd.checks.attachments import REASONS, Attachments
@@ -74,14 +77,77 @@ def test_only_what_has_an_inside_is_handed_over() -> None:
     assert inspector.seen == ["a.zip", "c.docx"]
 
 
-def test_uuencoded_text_is_an_attachment_to_outlook() -> None:
-    import binascii
+def uuencoded(name: str, octets: bytes) -> bytes:
+    lines = b"".join(binascii.b2a_uu(octets[at : at + 45]) for at in range(0, len(octets), 45)).replace(b"\n", b"\r\n")
+    return f"begin 644 {name}\r\n".encode() + lines + b"`\r\nend\r\n"
 
-    lines = b"".join(binascii.b2a_uu(PROGRAM[at : at + 45]) for at in range(0, 225, 45)).replace(b"\n", b"\r\n")
-    text = b"Content-Type: text/plain\r\n\r\nHello\r\nbegin 644 Setup.exe\r\n" + lines + b"`\r\nend\r\n"
-    (item,) = found(Message(text))
-    assert (item.reason, item.detail) == (Reason.ATTACHMENT_EXECUTABLE, "setup.exe")
+
+def part(head: str, body: bytes) -> Message:
+    """A text, and one more part."""
+    start = b"From: joe@example.com\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=limit\r\n\r\n"
+    text = b"--limit\r\nContent-Type: text/plain\r\n\r\nHello\r\n--limit\r\n"
+    return Message(start + text + head.encode() + b"\r\n\r\n" + body + b"\r\n--limit--\r\n")
+
+
+def test_uuencoded_text_is_an_attachment_to_outlook() -> None:
+    (item,) = found(Message(b"Content-Type: text/plain\r\n\r\nHello\r\n" + uuencoded("Setup.exe", PROGRAM)))
+    assert (item.reason, item.detail) == (Reason.ATTACHMENT_EXECUTABLE, "Setup.exe")
+    assert item.log_text == "(.exe, Windows program)"
     assert reasons(Message(b"\r\nbegin 644 setup.exe\r\nis how such text begins\r\n")) == set()
+    archive = uuencoded("a.zip", zip_of(("a.js", TEXT)))
+    assert reasons(Message(b"\r\nHello\r\n" + archive)) == {Reason.ATTACHMENT_SCRIPT}
+    encoded = base64.encodebytes(uuencoded("a.exe", PROGRAM)).replace(b"\n", b"\r\n")
+    assert reasons(Message(b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded)) == {Reason.ATTACHMENT_EXECUTABLE}
+    assert reasons(Message(b"\r\n" + uuencoded("a", b"x") * 9)) == {Reason.ATTACHMENT_UNREADABLE}
+
+
+@pytest.mark.parametrize("encoding", ["x-uuencode", "uuencode", "x-uue", "uue"])
+def test_uuencode_as_a_transfer_encoding(encoding: str) -> None:
+    head = f"Content-Type: application/x; name=a.dat\r\nContent-Transfer-Encoding: {encoding}"
+    assert reasons(part(head, uuencoded("a.dat", zip_of(("a.js", TEXT))))) == {Reason.ATTACHMENT_SCRIPT}
+
+
+@pytest.mark.parametrize("kind", ["message/rfc822", "message/global", "message/news"])
+def test_a_mail_in_base64_is_opened(kind: str) -> None:
+    inner = base64.encodebytes(bytes(attached(("setup.exe", PROGRAM)).octets)).replace(b"\n", b"\r\n")
+    head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64"
+    assert reasons(part(head, inner)) == {Reason.ATTACHMENT_EXECUTABLE}
+
+
+def test_the_name_of_an_attached_mail() -> None:
+    assert reasons(part('Content-Type: message/rfc822; name="letter.hta"', b"Subject: x\r\n\r\n")) == {
+        Reason.ATTACHMENT_SCRIPT
+    }
+    assert reasons(part('Content-Type: message/rfc822; name="from joe@example.com"', b"Subject: x\r\n\r\n")) == set()
+
+
+def test_a_script_without_a_name_is_one_by_its_type() -> None:
+    assert reasons(part("Content-Type: text/javascript", b"x = 1")) == {Reason.ATTACHMENT_SCRIPT}
+    assert reasons(part("Content-Type: text/calendar", b"BEGIN:VCALENDAR")) == set()
+
+
+@pytest.mark.parametrize(
+    "names", ["filename=a.txt; filename=a.js", "filename=a.js; filename=a.txt", "filename=a.txt; filename*=a.js"]
+)
+def test_every_name_of_a_field_counts(names: str) -> None:
+    head = f"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; {names}"
+    assert reasons(part(head, b"x = 1")) == {Reason.ATTACHMENT_SCRIPT}
+
+
+def test_what_the_walk_did_not_see_is_told() -> None:
+    nested = b"Content-Type: message/rfc822\r\n\r\n" * 10 + bytes(attached(("setup.exe", PROGRAM)).octets)
+    lines = b"--limitx\r\n" * 300 + b"--limit\r\nContent-Type: application/x; name=setup.exe\r\n\r\nMZ\r\n--limit--\r\n"
+    near = b"Content-Type: multipart/mixed; boundary=limit\r\n\r\n" + lines
+    for octets in (nested, near):
+        assert reasons(Message(octets)) == {Reason.ATTACHMENT_UNREADABLE}
+    head = (
+        "Content-Type: application/x\r\nX-Long: "
+        + "x\r\n " * 20_000
+        + "y\r\nContent-Disposition: attachment; filename=a.js"
+    )
+    assert reasons(part(head, b"x = 1")) == {Reason.ATTACHMENT_UNREADABLE}
+    head = "Content-Disposition: attachment; filename=a.txt\r\nContent-Disposition: attachment; filename=a.js"
+    assert reasons(part(head, b"x = 1")) == {Reason.ATTACHMENT_UNREADABLE}
 
 
 def test_a_page_sent_as_a_file_is_looked_into_and_a_body_is_not() -> None:
