@@ -88,7 +88,7 @@ def render(verdict: dict[str, Any]) -> str:
     lines = [f"{headline(verdict)}  id {verdict['id']}", explanation(verdict)]
     lines += ["", "What was found:"]
     found = [
-        (e["stage"], e["check"], e["result"], e["reason"], " ".join(filter(None, (e["detail"], e["log_text"]))))
+        (e["stage"], e["check"], e["result"], e["reason"], _details(e["detail"], e["log_text"]))
         for e in verdict["evidence"]
     ]
     lines.append(table(found, ("stage", "check", "result", "reason", "details")))
@@ -98,3 +98,8 @@ def render(verdict: dict[str, Any]) -> str:
             table([(r["recipient"], r["action"], r["row"]) for r in verdict["recipients"]], ("to", "action", "row"))
         )
     return "\n".join(lines)
+
+
+def _details(detail: str, text: str) -> str:
+    """What was looked at and what the log has about it; once where the log begins with it."""
+    return text if text.startswith(detail) else f"{detail} {text}".strip()

@@ -61,7 +61,7 @@ def decide(
         content_may_reject=policy.content_may_reject and not is_unfamiliar(relevant),
         stage=stage,
         trust=trust,
-        exempt=(recipient or "").lower().startswith("postmaster@"),
+        exempt=is_exempt(recipient),
         contributions=summands,
         score=millis / 1000,
         without_content=without_content(summands),
@@ -87,6 +87,11 @@ def decide(
         stage=stage,
         recipient=recipient,
     )
+
+
+def is_exempt(recipient: str | None) -> bool:
+    """Whether it is postmaster, who is never refused (RFC 5321 4.5.1)."""
+    return (recipient or "").lower().startswith("postmaster@")
 
 
 def weigh(evidence: Sequence[Evidence], policy: Policy) -> float:

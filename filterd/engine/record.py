@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from filterd.engine.flip import STRICTNESS, Change, change_for
-from filterd.engine.policy import Policy
+from filterd.engine.policy import Policy, is_exempt
 from filterd.engine.rows import row_words
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.engine.words import finding_text, missing_text
@@ -61,7 +61,7 @@ class Explainer:
             "probability": round(verdict.probability, 6),
             "reason": verdict.reason.value,
             "row": verdict.row,
-            "decided_by": row_words(verdict.row, self._policy.config if self._policy else None),
+            "decided_by": self._decided_by(verdict),
             "reply": reply or (str(verdict.reply) if verdict.reply else ""),
             "contributions": [
                 {
@@ -76,6 +76,15 @@ class Explainer:
             "missing": self._missing(verdict),
             "nearest_change": change.as_dict() if change else None,
         }
+
+    def _decided_by(self, verdict: Verdict) -> str:
+        """The row in words; where the score would refuse, why it does not."""
+        config = self._policy.config if self._policy else None
+        words = row_words(verdict.row, config)
+        if config is None or verdict.row != "quarantine_score" or verdict.score < config.reject_score:
+            return words
+        why = "postmaster" if is_exempt(verdict.recipient) else "what speaks against it is mostly the message itself"
+        return f"{words}, but not refused: {why}"
 
     def _missing(self, verdict: Verdict) -> list[dict[str, str]]:
         """What could not be known, why, and what that meant."""
@@ -93,8 +102,7 @@ class Explainer:
         if self._policy is None or (verdict.would is Action.ACCEPT and not self._accepted):
             return None
         own = tuple((item.check, item.reason) for item in self._own.get(verdict.recipient, ()))
-        exempt = (verdict.recipient or "").startswith("postmaster@")
-        key = (verdict.row, verdict.would, verdict.millis, verdict.stage, own, exempt)
+        key = (verdict.row, verdict.would, verdict.millis, verdict.stage, own, is_exempt(verdict.recipient))
         if key not in self._changes:
             try:
                 self._changes[key] = change_for(verdict, self._about(verdict), self._policy, self._trust)

@@ -58,6 +58,21 @@ def test_one_verdict_in_full() -> None:
     assert verdict["missing"] == []
 
 
+def test_a_score_that_would_refuse_says_why_it_does_not() -> None:
+    looks = Evidence("impersonation", Stage.DATA, Result.FAIL, Reason.IMPERSONATED_NAME)
+    links = [
+        Evidence("links", Stage.DATA, Result.FAIL, reason) for reason in (Reason.LINK_LOOKALIKE, Reason.LINK_USERINFO)
+    ]
+    evidence = [SPAM, looks, *links]
+    said = Explainer(evidence, POLICY).verdict(decide(evidence, POLICY, Stage.DATA, ANNA), ANNA)["decided_by"]
+    reaches = "the score reaches quarantine_score (4), but not refused: "
+    assert said == f"{reaches}what speaks against it is mostly the message itself"
+    listed = [SPAM, Evidence("dnsbl", Stage.CONNECT, Result.FAIL, Reason.LISTED, measured=7.0)]
+    postmaster = "postmaster@example.org"
+    verdict = decide(listed, POLICY, Stage.DATA, postmaster)
+    assert Explainer(listed, POLICY).verdict(verdict, postmaster)["decided_by"] == f"{reaches}postmaster"
+
+
 def test_what_is_missing_and_what_that_meant() -> None:
     zone = Evidence("dnsbl", Stage.CONNECT, Result.TEMPERROR, Reason.TIMEOUT, detail="bl.example")
     directory = Evidence("recipient", Stage.RCPT, Result.TEMPERROR, Reason.UNAVAILABLE, Scope.RECIPIENT, recipient=ANNA)
