@@ -140,6 +140,7 @@ class Attachments:
 
 def _files(message: Message, parts: Sequence[Part], found: list[Finding]) -> Iterable[Part]:
     """The parts that people open as files; what their headers alone say is added to `found`."""
+    whole = True
     for part in parts:
         if part.is_container:
             # A mail in base64 is against RFC 2046 5.2.1, and opened all the same.
@@ -150,7 +151,7 @@ def _files(message: Message, parts: Sequence[Part], found: list[Finding]) -> Ite
                 found += [item for item in surface(part.names, "", b"")[0] if item.detail != ".com"]
         elif part.names or not part.is_text or part.content_type in DECLARED:
             yield part
-        elif part.encoding not in _ENCODED:
+        elif part.encoding not in _ENCODED and whole:  # one part with too many costs enough
             inside, whole = files_in(message, part)
             yield from inside
             if not whole:

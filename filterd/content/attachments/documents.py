@@ -5,6 +5,7 @@ Must not know archives; what lies inside is given back as members.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -15,8 +16,6 @@ from filterd.content.attachments.ole import Entry, Ole
 
 Fact = tuple[Kind, str]
 _MAX_STREAM = 33_554_432  # octets of one stream that are looked at
-_MAX_OBJECTS = 32
-_MAX_DIGITS = 8_388_608  # octets of hexadecimal text of all objects of one RTF file
 _INSTALLER = {  # class ids of the root: MSI database, patch, transform
     bytes.fromhex("84100c0000000000c000000000000046"): "Windows Installer package",
     bytes.fromhex("86100c0000000000c000000000000046"): "Windows Installer patch",
@@ -96,14 +95,15 @@ def package(native: bytes) -> Member | None:
     if at > len(native) or not (label or path):
         return None
     names = [_base(label), _base(path)]
-    return Member(names[0] or names[1], size, read=partial(_slice, native, at, size), aliases=(names[1],))
+    return Member(names[0] or names[1], size, read=partial(cut, native, at, size), aliases=(names[1],))
 
 
 def _base(raw: bytes) -> str:
     return re.split(r"[\\/]", raw.decode("cp1252", "replace"))[-1]
 
 
-def _slice(octets: bytes, begin: int, size: int, limit: int) -> bytes:
+def cut(octets: bytes, begin: int, size: int, limit: int) -> bytes:
+    """At most `limit` of the `size` octets from `begin` on: the reader of a file that lies there as it is."""
     return octets[begin : begin + min(size, limit)]
 
 
@@ -111,7 +111,11 @@ def _slice(octets: bytes, begin: int, size: int, limit: int) -> bytes:
 
 _MAX_RELATION = 2_000  # octets of one relationship
 _REMOTE = re.compile(rb"/(attachedTemplate|oleObject|frame|subDocument|externalLinkPath)[\"']", re.I)
-_WEB = re.compile(rb"Target\s{0,4}=\s{0,4}[\"'](?:https?:|\\\\|file:////?[a-z0-9.-]{1,80}\.[a-z])", re.I)
+# Any scheme but a drive's letter and file: to a path without a host (mhtml: and ms-msdt: were used, CVE-2021-40444).
+_WEB = re.compile(
+    rb"Target\s{0,4}=\s{0,4}[\"']\s{0,4}(?:(?!file:)[a-z][a-z0-9+.-]{1,20}:|\\\\|//|file:[/\\]{0,8}[a-z0-9.-]{1,80}\.[a-z])",
+    re.I,
+)
 
 
 def is_office_part(name: str) -> bool:
@@ -126,10 +130,14 @@ def office_part(name: str, octets: bytes) -> Iterator[Fact]:
     """What one part of an OOXML or ODF file says."""
     low = name.lower()
     if low.endswith(".rels"):
-        for piece in octets.split(b"Relationship ")[
+        if octets[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            octets = octets.decode("utf-16", "replace").encode("utf-8", "replace")
+        for piece in octets.split(b"Relationship")[
             1:
         ]:  # any prefix; a regular expression would try each one to its end
-            relation = piece[:_MAX_RELATION].partition(b">")[0]
+            if not piece[:1].isspace():
+                continue
+            relation = _without_references(piece[:_MAX_RELATION].partition(b">")[0])
             kind = _REMOTE.search(relation)
             if kind and b"external" in relation.lower() and _WEB.search(relation):
                 yield Kind.ACTIVE, f"{kind[1].decode('ascii')} from elsewhere"
@@ -142,47 +150,9 @@ def office_part(name: str, octets: bytes) -> Iterator[Fact]:
         yield Kind.MACRO, "OpenDocument macro"
 
 
-# ---------------------------------------------------------------- RTF
-
-_CONTROL = re.compile(rb"\\[a-zA-Z]{1,32}-?\d{0,10} ?|\\.|[{}]", re.DOTALL)
-_NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
-_TEMPLATE = re.compile(rb"\\\*\\template\s{0,8}(?:https?:|\\\\\\\\)", re.I)
-
-
-def rtf_members(octets: bytes) -> Iterator[Member | Fact]:
-    """Objects in an RTF file (RTF 1.9.1, "Objects"): class names, packages, compound files."""
-    if _TEMPLATE.search(octets):
-        yield Kind.ACTIVE, "template from elsewhere"
-    position = octets.find(b"\\objdata")
-    left = _MAX_DIGITS
-    for _ in range(_MAX_OBJECTS):
-        if position < 0 or left <= 0:
-            break
-        following = octets.find(b"\\objdata", position + 8)
-        end = following if following >= 0 else len(octets)
-        text = octets[position + 8 : min(end, position + left)]
-        left -= len(text)
-        digits = _CONTROL.sub(b"", text).translate(None, _NOT_HEX)
-        data = bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii"))
-        yield from _rtf_object(data)
-        position = following
-
-
-def _rtf_object(data: bytes) -> Iterator[Member | Fact]:
-    head = data[:512].lower()
-    if b"equation." in head or b"\x02\xce\x02\0\0\0\0\0" in data[:8_192]:
-        yield Kind.ACTIVE, "an Equation Editor object"
-    if b"ole2link" in head:
-        yield Kind.ACTIVE, "a link to a document elsewhere"
-    at = head.find(b"package\0")
-    if at >= 0:
-        member = package(data[at + 8 + 12 - 4 :]) or package(data[at + 8 + 8 :])
-        yield Kind.ACTIVE, "a file embedded as a package"
-        if member is not None:
-            yield member
-    ole = data.find(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-    if ole >= 0:
-        yield Member("", len(data) - ole, read=partial(_slice, data, ole, len(data)))
+def _without_references(text: bytes) -> bytes:
+    """XML's character references undone (XML 1.0 4.1)."""
+    return html.unescape(text.decode("utf-8", "replace")).encode("utf-8", "replace") if b"&" in text else text
 
 
 # ---------------------------------------------------------------- OneNote and TNEF
@@ -195,7 +165,7 @@ def onenote_members(octets: bytes) -> Iterator[Member | Fact]:
     position, count = octets.find(_FILE_DATA), 0
     while position >= 0 and count < 256:
         size = int.from_bytes(octets[position + 16 : position + 24], "little")
-        yield Member("", size, read=partial(_slice, octets, position + 36, size))
+        yield Member("", size, read=partial(cut, octets, position + 36, size))
         position = octets.find(_FILE_DATA, position + 36)
         count += 1
 
@@ -213,5 +183,5 @@ def tnef_members(octets: bytes) -> Iterator[Member | Fact]:
             title = octets[body : body + min(size, 1_000)].split(b"\0")[0].decode("cp1252", "replace")
             yield Member(title, 0)
         elif kind == 0x0006800F:  # attAttachData
-            yield Member("", size, read=partial(_slice, octets, body, size))
+            yield Member("", size, read=partial(cut, octets, body, size))
         position = body + size + 2

@@ -26,7 +26,8 @@ _FAMILIES: Mapping[Kind, str] = {
         dll ocx sys drv
         msix msixbundle appx appxbundle appinstaller
         apk deb rpm dmg pkg
-    """,  # E, O; jar O; ClickOnce O; libraries +: rundll32 and side loading; app packages +: Windows 10; other systems' +
+        vsto wll
+    """,  # E, O; jar O; ClickOnce O; Office add-ins +: installed or loaded by a double click; libraries +: rundll32 and side loading; app packages +: Windows 10; other systems' +
     # Scripts that Windows runs by a double click or by a host of its own.
     Kind.SCRIPT: """
         bas hta htc js jse ksh csh ps1 ps11 ps11xml ps1xml ps2 ps2xml psc1 psc2 psd1 psdm1 psm1 pssc cdxml
@@ -45,6 +46,8 @@ _FAMILIES: Mapping[Kind, str] = {
     # Source code of servers, certificates, mailbox files: Outlook hides them, mail lists and administrators send them.
     # A bookmark (url, website) is no more than a link; one that leads to a file is told by its octets (magic.Type.URL).
     Kind.UNCOMMON: "url website asp aspx pl py pyc pyo pyw pyz pyzw cer crt der pst sh",
+    # Excel opens them and asks a server, or a program, for their rows (iqy: 2018; slk: macros without a macro document).
+    Kind.ACTIVE: "iqy oqy rqy dqy slk",  # +
     Kind.DISK_IMAGE: "iso img vhd vhdx udf wim daa",  # vhd, vhdx O; the others +: mark-of-the-web does not pass into them
 }
 # .cab and .tnef, .gz and the like are looked into instead.

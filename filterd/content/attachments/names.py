@@ -24,7 +24,7 @@ _CLSID = re.compile(r"\.\{[0-9a-f-]{8,40}\}$", re.I)
 
 def extensions(name: str) -> tuple[str, ...]:
     """The last extension in lower case, and the one before it if there is one; as Windows would open the file."""
-    name = re.split(r"[/\\]", name[-_MAX_NAME:].partition("\0")[0])[-1]
+    name = re.split(r"[/\\]", name[-_MAX_NAME:].partition("\0")[0].rstrip("/\\. "))[-1]
     if not name.isascii():
         name = unicodedata.normalize("NFKC", name).translate(_DOTS)
     if not name.isprintable():

@@ -45,7 +45,8 @@ def look(octets: bytes) -> Iterator[tuple[Kind, str]]:
         yield Kind.ACTIVE, "a page that writes itself by script"
     if _PASSWORD.search(octets):
         yield Kind.ACTIVE, "a page that asks for a password"
-    if b"<svg" in page[:4096] and b"<script" in page and b"<html" not in page[:4096]:
+    drawing = page.find(b"<svg")
+    if drawing >= 0 and (scripted or b"javascript:" in page) and b"<html" not in page[:drawing]:
         yield Kind.ACTIVE, "a picture (SVG) with script"
 
 

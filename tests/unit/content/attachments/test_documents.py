@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filterd.content.attachments import rtf
 from filterd.content.attachments.documents import (
+    office_part,
     ole_members,
     onenote_members,
     package,
-    rtf_members,
     tnef_members,
 )
 from filterd.content.attachments.finding import BadArchiveError, Kind, Member
@@ -116,7 +117,7 @@ def test_a_package_knows_its_file() -> None:
 def test_any_octets_are_facts_or_an_error(noise: bytes, at: int, octet: int) -> None:
     samples = (
         (ole_of({"\1Ole10Native": package_stream("a.exe", b"x")}), lambda data: ole_members(data, 1 << 20)),
-        (rtf_object(b"Package", package_stream("a.exe", b"x")) + noise, rtf_members),
+        (rtf_object(b"Package", package_stream("a.exe", b"x")) + noise, rtf.members),
         (onenote_of(b"x") + noise, onenote_members),
         (tnef_of(("a.exe", b"x")) + noise, tnef_members),
     )
@@ -136,7 +137,36 @@ def test_linear_in_rtf_and_onenote() -> None:
     def of(read, data: bytes):  # type: ignore[no-untyped-def]
         return lambda: list(read(data))
 
-    assert_growth(lambda size: of(rtf_members, b"{\\rtf" + b"\\objdata " * size), 2_000, 20_000, 20)
-    assert_growth(lambda size: of(rtf_members, b"{\\rtf\\objdata " + b"\\bin 61" * size), 2_000, 20_000, 20)
-    assert_growth(lambda size: of(rtf_members, b"{\\rtf\\objdata " + b"{" * size), 20_000, 200_000, 20)
+    assert_growth(lambda size: of(rtf.members, b"{\\rtf" + b"\\objdata " * size), 2_000, 20_000, 20)
+    assert_growth(lambda size: of(rtf.members, b"{\\rtf\\objdata " + b"\\bin 61" * size), 2_000, 20_000, 20)
+    assert_growth(lambda size: of(rtf.members, b"{\\rtf\\objdata " + b"{" * size), 20_000, 200_000, 20)
     assert_growth(lambda size: of(onenote_members, onenote_of(*[b"x"] * size)), 20, 200, 20)
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t", b"\r\n"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"https://evil.example/t.dotm",
+        b"&#104;ttps://evil.example/t.dotm",
+        b"&#x68;ttps://evil.example/t.dotm",
+        b"mhtml:https://evil.example/!x-usc:https://evil.example/",
+        b"ms-msdt:/id",
+        b"\\\\evil.example\\t.dotm",
+        b"//evil.example/t.dotm",
+        b"file://evil.example/t.dotm",
+        b"file:///\\evil.example\\t.dotm",
+    ],
+)
+def test_templates_from_elsewhere_however_they_are_written(blank: bytes, target: bytes) -> None:
+    part = relations("TARGET", "attachedTemplate").replace(b"TARGET", target)
+    part = part.replace(b"<Relationship ", b"<Relationship" + blank)
+    for octets in (part, part.decode().encode("utf-16")):
+        assert [kind for kind, _ in office_part("word/_rels/settings.xml.rels", octets)] == [Kind.ACTIVE]
+
+
+@pytest.mark.parametrize(
+    "target", ["file:///C:\\Templates\\Letter.dotm", "C:\\Letter.dotm", "../Letter.dotm", "Letter.dotm"]
+)
+def test_templates_at_home(target: str) -> None:
+    assert list(office_part("word/_rels/settings.xml.rels", relations(target, "attachedTemplate"))) == []

@@ -40,6 +40,9 @@ def test_smuggling(page: bytes) -> None:
         (b"<html><script>eval(atob('YWxlcnQoMSk='))</script>", "a page that writes itself by script"),
         (b"<html><form><input name=p type='password'></form>", "a page that asks for a password"),
         (b"<svg xmlns='x'><script>location='https://a.example/'</script></svg>", "a picture (SVG) with script"),
+        (b"<svg onload='eval(1)'></svg>", "a picture (SVG) with script"),
+        (b"<svg><a href='javascript:1'></a></svg>", "a picture (SVG) with script"),
+        (b"<!--" + b"x" * 6_000 + b"--><svg><script>1</script></svg>", "a picture (SVG) with script"),
     ],
 )
 def test_active_pages(page: bytes, what: str) -> None:
