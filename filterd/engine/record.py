@@ -12,11 +12,12 @@ from typing import Any
 from filterd.engine.flip import STRICTNESS, Change, change_for
 from filterd.engine.policy import Policy, is_exempt
 from filterd.engine.rows import row_words
+from filterd.engine.score import thousandths
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.engine.words import finding_text, missing_text
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence
-from filterd.mail.verdict import Action, Verdict
+from filterd.mail.verdict import Action, Contribution, Verdict
 from filterd.ports import EvidenceRecord
 
 log = logging.getLogger(__name__)
@@ -120,14 +121,18 @@ def evidence_json(evidence: Sequence[Evidence], verdict: Verdict) -> list[dict[s
     left = list(verdict.contributions)
     out = []
     for item in evidence:
-        weight = 0.0
-        for contribution in left:
-            if contribution.check == item.check and finding_text(item) == contribution.text:
-                weight = contribution.log_odds
-                left.remove(contribution)
-                break
-        out.append({**item.as_dict(), "weight": weight})
+        own = next((contribution for contribution in left if _is_of(contribution, item)), None)
+        if own is not None:
+            left.remove(own)
+        out.append({**item.as_dict(), "weight": own.log_odds if own is not None else 0.0})
     return out
+
+
+def _is_of(contribution: Contribution, item: Evidence) -> bool:
+    """Whether it may be the one of that finding; findings of one text (tables of one zone) differ by what was measured."""
+    if contribution.check != item.check or contribution.text != finding_text(item):
+        return False
+    return item.measured is None or contribution.millis == thousandths(item.measured)
 
 
 def evidence_record(

@@ -43,9 +43,7 @@ def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Co
                 continue  # a second signature says nothing new; a broken one beside a good one says nothing
             seen.add((item.check, item.reason))
             weight = WEIGHTS.get((item.check, item.reason), 0.0)
-        if item.check in config.observe_checks or not math.isfinite(weight):
-            weight = 0.0
-        millis = round(min(max(weight, -_MOST), _MOST) * 1000)
+        millis = 0 if item.check in config.observe_checks else thousandths(weight)
         if millis:
             out.append(Contribution(item.check, finding_text(item), millis, parts(item.clues, millis)))
             group = GROUP_OF.get(item.check, Group.SHAPE)
@@ -63,6 +61,11 @@ def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Co
     if config.prior:
         out.append(Contribution("prior", "before any evidence", round(config.prior * 1000)))
     return sorted(out, key=lambda c: -abs(c.millis))
+
+
+def thousandths(weight: float) -> int:
+    """A weight as it is counted; what is no number weighs nothing."""
+    return round(min(max(weight, -_MOST), _MOST) * 1000) if math.isfinite(weight) else 0
 
 
 def bounds(group: Group, config: PolicyConfig, unfamiliar: bool = False) -> tuple[int, int]:

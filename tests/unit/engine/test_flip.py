@@ -192,6 +192,11 @@ def test_of_two_authors_a_pass_of_one_is_none() -> None:
     assert text(*evidence) == "with an entry on the own allow list: accept"
 
 
+def test_of_two_authors_a_pass_of_one_still_leaves_no_author_domain() -> None:
+    authors = [dmarc(Reason.NOT_ALIGNED_REJECT, "a.example"), dmarc(Reason.NOT_ALIGNED_NONE, "b.example")]
+    assert text(*authors, content(1.5)) == "with a DKIM pass of a.example: tag"
+
+
 def test_an_allow_list_entry_where_neither_a_finding_nor_content_is_enough() -> None:
     evidence = [spf(Reason.SPF_FAIL, "x.example"), *(listed(f"{n}.example", 2.0) for n in "abc"), content(-5.0)]
     policy = Policy(PolicyConfig(tag_score=-4.0, quarantine_score=-3.0, content_cap=0.0))

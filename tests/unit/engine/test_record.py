@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from filterd.config import PolicyConfig
 from filterd.engine.flip import Change
 from filterd.engine.policy import Policy, decide
-from filterd.engine.record import RECORD_VERSION, Explainer, evidence_record
+from filterd.engine.record import RECORD_VERSION, Explainer, evidence_json, evidence_record
 from filterd.mail.evidence import Clue, Evidence, Reason, Result, Scope, Stage
 from tests.support.findings import ANNA, EVIDENCE, POLICIES
 
@@ -71,6 +71,15 @@ def test_a_score_that_would_refuse_says_why_it_does_not() -> None:
     postmaster = "postmaster@example.org"
     verdict = decide(listed, POLICY, Stage.DATA, postmaster)
     assert Explainer(listed, POLICY).verdict(verdict, postmaster)["decided_by"] == f"{reaches}postmaster"
+
+
+def test_each_contribution_is_given_to_one_finding() -> None:
+    listed = Evidence("url_lists", Stage.DATA, Result.FAIL, Reason.LISTED, detail="evil.example at multi.example")
+    tables = [replace(listed, measured=weight) for weight in (1.0, 2.5, 0.0, 1.0, float("nan"))]
+    verdict = decide(tables, POLICY, Stage.DATA, ANNA)
+    assert [item["weight"] for item in evidence_json(tables, verdict)] == [1.0, 2.5, 0.0, 1.0, 0.0]
+    twice = [Evidence("links", Stage.DATA, Result.FAIL, Reason.LINK_USERINFO, detail="a.example")] * 2
+    assert [item["weight"] for item in evidence_json(twice, decide(twice, POLICY))] == [1.0, 0.0]
 
 
 def test_what_is_missing_and_what_that_meant() -> None:
