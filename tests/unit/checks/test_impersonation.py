@@ -95,6 +95,12 @@ def test_our_own_domain_is_a_matter_of_its_own_with_and_without_proof() -> None:
     assert reasons(replace(newsletter, evidence=())) == {Reason.REPLY_TO_ELSEWHERE}
 
 
+def test_one_proven_author_does_not_vouch_for_another() -> None:
+    proof = Evidence("dmarc", Stage.DATA, Result.PASS, Reason.OK, properties={"header.from": "example.com"})
+    both = "Us <news@example.com>, Erika Mustermann <x@evil.example>"
+    assert reasons(about(both, evidence=(proof,))) == {Reason.IMPERSONATED_NAME}
+
+
 def test_an_address_of_ours_as_the_name_of_another() -> None:
     assert reasons(about('"boss@example.com" <x@evil.example>')) == {Reason.IMPERSONATED_ADDRESS}
     assert reasons(about('"Boss <boss@example.com>" <x@evil.example>')) == {Reason.IMPERSONATED_ADDRESS}

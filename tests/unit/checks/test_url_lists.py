@@ -137,6 +137,15 @@ def test_a_failing_zone_does_not_touch_another_and_messages_count_as_one_failure
     asyncio.run(scene())
 
 
+def test_a_zone_that_answers_for_one_name_is_not_down() -> None:
+    async def scene() -> None:
+        zone = ZONE.model_copy(update={"health": False})
+        lists = check(MapResolver(LISTED, ["author.net.bl.example", "path.net.bl.example"]), zone)
+        assert {item.reason for _ in range(8) for item in await lists(about())} == {Reason.LISTED}
+
+    asyncio.run(scene())
+
+
 def test_bitmask_tables_of_one_zone_weigh_apart_and_share_its_health() -> None:
     zones = (
         UrlZoneConfig(zone="bl.example", bitmask=8, weight=3.0),
