@@ -66,6 +66,31 @@ class NoiseGauge:
             self._contradicted += (raw > 0) != spam
 
 
+class PriorOdds:
+    """What the latest labels say before any evidence: the running log-odds of spam, and how much of it leans on the weights.
+
+    There is no intercept, so weights take part of the prior on themselves: after 394 spam in a row everything looks like spam.
+    Half of the running log-odds is taken off a score that is given while learning.  Online, cold, (1-ROCA)% without and with:
+    spamassassin 0.084 and 0.059, csdmc2010 0.014 and 0.002, vger 0.0065 and 0.0044, foff 5.0 and 4.7, whole corpus 0.060 and
+    0.040.  A quarter or three quarters, all labels instead of the latest, an offset while learning and balanced steps were worse.
+    """
+
+    _SHARE = 0.5
+    _KEPT = 0.998  # of a label's weight at the next one: about the last 500 count; 0.99 to 0.999 differ by a tenth
+
+    def __init__(self) -> None:
+        self._ham = self._spam = 1.0
+
+    def leaning(self) -> float:
+        """Log-odds to take off a raw score."""
+        return self._SHARE * math.log(self._spam / self._ham)
+
+    def note(self, spam: bool) -> None:
+        """One more label."""
+        self._spam = 1.0 + (self._spam - 1.0) * self._KEPT + spam
+        self._ham = 1.0 + (self._ham - 1.0) * self._KEPT + (not spam)
+
+
 def gradient(raw: float, spam: bool, noise: float) -> float:
     """Derivative by the log-odds of the log-likelihood of a label that is wrong with probability `noise` (0 to 0.5)."""
     p = _sigmoid(raw)

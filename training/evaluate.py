@@ -8,12 +8,13 @@ one folder is scored by the shipped seed model, untouched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from filterd.classifier.features import Indices
 from filterd.classifier.model import Model
-from training.estimator import TRUSTED_STEP, Learner, NoiseGauge
+from training.estimator import TRUSTED_STEP, Learner, NoiseGauge, PriorOdds
 from training.extract import FeatureStore, stream_features
 from training.fitting import FOREIGN_PASSES, FOREIGN_STEP, LOCAL_PASSES, LOCAL_STEP, calibrate, fit
 from training.readers import Item, by_date, by_folder
@@ -31,9 +32,21 @@ class Scored(NamedTuple):
 
 def online(items: list[Item], jobs: int) -> Iterator[Scored]:
     """Score, then train on the true label, in the order of the index."""
-    learner = Learner(gauge=NoiseGauge())
-    for item, indices in zip(items, stream_features(items, jobs, "online"), strict=True):
-        yield Scored(item, learner.learn(indices, item.spam, TRUSTED_STEP))
+    rows = stream_features(items, jobs, "online")
+    labels = (item.spam for item in items)
+    for item, score in zip(items, as_it_learns(rows, labels, TRUSTED_STEP), strict=True):
+        yield Scored(item, score)
+
+
+def as_it_learns(rows: Iterable[Indices], labels: Iterable[bool], step: float, *, fair: bool = True) -> Iterator[float]:
+    """The score of each message before its label is learned, from nothing known; less what the latest labels lean to.
+
+    `fair`: the labels are a fair sample of the mail, so that wrong ones can be told (NoiseGauge).
+    """
+    learner, prior = Learner(gauge=NoiseGauge() if fair else None), PriorOdds()
+    for indices, spam in zip(rows, labels, strict=True):
+        yield learner.learn(indices, spam, step) - prior.leaning()
+        prior.note(spam)
 
 
 def batch(items: list[Item], jobs: int) -> Iterator[Scored]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from benchmarks.accuracy.scores import Run, Scores
 from training import evaluate
-from training.estimator import REPORTED_STEP, TRUSTED_STEP, Learner, NoiseGauge
+from training.estimator import REPORTED_STEP, TRUSTED_STEP
 from training.extract import FeatureStore
 from training.readers import Item
 
@@ -84,8 +84,8 @@ def flips(seed: int, rate: float, draw: int, count: int) -> npt.NDArray[np.bool_
 
 def replay(store: FeatureStore, numbers: Sequence[int], told: Sequence[bool], step: float) -> list[float]:
     """`evaluate.online` over features that are decoded already, with the labels and the step it is told."""
-    learner = Learner(gauge=NoiseGauge() if step == TRUSTED_STEP else None)
-    return [learner.learn(store[number], spam, step) for number, spam in zip(numbers, told, strict=True)]
+    rows = (store[number] for number in numbers)
+    return list(evaluate.as_it_learns(rows, told, step, fair=step == TRUSTED_STEP))
 
 
 def _scores(rows: list[evaluate.Scored]) -> Scores:
