@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from functools import partial
 
 from filterd.content.attachments import macros
-from filterd.content.attachments.finding import BadArchiveError, Kind, Member
+from filterd.content.attachments.finding import Kind, Member
 from filterd.content.attachments.ole import Entry, Ole
 
 Fact = tuple[Kind, str]
 _MAX_STREAM = 33_554_432  # octets of one stream that are looked at
+_MAX_IDENTIFIERS = 1_048_576  # octets of compiled identifiers
 _INSTALLER = {  # class ids of the root: MSI database, patch, transform
     bytes.fromhex("84100c0000000000c000000000000046"): "Windows Installer package",
     bytes.fromhex("86100c0000000000c000000000000046"): "Windows Installer patch",
@@ -36,6 +37,8 @@ def ole_members(octets: bytes, limit: int) -> Iterator[Member | Fact]:
     if "encryptedpackage" in names or "encryptedsummary" in names:
         yield Kind.ENCRYPTED, "a document with a password"
     found = macros.look(ole, limit)
+    if found is None and "_vba_project" in names and (automatic := _automatic_without_source(ole)):
+        found = ("auto", f"VBA without readable source, {automatic}")
     if found is None and "_vba_project" in names and "vba" in names and "dir" in names:
         has_code = any(e.size > 4_096 for e in ole.entries if e.name.lower() in ("thisdocument", "module1"))
         found = ("plain", "VBA without readable source") if has_code else None
@@ -44,6 +47,16 @@ def ole_members(octets: bytes, limit: int) -> Iterator[Member | Fact]:
     for entry in ole.entries:
         if entry.kind == 2:
             yield from _stream(ole, entry)
+
+
+def _automatic_without_source(ole: Ole) -> str:
+    """The name of an automatic procedure among the identifiers of compiled code (MS-OVBA 2.3.4.1): "stomped" source is gone, this is not."""
+    for entry in ole.entries:
+        if entry.kind == 2 and entry.name.lower() == "_vba_project":
+            found = macros.automatic_name(ole.read(entry, _MAX_IDENTIFIERS))
+            if found:
+                return found
+    return ""
 
 
 def _stream(ole: Ole, entry: Entry) -> Iterator[Member | Fact]:
@@ -155,7 +168,7 @@ def _without_references(text: bytes) -> bytes:
     return html.unescape(text.decode("utf-8", "replace")).encode("utf-8", "replace") if b"&" in text else text
 
 
-# ---------------------------------------------------------------- OneNote and TNEF
+# ---------------------------------------------------------------- OneNote
 
 _FILE_DATA = bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac")  # MS-ONESTORE 2.6.13 FileDataStoreObject
 
@@ -168,20 +181,3 @@ def onenote_members(octets: bytes) -> Iterator[Member | Fact]:
         yield Member("", size, read=partial(cut, octets, position + 36, size))
         position = octets.find(_FILE_DATA, position + 36)
         count += 1
-
-
-def tnef_members(octets: bytes) -> Iterator[Member | Fact]:
-    """Attachments in a winmail.dat (MS-OXTNEF 2.1.3): titles and octets.  Raises BadArchiveError."""
-    position, title = 6, ""
-    while position + 9 <= len(octets):
-        kind = int.from_bytes(octets[position + 1 : position + 5], "little")
-        size = int.from_bytes(octets[position + 5 : position + 9], "little")
-        body = position + 9
-        if body + size > len(octets):
-            raise BadArchiveError("cut off")
-        if kind == 0x00018010:  # attAttachTitle
-            title = octets[body : body + min(size, 1_000)].split(b"\0")[0].decode("cp1252", "replace")
-            yield Member(title, 0)
-        elif kind == 0x0006800F:  # attAttachData
-            yield Member("", size, read=partial(cut, octets, body, size))
-        position = body + size + 2

@@ -19,7 +19,7 @@ _MAX_FOLDER = 4_194_304  # octets of one folder's records
 
 
 def iso_members(octets: bytes) -> Iterator[Member]:
-    """The files of the Joliet tree, or of the plain one.  Raises BadArchiveError."""
+    """The files of the Joliet tree and of the plain one.  Raises BadArchiveError."""
     roots: dict[bool, bytes] = {}
     for sector in range(_FIRST, _FIRST + _MAX_DESCRIPTORS):
         descriptor = octets[sector * _SECTOR : (sector + 1) * _SECTOR]
@@ -28,10 +28,16 @@ def iso_members(octets: bytes) -> Iterator[Member]:
         if descriptor[0] in (1, 2):
             joliet = descriptor[0] == 2 and descriptor[88:91] in (b"%/@", b"%/C", b"%/E")
             roots.setdefault(joliet, descriptor[156:190])
-    root = roots.get(True) or roots.get(False)
-    if root is None:
+    if not roots:
         raise BadArchiveError("no volume descriptor")
-    joliet = True in roots
+    # Joliet first, which Windows shows; other programs show the plain names, and the files behind them.
+    told: set[tuple[int, int]] = set()
+    for joliet, root in sorted(roots.items(), reverse=True):
+        yield from _tree(octets, root, joliet, told)
+
+
+def _tree(octets: bytes, root: bytes, joliet: bool, told: set[tuple[int, int]]) -> Iterator[Member]:
+    """The files of one tree that are not `told` yet: the other one has them under another name."""
     waiting, seen = [("", *_extent(root))], set[int]()
     while waiting and len(seen) < _MAX_FOLDERS:
         path, begin, size = waiting.pop()
@@ -41,8 +47,15 @@ def iso_members(octets: bytes) -> Iterator[Member]:
         for name, flags, at, length in _records(octets, begin, min(size, _MAX_FOLDER), joliet):
             if flags & 2:
                 waiting.append((f"{path}{name}/", at, length))
-            else:
+            elif joliet or (at, length) not in told:
+                told.add((at, length))
                 yield Member(path + name, length, read=partial(_slice, octets, at, length))
+
+
+def has_udf(octets: bytes) -> bool:
+    """Whether UDF stands beside ISO 9660 (ECMA-167 part 2, 9.1): its names may be others."""
+    starts = range(_FIRST * _SECTOR, (_FIRST + _MAX_DESCRIPTORS) * _SECTOR, _SECTOR)
+    return any(octets[start + 1 : start + 6] in (b"NSR02", b"NSR03") for start in starts)
 
 
 def _extent(record: bytes) -> tuple[int, int]:

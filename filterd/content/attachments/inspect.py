@@ -20,6 +20,7 @@ from filterd.content.attachments import (
     rtf,
     sevenzip,
     tars,
+    tnef,
     word_xml,
     zips,
 )
@@ -143,6 +144,8 @@ def _look(job: _Job, file: _File, inside: list[_File]) -> Iterator[Finding]:
     if kind in (Type.DISK, Type.UDF, Type.ACE, Type.ARJ, Type.LHA, Type.ZSTD, Type.ZLIB_Z):
         yield Finding(Kind.UNREADABLE, path, f"{kind.value}: not looked into")
         return
+    if kind is Type.ISO and images.has_udf(file.octets):
+        yield Finding(Kind.UNREADABLE, path, "a UDF tree beside the others, which Windows shows: not looked into")
     reader = _READERS.get(kind)
     if reader is None:
         return
@@ -245,5 +248,5 @@ _READERS: dict[Type, _Reader] = {
     Type.OFFICE_XML: lambda job, file: word_xml.members(file.octets),
     Type.ACTIVE_MIME: lambda job, file: word_xml.active_mime(file.octets),
     Type.ONENOTE: lambda job, file: documents.onenote_members(file.octets),
-    Type.TNEF: lambda job, file: documents.tnef_members(file.octets),
+    Type.TNEF: lambda job, file: tnef.members(file.octets),
 }

@@ -34,6 +34,19 @@ _DOES = re.compile(
 )
 
 
+_AUTOMATIC_NAME = re.compile(
+    rb"auto_?open|auto_?exec|auto_?close|auto_?exit|document_open|document_close|document_new|workbook_open"
+    rb"|workbook_activate|workbook_beforeclose|workbook_close",
+    re.I,
+)
+
+
+def automatic_name(identifiers: bytes) -> str:
+    """The first name of an automatic procedure in compiled code, "" when there is none."""
+    match = _AUTOMATIC_NAME.search(identifiers)
+    return match[0].decode("ascii") if match else ""
+
+
 def sources(stream: bytes) -> Iterator[bytes]:
     """The source text of every compressed module in one stream."""
     position = stream.find(_MARK)

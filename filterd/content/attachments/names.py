@@ -70,6 +70,8 @@ def look(name: str) -> Iterator[tuple[Kind, str]]:
         yield Kind.DISGUISED, "blanks hide the extension"
     if "\0" in name:
         yield Kind.DISGUISED, "NUL in the name"
+    if name.startswith(":") and (":..\\" in name or ":../" in name):
+        yield Kind.DISGUISED, "a stream that leads out of its folder"
 
 
 def _turned(name: str) -> str:

@@ -15,6 +15,7 @@ from filterd.content.attachments.finding import BadArchiveError, Member
 _SIGNATURE_4, _SIGNATURE_5 = 7, 8  # octets
 _MAX_HEADER = 2_097_152  # RAR 5.0 archive format: header size is at most 2 MB
 
+_STREAM = re.compile(rb"STM.{0,64}?(:[^\0]{1,1000})", re.DOTALL)
 _VERSION = re.compile(r";\d{1,5}$")  # what rar adds to older versions of a file
 
 
@@ -120,6 +121,9 @@ def members_5(octets: bytes) -> Iterator[Member]:
             member = _file_5(octets, at, end, extra_size, data_size)
             if member is not None:
                 yield member
+        elif kind == 3 and (match := _STREAM.search(octets, at, end)):
+            # An alternate data stream: its name is no more than ":name", or an attack (CVE-2025-8088).
+            yield Member(match[1].decode("utf-8", "replace"))
         position = end + data_size
 
 

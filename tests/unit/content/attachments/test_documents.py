@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.content.attachments import rtf
+from filterd.content.attachments import rtf, tnef
 from filterd.content.attachments.documents import (
     office_part,
     ole_members,
     onenote_members,
     package,
-    tnef_members,
 )
 from filterd.content.attachments.finding import BadArchiveError, Kind, Member
 from filterd.content.attachments.inspect import inspect
@@ -119,7 +118,7 @@ def test_any_octets_are_facts_or_an_error(noise: bytes, at: int, octet: int) -> 
         (ole_of({"\1Ole10Native": package_stream("a.exe", b"x")}), lambda data: ole_members(data, 1 << 20)),
         (rtf_object(b"Package", package_stream("a.exe", b"x")) + noise, rtf.members),
         (onenote_of(b"x") + noise, onenote_members),
-        (tnef_of(("a.exe", b"x")) + noise, tnef_members),
+        (tnef_of(("a.exe", b"x")) + noise, tnef.members),
     )
     for whole, read in samples:
         damaged = bytearray(whole)
@@ -170,3 +169,13 @@ def test_templates_from_elsewhere_however_they_are_written(blank: bytes, target:
 )
 def test_templates_at_home(target: str) -> None:
     assert list(office_part("word/_rels/settings.xml.rels", relations(target, "attachedTemplate"))) == []
+
+
+@pytest.mark.parametrize("name", [b"Document_Open", b"AutoOpen", b"Workbook_Open", b"auto_close"])
+def test_compiled_code_without_its_source_still_runs_by_itself(name: bytes) -> None:
+    streams = {"VBA": b"", "dir": b"\1" + bytes(30), "ThisWorkbook": b"\1\x16" + bytes(3_000)}
+    silent = ole_of({**streams, "_VBA_PROJECT": b"\xcc\x61" + bytes(20) + b"Colour\0"})
+    assert list(ole_members(silent, 1 << 20)) == []
+    stomped = ole_of({**streams, "_VBA_PROJECT": b"\xcc\x61" + bytes(20) + name + b"\0"})
+    expected = f"VBA without readable source, {name.decode()}"
+    assert list(ole_members(stomped, 1 << 20)) == [(Kind.AUTO_MACRO, expected)]

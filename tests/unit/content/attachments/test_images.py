@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.content.attachments.finding import BadArchiveError
-from filterd.content.attachments.images import cab_members, iso_members
+from filterd.content.attachments.finding import BadArchiveError, Kind
+from filterd.content.attachments.images import cab_members, has_udf, iso_members
+from filterd.content.attachments.inspect import inspect
 from tests.support.archives import PROGRAM, TEXT, cab_of, iso_of
 
 
@@ -69,3 +70,26 @@ def test_images_of_genisoimage(tmp_path: Path, options: list[str]) -> None:
     assert found.name.lower() == "folder/setup.exe"
     assert found.read is not None
     assert found.read(1 << 20) == PROGRAM
+
+
+def test_files_that_only_the_plain_tree_has() -> None:
+    """Programs that know nothing of Joliet show them."""
+    image = bytearray(iso_of(("a.txt", b"x")))
+    records = iso_of(("SETUP.EXE", PROGRAM), joliet=False)
+    image += bytes(30 * 2048 - len(image)) + records[20 * 2048 : 21 * 2048]
+    image += PROGRAM
+    entry = image.index(b"SETUP.EXE") - 33
+    image[entry + 2 : entry + 6] = (31).to_bytes(4, "little")
+    image[16 * 2048 + 156 + 2 : 16 * 2048 + 156 + 6] = (30).to_bytes(4, "little")
+    found = list(iso_members(bytes(image)))
+    assert [member.name for member in found] == ["a.txt", "SETUP.EXE"]
+    assert found[1].read is not None
+    assert found[1].read(100) == PROGRAM[:100]
+
+
+def test_udf_beside_it_is_told() -> None:
+    image = bytearray(iso_of(("a.txt", b"x")))
+    assert not has_udf(bytes(image))
+    assert Kind.UNREADABLE not in {found.kind for found in inspect(("a.iso",), "", bytes(image))}
+    image[19 * 2048 : 19 * 2048 + 6] = b"\0NSR02"
+    assert Kind.UNREADABLE in {found.kind for found in inspect(("a.iso",), "", bytes(image))}

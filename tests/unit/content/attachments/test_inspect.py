@@ -286,3 +286,28 @@ def test_linear_in_files_and_octets() -> None:
     assert_growth(lambda size: of(tar_of(*((f"{n}.txt", TEXT) for n in range(size)))), 100, 1_000, 20)
     assert_growth(lambda size: of(seven_zip_of(*((f"{n}.txt", TEXT) for n in range(size)))), 50, 500, 25)
     assert_growth(lambda size: of(zip_of(("a.tar", tar_of(("a", bytes(size)))))), 200_000, 2_000_000, 20)
+
+
+def _lying(name: bytes, data: bytes) -> tuple[bytes, bytes]:
+    """A deflated file that claims to be of one octet."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return zip_entry(name, packer.compress(data) + packer.flush(), size=1, method=8)
+
+
+def _zip_of_lies(*entries: tuple[bytes, bytes]) -> bytes:
+    body, records = b"", b""
+    for local, record in entries:
+        records += record[:42] + len(body).to_bytes(4, "little") + record[46:]
+        body += local
+    return body + records + zip_end(len(entries), len(records), len(body))
+
+
+def test_what_is_unpacked_counts_whatever_it_claims() -> None:
+    """Both the first octets of every file, and the whole of those that are opened."""
+    bounds = Bounds(unpacked=1 << 20)
+    heads = _zip_of_lies(*(_lying(b"%d.txt" % number, bytes(36_864)) for number in range(40)))
+    whole = _zip_of_lies(*(_lying(b"%d.htm" % number, b"<html>" + bytes(400_000)) for number in range(4)))
+    for octets in (heads, whole):
+        (found,) = inspect(("a.zip",), "application/zip", octets, bounds)
+        assert (found.kind, found.detail) == (Kind.UNREADABLE, "more than 1048576 octets inside")
+        assert list(inspect(("a.zip",), "application/zip", octets, Bounds())) == []

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.content.attachments.finding import BadArchiveError
+from filterd.content.attachments.finding import BadArchiveError, Kind
+from filterd.content.attachments.inspect import inspect
 from filterd.content.attachments.rar import members_4, members_5
 from tests.support.archives import PROGRAM, TEXT, rar4_of, rar5_of
 
@@ -79,3 +80,20 @@ def test_it_always_goes_forward() -> None:
     ):
         with pytest.raises(BadArchiveError):
             list(read(octets))
+
+
+def test_streams_that_lead_elsewhere() -> None:
+    """CVE-2025-8088: an alternate data stream whose name is a way out of the folder."""
+
+    def with_stream(name: bytes) -> bytes:
+        body = b"\0\5\x20\0\0\3STM"  # flags, size, attributes, compression, system, name
+        extra = bytes([len(name) + 1, 7]) + name
+        header = b"\3\3" + bytes([len(extra)]) + b"\5" + body + extra
+        whole = rar5_of(("a.txt", TEXT))
+        end = whole.rindex(b"\5\0\0") - 5
+        return whole[:end] + bytes(4) + bytes([len(header)]) + header + b"octet" + whole[end:]
+
+    hostile = with_stream(b":..\\..\\Startup\\a.dat")
+    assert [member.name for member in members_5(hostile)] == ["a.txt", ":..\\..\\Startup\\a.dat"]
+    assert {finding.kind for finding in inspect(("a.rar",), "", hostile)} == {Kind.DISGUISED}
+    assert list(inspect(("a.rar",), "", with_stream(b":Zone.Identifier"))) == []
