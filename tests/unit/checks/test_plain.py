@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,17 @@ def test_what_several_facts_say_is_one_finding_with_the_first_of_them() -> None:
     date = b"From: a@b.example\r\nDate: Tue, 21 Sep 26 14:00:00\r\n\r\n"
     (found,) = ask(Structure("filter.example.org", lambda: NOW), context(message=Message(date)))
     assert (found.reason, found.detail) == (Reason.BAD_DATE, "Date with the wrong day of the week")
+
+
+@pytest.mark.parametrize(
+    ("days", "problem"), [(-31, "30 days ago"), (-29, ""), (1, ""), (3, "in the future"), (400, "in the future")]
+)
+def test_clocks_may_be_wrong_by_hours_not_by_days(days: int, problem: str) -> None:
+    date = format_datetime(datetime.fromtimestamp(NOW + days * 86_400, UTC)).encode()
+    octets = b"From: a@b.example\r\nMessage-ID: <1@b.example>\r\nTo: c@d.example\r\nDate: " + date + b"\r\n\r\n"
+    (found,) = ask(Structure("filter.example.org", lambda: NOW), context(message=Message(octets)))
+    assert problem in found.detail
+    assert (found.reason is Reason.BAD_DATE) == bool(problem)
 
 
 def test_every_telling_fact_is_one_that_is_found() -> None:

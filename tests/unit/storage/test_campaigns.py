@@ -221,6 +221,15 @@ def test_what_is_old_expires(db: Database, index: SqlCampaigns, monkeypatch: pyt
     assert expire(db, CampaignsConfig(keep_days=10), NOW) == 0
 
 
+def test_what_is_forgotten_takes_no_keys_of_others_along(db: Database, index: SqlCampaigns) -> None:
+    index.add([sighting_of("A", bins(1))])
+    index.add([sighting_of("B", bins(1)[:8] + bins(2)[8:], at_ms=NOW - 20 * DAY)])  # its first key is A's
+    assert sizes(db)[1] == 8 + 7
+    assert expire(db, CampaignsConfig(keep_days=10), NOW) == 1
+    assert ids(db) == ["A"]
+    assert sizes(db)[1] == 8
+
+
 def test_with_little_room_nothing_is_written(tmp_path: Any) -> None:
     db = make_database(tmp_path, min_free_bytes=2**60)
     with pytest.raises(StorageFullError):
