@@ -96,3 +96,10 @@ def test_what_could_not_be_looked_at_lets_mail_go_on() -> None:
 
 def test_a_key_that_is_no_key_of_the_table_decides_nothing() -> None:
     assert verdict(item(Reason.ATTACHMENT_EXECUTABLE, "__class__")).action is not Action.QUARANTINE
+
+
+def test_only_the_check_of_attachments_has_a_say() -> None:
+    stranger = Evidence(
+        "structure", Stage.DATA, Result.FAIL, Reason.OK, properties={"policy.attachment": "executables"}
+    )
+    assert verdict(stranger).action is Action.ACCEPT

@@ -58,3 +58,13 @@ def test_depth() -> None:
     Budget(Bounds(depth=2), 1).depth(2)
     with pytest.raises(BombError):
         Budget(Bounds(depth=2), 1).depth(3)
+
+
+def test_the_ratio_counts_from_the_first_octet_beyond_it() -> None:
+    budget = Budget(Bounds(ratio=250), 1_000_000)
+    budget.unpacked(250_000_000)
+    with pytest.raises(BombError, match="1000000 octets unpack to 250000001"):
+        budget.unpacked(1)
+    Budget(Bounds(ratio=250), 1).unpacked(67_108_864)  # fills nothing
+    with pytest.raises(BombError):
+        Budget(Bounds(ratio=250), 1).unpacked(67_108_865)

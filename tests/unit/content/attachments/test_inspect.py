@@ -6,13 +6,14 @@ import gzip
 import io
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filterd.content.attachments import zips
-from filterd.content.attachments.finding import Bounds, Finding, Kind
+from filterd.content.attachments.finding import Bounds, Finding, Kind, Member
 from filterd.content.attachments.inspect import MAX_FINDINGS, inspect, surface
 from tests.support.archives import (
     PROGRAM,
@@ -311,3 +312,13 @@ def test_what_is_unpacked_counts_whatever_it_claims() -> None:
         (found,) = inspect(("a.zip",), "application/zip", octets, bounds)
         assert (found.kind, found.detail) == (Kind.UNREADABLE, "more than 1048576 octets inside")
         assert list(inspect(("a.zip",), "application/zip", octets, Bounds())) == []
+
+
+def test_after_a_lack_of_memory_nothing_more_of_that_file_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def members(octets: bytes, passwords: object = ()) -> Iterator[Member]:
+        yield Member("a.zip", read=lambda limit: zip_of(("b.exe", PROGRAM))[:limit])
+        raise MemoryError
+
+    monkeypatch.setattr(zips, "members", members)
+    found = [finding.kind for finding in inspect(("x.zip",), "", zip_of(("a", TEXT)))]
+    assert found == [Kind.UNFINISHED]

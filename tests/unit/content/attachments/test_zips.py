@@ -180,3 +180,16 @@ def test_files_in_files_have_a_bound() -> None:
     found, problem = read(zip_of(("inner.bin", local * 100_000), method=zipfile.ZIP_STORED))
     assert "more files inside its files" in problem
     assert len(found) == 1_001
+
+
+def test_a_password_is_held_against_the_time_where_sizes_stand_behind_the_octets() -> None:
+    """APPNOTE 6.1.6: what Info-ZIP writes, whose checksum is not known when the encryption begins."""
+    archive = bytearray(encrypted_zip("a.txt", TEXT, "Geheim1"))
+    at = archive.rindex(b"PK\1\2")
+    crc = archive[at + 16 : at + 20]
+    archive[at + 8] |= 8
+    archive[at + 12 : at + 14] = bytes([0, crc[3]])
+    archive[at + 16 : at + 20] = bytes(4)
+    (member,) = members(bytes(archive), ("wrong", "Geheim1"))
+    assert member.read is not None
+    assert member.read(1_000) == TEXT
