@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _CHILD = "filterd.adapters.inspector_child"
 _COPY = 1_048_576  # octets of a message that are copied at once
 _MAX_LINES = 20_000  # of one job: the process itself might have been taken over
+_MAX_NAMES = 6  # of one part: content/parameters.py finds no more
 _WAITING = 64  # messages of one worker that may wait for a process
 _MARGIN = 0.5  # seconds before the stage's deadline: what was found by then is not lost
 _ITS_OWN_FAULT = 0.3  # share of the time in which it had a CPU; less, and the machine was busy with other things
@@ -195,7 +196,7 @@ class ChildInspector:
         described = [
             {
                 "index": index,
-                "names": [name[:1_000] for name in job.parts[index].names[:4]],
+                "names": [name[:1_000] for name in job.parts[index].names[:_MAX_NAMES]],
                 "type": job.parts[index].content_type,
                 "encoding": job.parts[index].encoding,
                 "begin": job.places[index][0],

@@ -31,6 +31,7 @@ from filterd.ports import Inspector
 _MAX_PER_REASON = 3  # files that stand in the record for each reason; the others say nothing new
 _MAX_TEXTS = 3  # text parts in which a password is looked for
 _MAX_TEXT = 16_384  # octets of each
+_MAX_PAGE = 262_144  # octets of a page in which a script is looked for
 _ENCODED = frozenset({"base64", "quoted-printable"})
 _HEAD_ENCODED = 4 * HEAD  # octets of an encoded body that always give HEAD, if nothing strange is in it
 # Markers of the walk: there are parts, names or ways to read them that nobody looked at.
@@ -141,8 +142,10 @@ class Attachments:
 def _files(message: Message, parts: Sequence[Part], found: list[Finding]) -> Iterable[Part]:
     """The parts that people open as files; what their headers alone say is added to `found`."""
     whole = True
-    for part in parts:
+    above: dict[int, str] = {}  # depth -> type of the container that is open there
+    for number, part in enumerate(parts):
         if part.is_container:
+            above[part.depth] = part.content_type
             # A mail in base64 is against RFC 2046 5.2.1, and opened all the same.
             if part.content_type == "message/rfc822" and part.encoding in _ENCODED:
                 yield part
@@ -151,6 +154,10 @@ def _files(message: Message, parts: Sequence[Part], found: list[Finding]) -> Ite
                 found += [item for item in surface(part.names, "", b"")[0] if item.detail != ".com"]
         elif part.names or not part.is_text or part.content_type in DECLARED:
             yield part
+        elif part.content_type == "text/html" and number > 1 and above.get(part.depth - 1) == "multipart/mixed":
+            # Behind other parts and no alternative to them: Exchange makes an ATT00001.htm of it, which a browser opens.
+            if b"<script" in decoded(message, part, _MAX_PAGE).lower():
+                yield part
         elif part.encoding not in _ENCODED and whole:  # one part with too many costs enough
             inside, whole = files_in(message, part)
             yield from inside

@@ -15,6 +15,7 @@ _LINES = {
     "lists": b"[1, 2]\n",
     "invents": b'{"kind": "love", "path": "", "detail": ""}\n',
     "strays": b'{"part": 99}\n',
+    "returns": b'{"part": 0}\n',
     "turns": json.dumps({"kind": "script", "path": "a\u202eb" * 900, "detail": "x\n" * 900}).encode() + b"\n",
 }
 

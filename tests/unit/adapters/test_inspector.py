@@ -172,6 +172,26 @@ def test_a_process_that_says_nonsense_is_not_believed(bad: ChildInspector, what:
     assert found[-1] == (0, Finding(Kind.UNFINISHED, what, "ended the process that looked at it"))
 
 
+def test_a_part_that_is_done_is_not_begun_again(bad: ChildInspector) -> None:
+    found = look(bad, "first", "returns")
+    assert found == [
+        (0, SEEN),
+        (1, SEEN),
+        (1, Finding(Kind.UNFINISHED, "returns", "ended the process that looked at it")),
+    ]
+
+
+def test_every_name_of_a_part_goes_along(inspector: ChildInspector) -> None:
+    """What a file is opened as depends on its names, and the one that counts may be the last."""
+    head = (
+        b"Content-Type: application/x; name=d.zip\r\nContent-Disposition: attachment; filename=a.bin; filename*=b.bin; "
+    )
+    head += b"filename=c.bin\r\n\r\n"
+    message = Message(head + b"stray" + ARCHIVE)
+    found = asyncio.run(inspector.inspect(message, parts_of(message), (), Deadline.after(20)))
+    assert {finding.kind for _, finding in found} == {Kind.EXECUTABLE}
+
+
 def test_what_it_says_is_made_printable_again(bad: ChildInspector) -> None:
     (_, (_, item)) = look(bad, "turns")
     assert item.path.isprintable()

@@ -236,3 +236,15 @@ def test_reports_of_our_own_users_bring_what_they_report() -> None:
 
 def test_before_the_message_there_is_nothing_to_say() -> None:
     assert ask(Attachments(AttachmentsConfig(), None), context()) == []
+
+
+def test_a_page_behind_other_parts_is_a_file_without_a_name() -> None:
+    page = b"<html>" + b"x" * 5_000 + b"<script>b=new Blob([atob('AA')]);URL.createObjectURL(b)</script>"
+    mixed = part("Content-Type: text/html", page)
+    assert reasons(mixed) == {Reason.ATTACHMENT_SMUGGLING}
+    assert reasons(Message(bytes(mixed.octets).replace(b"multipart/mixed", b"multipart/alternative"))) == set()
+    assert reasons(Message(b"Content-Type: text/html\r\n\r\n" + page)) == set()
+    inspector = LibraryInspector()
+    message = part("Content-Type: text/html", b"<html>a footer of a list</html>")
+    assert ask(Attachments(AttachmentsConfig(), inspector), context(message=message)) == []
+    assert inspector.seen == []
