@@ -21,7 +21,7 @@ _LOCAL = struct.Struct("<4s5H3I2H")  # 4.3.7
 _MAX_COMMENT = 65_557
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
-_STORED, _DEFLATED, _DEFLATE64, _BZIP2, _LZMA, _XZ, _AES = 0, 8, 9, 12, 14, 95, 99
+_STORED, _DEFLATED, _BZIP2, _LZMA, _XZ = 0, 8, 12, 14, 95
 _MAX_PASSWORDS = 8
 _MAX_DECRYPTED = 32  # encrypted files of an archive that are opened with a password
 _CRYPT_HEAD = 12
@@ -109,9 +109,7 @@ def _member(
     encrypted = bool(flags & _ENCRYPTED)
     check = (time >> 8) & 0xFF if flags & 8 else crc >> 24  # 6.1.6
     read = partial(_read, octets, offset, method, packed, encrypted, check, tuple(passwords[:_MAX_PASSWORDS]))
-    known = method in (_STORED, _DEFLATED, _BZIP2, _LZMA, _XZ)
-    usable = known and 0 <= offset < len(octets) and (not encrypted or bool(passwords))
-    return Member(name, size, encrypted, read if usable else None, aliases)
+    return Member(name, size, encrypted, None if encrypted and not passwords else read, aliases)
 
 
 # A local header that programs take for one: the version, whatever else, a method that exists.
@@ -169,7 +167,7 @@ def _local_name(octets: bytes, offset: int) -> str:
 def _read(
     octets: bytes, offset: int, method: int, packed: int, encrypted: bool, check: int, keys: tuple[str, ...], limit: int
 ) -> bytes:
-    if octets[offset : offset + 4] != b"PK\3\4" or offset + _LOCAL.size > len(octets):
+    if offset < 0 or octets[offset : offset + 4] != b"PK\3\4" or offset + _LOCAL.size > len(octets):
         raise BadArchiveError("no file where the central directory says")
     name_size, extra_size = _LOCAL.unpack_from(octets, offset)[9:11]
     begin = offset + _LOCAL.size + name_size + extra_size
@@ -184,7 +182,9 @@ def _read(
         return bunzip(bytes(body), limit)
     if method == _XZ:
         return unxz(bytes(body), limit)
-    return _lzma(bytes(body), limit)
+    if method == _LZMA:
+        return _lzma(bytes(body), limit)
+    raise BadArchiveError(f"zip method {method} is not read here")
 
 
 def _lzma(body: bytes, limit: int) -> bytes:

@@ -78,6 +78,19 @@ def test_one_process_serves_many_messages(inspector: ChildInspector) -> None:
     assert inspector.pids == first
 
 
+def test_no_descriptor_is_left_open(bad: ChildInspector) -> None:
+    """Neither for a message, nor for a process that was replaced."""
+
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    look(bad, "first")
+    before = count()
+    for name in ("second", "dies", "lies", "third"):
+        look(bad, name)
+    assert count() == before
+
+
 def test_a_message_without_attachments_starts_none(inspector: ChildInspector) -> None:
     assert look(inspector) == []
     assert inspector.pids == []

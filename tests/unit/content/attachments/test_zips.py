@@ -193,3 +193,17 @@ def test_a_password_is_held_against_the_time_where_sizes_stand_behind_the_octets
     (member,) = members(bytes(archive), ("wrong", "Geheim1"))
     assert member.read is not None
     assert member.read(1_000) == TEXT
+
+
+def test_what_cannot_be_unpacked_is_told() -> None:
+    """A method that is not read here, and places where no file is; the names stand all the same."""
+    method = raw_zip(zip_entry(b"a.txt", TEXT, method=9))
+    nowhere = raw_zip(zip_entry(b"a.txt", TEXT, offset=5))
+    before = bytearray(raw_zip(zip_entry(b"a.txt", TEXT)))
+    before[-6:-2] = (1 << 30).to_bytes(4, "little")
+    for octets, what in ((method, "zip method 9"), (nowhere, "no file where"), (bytes(before), "no file where")):
+        member = read(octets)[0][0]
+        assert member.name == "a.txt"
+        assert member.read is not None
+        with pytest.raises(BadArchiveError, match=what):
+            member.read(100)
