@@ -41,6 +41,10 @@ def main() -> None:
             what = part["names"][0]
             if what == "dies" or (what == "dies unless fresh" and jobs > 1):
                 os.kill(os.getpid(), signal.SIGKILL)
+            if what.startswith("tells "):  # that it has begun, and hangs
+                with socket.socket(socket.AF_UNIX) as listener:
+                    listener.connect(what.removeprefix("tells "))
+                signal.pause()
             if what == "hangs":
                 signal.pause()
             while what == "spins":

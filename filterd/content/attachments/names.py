@@ -49,14 +49,14 @@ def look(name: str) -> Iterator[tuple[Kind, str]]:
     name = name[-_MAX_NAME:]
     if not name:
         return
-    family: Kind | None = None
+    seen: set[Kind] = set()
     for found in _readings(name):
         if not found:
             continue
         last, before = found[0], found[1] if len(found) > 1 else ""
         kind = EXTENSIONS.get(last)
-        if kind is not None and family is None:
-            family = kind
+        if kind is not None and kind not in seen:  # each reading may be another program's
+            seen.add(kind)
             yield kind, f".{last}"
         if kind in _RUNS and before in HARMLESS:
             yield Kind.DISGUISED, f"double extension .{before}.{last}"
@@ -66,7 +66,7 @@ def look(name: str) -> Iterator[tuple[Kind, str]]:
         yield Kind.DISGUISED, "a class id as extension"
     if turned := _turned(name):
         yield Kind.DISGUISED, turned
-    if family is not None and _BLANKS.search(name[-300:]):
+    if seen and _BLANKS.search(name[-300:]):
         yield Kind.DISGUISED, "blanks hide the extension"
     if "\0" in name:
         yield Kind.DISGUISED, "NUL in the name"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -222,6 +223,16 @@ def test_memory_has_a_limit() -> None:
     inspector.close()
 
 
+def test_the_process_keeps_no_descriptor_of_a_job(inspector: ChildInspector) -> None:
+    look(inspector, "a.zip")
+    (pid,) = inspector.pids
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    for _ in range(3):
+        look(inspector, "a.zip")
+    assert inspector.pids == [pid]
+    assert len(os.listdir(f"/proc/{pid}/fd")) == before
+
+
 def test_it_has_the_limits_that_it_should(inspector: ChildInspector) -> None:
     look(inspector, "a.zip")
     (pid,) = inspector.pids
@@ -246,19 +257,27 @@ asyncio.run(inspector.inspect(message, parts_of(message), (), Deadline.after(20)
 (pid,) = inspector.pids
 print(pid, flush=True)
 if sys.argv[2] == "busy":
-    message = attached(("hangs", b"x"))
+    message = attached(("tells " + sys.argv[3], b"x"))
     asyncio.run(inspector.inspect(message, parts_of(message), (), Deadline.after(60)))
 sys.stdin.read()
 """
 
 
 @pytest.mark.parametrize("state", ["idle", "busy"])
-def test_it_dies_with_its_parent(state: str) -> None:
-    command = [sys.executable, "-c", _PARENT, "tests.support.badchild", state]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CHECKOUT) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        parent.kill()
+def test_it_dies_with_its_parent(state: str, tmp_path: Path) -> None:
+    """The busy one is in the middle of an attachment: it does not look at its socket."""
+    place = str(tmp_path / "begun")
+    command = [sys.executable, "-c", _PARENT, "tests.support.badchild", state, place]
+    with socket.socket(socket.AF_UNIX) as begun:
+        begun.bind(place)
+        begun.listen()
+        begun.settimeout(20)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CHECKOUT) as parent:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            if state == "busy":
+                begun.accept()[0].close()
+            parent.kill()
     wait_for_end(pid)
 
 

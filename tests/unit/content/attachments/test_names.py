@@ -124,3 +124,13 @@ def test_what_ends_in_exe_is_never_overlooked(front: str) -> None:
 def test_linear_in_the_name() -> None:
     for pattern in (".", " ", "\u202e", ":", "a."):
         assert_growth(lambda size, p=pattern: lambda: list(look(p * size)), 20_000, 200_000, 20)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["a.url:b.exe", "a.img:b.exe", "a.url\0b.exe", ".udf:\x1b.ex.x.exe", "a.js:b.exe"])
+def test_one_reading_does_not_hide_another(name: str) -> None:
+    """Mail programs write an underline for the colon; a harmless extension before it must not be the only one that counts."""
+    assert Kind.EXECUTABLE in {kind for kind, _ in look(name)}
+
+
+def test_a_kind_is_told_once() -> None:
+    assert [kind for kind, _ in look("a.exe:b.exe")] == [Kind.EXECUTABLE]
