@@ -118,7 +118,7 @@ class _Reading:
         if at or shown or words:
             found.append(
                 Person(
-                    decode_words((shown if at else shown or words)[:MAX_SHOWN]),
+                    decode_words((shown if at else shown or words)[:MAX_SHOWN])[:MAX_SHOWN],
                     local.strip(),
                     domain.strip() if at else "",
                 )

@@ -160,15 +160,16 @@ def _line_end(section: bytes, position: int) -> int:
 
 def decode_words(text: str) -> str:
     """RFC 2047 encoded words decoded as far as they can be; never raises.  `text` must be bounded by the caller."""
+    # As octets: beside an encoded word the library makes "\u0415" of a letter, and loses those of Latin-1.
+    octets = text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("latin-1")
     try:
-        pieces = decode_header(text)
+        pieces = decode_header(octets)
     except Exception:  # the standard library raises several kinds on hostile input; the raw text is the answer then
         return text
     out: list[str] = []
     for piece, charset in pieces:
         if isinstance(piece, str):
-            out.append(piece)
-            continue
+            return text  # no encoded word in it
         try:
             out.append(piece.decode(charset or "utf-8", "replace"))
         except (LookupError, ValueError):

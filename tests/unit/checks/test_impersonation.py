@@ -53,6 +53,7 @@ def reasons(ctx: CheckContext) -> set[Reason]:
         '"Mustermann, Dr. Erika (CEO)" <x@gmail.com>',
         "=?utf-8?b?0JVyaWthIE11c3Rlcm1hbm4=?= <x@evil.example>",  # a Cyrillic E
         "Eri\u200bka Mustermann <x@evil.example>",
+        "\u0415rika =?us-ascii?q?Mustermann?= <x@evil.example>",
         "x@evil.example (Erika Mustermann)",
         "Joe <joe@else.example>, Erika Mustermann <x@evil.example>",
     ],

@@ -72,6 +72,10 @@ def test_time_grows_no_faster_than_the_header_section(line: bytes) -> None:
         ("=?nonsense?q?abc?=", "abc"),
         ("=?utf-8?b?!!!?=", "=?utf-8?b?!!!?="),
         ("plain", "plain"),
+        ("Grüße", "Grüße"),
+        ("José =?utf-8?q?M=C3=BCller?=", "José Müller"),
+        ("\u0415rika =?us-ascii?q?Mustermann?=", "\u0415rika Mustermann"),
+        ("=?utf-8?q?Grüße?= a\\u0041", "Grüße a\\u0041"),
     ],
 )
 def test_encoded_words(text: str, expected: str) -> None:
