@@ -24,8 +24,9 @@ _REOPENED = frozenset(b"p li td th tr option dt dd".split())  # open again = the
 _TAG = re.compile(rb"<(/?)([a-z!?][a-z0-9:]{0,15})([^>]*)(?:>|\Z)")
 _HIDDEN = re.compile(rb"<!--|<(style|script|title|xml)(?![a-z0-9:])")
 _OUTLOOK = re.compile(rb"\[if\s[^\]!]{0,60}mso[^\]]{0,60}\]>")  # Outlook shows what other programs take for a comment
-_TARGET = re.compile(rb"(?:href|src|action|background)\s{0,8}=\s{0,8}[\"']?\s{0,8}([^\s\"'<>]{1,2000})")
-_HREF = re.compile(rb"(?<![a-z-])href\s{0,8}=\s{0,8}(?:\"([^\"<>]{0,2000})|'([^'<>]{0,2000})|([^\s\"'<>]{1,2000}))")
+_TARGET = re.compile(rb"(?:href|src|action|background)\s{0,8}=\s{0,8}[\"']?\s{0,8}([^\s\"'<>]{1,24576})")
+# As long as the text that is looked at: a user name before the host may have any length (content/host.py).
+_HREF = re.compile(rb"(?<![a-z-])href\s{0,8}=\s{0,8}(?:\"([^\"<>]{0,24576})|'([^'<>]{0,24576})|([^\s\"'<>]{1,24576}))")
 _CLASS = re.compile(rb"(?<![a-z-])(class|id)\s{0,8}=\s{0,8}[\"']?([a-z0-9_ -]{1,200})")
 _STYLE = re.compile(rb"(?<![a-z-])style\s{0,8}=\s{0,8}(?:\"([^\"<>]{0,2000})|'([^'<>]{0,2000})|([^\s\"'<>]{1,2000}))")
 _COLOUR = re.compile(rb"(?<![a-z-])(bgcolor|color|text)\s{0,8}=\s{0,8}[\"']?([#a-z0-9]{1,20})")

@@ -87,6 +87,12 @@ def test_an_address_inside_an_address(target: str) -> None:
     assert (inner.host, inner.where) == ("evil.example", "redirect")
 
 
+@pytest.mark.parametrize("before", ["https://" + "www.bank.example." * 400 + "@", " \t" * 3_000 + "https://"])
+def test_a_target_may_be_long_before_its_host(before: str) -> None:
+    (link,) = html(f'<a href="{before}evil.example/">x</a>')
+    assert (link.host, link.where, link.userinfo) == ("evil.example", "anchor", "@" in before)
+
+
 def test_addresses_inside_addresses_end_somewhere() -> None:
     found = html('<a href="http://a.example/?u=http%3A%2F%2Fb.example%3Fu%3Dhttp%253A%252F%252Fc.example">x</a>')
     assert [link.host for link in found] == ["a.example", "b.example", "c.example"]
