@@ -181,6 +181,19 @@ def test_idle_sessions_are_left_before_clamd_leaves_them(monkeypatch: pytest.Mon
     tell(story)
 
 
+def test_a_session_that_is_too_old_is_not_used_where_nobody_was_there_to_leave_it() -> None:
+    """A machine that was asleep: the timer is late, and clamd may hang up at any moment."""
+
+    async def story(scanner: ClamdScanner, fake: FakeClamd) -> None:
+        await scan(scanner)
+        (session,) = scanner._idle
+        session.idle_since -= 21
+        await scan(scanner)
+        assert scanner.opened == 2
+
+    tell(story)
+
+
 def test_after_the_end_nothing_is_kept() -> None:
     async def story(scanner: ClamdScanner, fake: FakeClamd) -> None:
         scanning = asyncio.create_task(scan(scanner, LARGE))

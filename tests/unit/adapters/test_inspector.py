@@ -8,6 +8,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pytest
 
 from filterd import metrics
 from filterd.adapters.inspector import ChildInspector
+from filterd.adapters.inspector_child import READY
+from filterd.adapters.inspector_process import BrokenError, Child
 from filterd.config import AttachmentsConfig
 from filterd.content.attachments.finding import Finding, Kind
 from filterd.deadline import Deadline
@@ -248,6 +251,8 @@ def test_it_has_the_limits_that_it_should(inspector: ChildInspector) -> None:
 _PARENT = """
 import asyncio, os, sys
 from filterd.adapters.inspector import ChildInspector
+from filterd.adapters.inspector_child import READY
+from filterd.adapters.inspector_process import BrokenError, Child
 from filterd.config import AttachmentsConfig
 from filterd.deadline import Deadline
 from tests.support.attached import attached, parts_of
@@ -321,3 +326,19 @@ def test_a_mapped_message_is_handed_over_as_well(tmp_path: Path, inspector: Chil
         message = Message(mapped)
         found = asyncio.run(inspector.inspect(message, parts_of(message), (), Deadline.after(20)))
     assert {item.kind for _, item in found} == {Kind.EXECUTABLE}
+
+
+def test_a_line_without_an_end_is_not_waited_for() -> None:
+    child = Child("tests.support.badchild", 536_870_912)
+    try:
+        assert child.line(time.monotonic() + 20) == READY
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child._socket.close()
+            child._socket = ours
+            theirs.settimeout(20)
+            theirs.sendall(b"x" * 131_073)
+            with pytest.raises(BrokenError):
+                child.line(time.monotonic() + 2)
+    finally:
+        child.end("killed")

@@ -92,3 +92,10 @@ def test_any_octets(noise: bytes, at: int) -> None:
 def test_linear_in_the_stream() -> None:
     assert_growth(lambda size: lambda data=b"\x01\x04\xb0\0Attribut" * size: list(sources(data)), 200, 2_000, 20)  # type: ignore[misc]
     assert_growth(lambda size: lambda data=b"\x85\0\0\0" * size: excel_4(data), 5_000, 50_000, 20)  # type: ignore[misc]
+
+
+def test_excel_4_that_runs_on_closing() -> None:
+    workbook = excel_4_workbook(automatic=True)
+    at = workbook.rindex(b"\0\1")
+    assert excel_4(workbook[: at + 1] + b"\2" + workbook[at + 2 :]) == "auto"
+    assert excel_4(workbook[: at + 1] + b"\3" + workbook[at + 2 :]) == "plain"

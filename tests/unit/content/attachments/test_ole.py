@@ -63,3 +63,13 @@ def test_linear_in_the_file() -> None:
         return work
 
     assert_growth(prepare, 100, 1_000, 20)
+
+
+def test_a_table_of_tables_in_a_circle_ends() -> None:
+    """DIFAT sectors name the next one at their end; the last of these names itself."""
+    octets = bytearray(ole_of({"small": b"x" * 10}))
+    sector = len(octets) // 512 - 1
+    octets += b"\xff" * 508 + sector.to_bytes(4, "little")
+    octets[68:76] = sector.to_bytes(4, "little") + (1).to_bytes(4, "little")
+    ole = Ole(bytes(octets))
+    assert [entry.name for entry in ole.entries] == ["Root Entry", "small"]

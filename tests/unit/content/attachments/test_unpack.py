@@ -70,3 +70,18 @@ def test_a_dictionary_beyond_measure_is_refused_before_it_is_made() -> None:
 def test_many_small_streams_cost_no_more_than_their_octets() -> None:
     one = gzip.compress(b"x")
     assert_growth(lambda size: lambda: gunzip(one * size, 1 << 20), 300, 3_000, 20)
+
+
+def test_a_dictionary_that_needs_too_much_memory_is_refused() -> None:
+    """xz's block header names it: one octet (xz file format 5.3.1), with a checksum behind it."""
+
+    def with_dictionary(octet: int) -> bytes:
+        octets = bytearray(lzma.compress(b"x" * 100, preset=0))
+        header = octets[12 : 12 + 4 * octets[12]]
+        at = header.index(b"\x21\x01") + 2
+        header[at] = octet
+        return bytes(octets[:12] + header + zlib.crc32(header).to_bytes(4, "little") + octets[12 + len(header) + 4 :])
+
+    assert unxz(with_dictionary(28), 100) == b"x" * 100  # 64 MB
+    with pytest.raises(BadArchiveError, match="xz"):
+        unxz(with_dictionary(32), 100)  # 256 MB
