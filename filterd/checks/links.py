@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from filterd.auth.proven import proven_domains
 from filterd.checks.base import CheckContext
-from filterd.content.links import THREAD_OCTETS, Link, links_in
+from filterd.content.links import Link, links_in, takes_long
 from filterd.content.lookalike import Likeness, Lookalikes, is_disguised
 from filterd.content.suffixes import organizational
 from filterd.mail.envelope import TrustClass
@@ -36,8 +36,7 @@ class Links:
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if ctx.message is None or ctx.connection.trust is TrustClass.REPORT:
             return ()
-        large = len(ctx.message) > THREAD_OCTETS
-        links = await asyncio.to_thread(links_in, ctx.message) if large else links_in(ctx.message)
+        links = await asyncio.to_thread(links_in, ctx.message) if takes_long(ctx.message) else links_in(ctx.message)
         if not links:
             return ()
         # Whoever proves that a domain is theirs may show its name on a link that counts presses elsewhere.

@@ -18,7 +18,7 @@ from filterd.auth.author import author_domains
 from filterd.auth.names import ascii_domain
 from filterd.checks.base import CheckContext
 from filterd.config import UrlListsConfig, UrlZoneConfig
-from filterd.content.links import THREAD_OCTETS, Link, links_in
+from filterd.content.links import Link, links_in, takes_long
 from filterd.content.lookalike import Lookalikes, is_disguised
 from filterd.content.suffixes import organizational
 from filterd.deadline import Clock, Deadline
@@ -95,8 +95,7 @@ class UrlLists:
             return ()
         if any(item.reason is Reason.ALLOW_LISTED for item in ctx.found("lists")):
             return ()
-        large = len(ctx.message) > THREAD_OCTETS
-        wanted = await asyncio.to_thread(self.wanted, ctx) if large else self.wanted(ctx)
+        wanted = await asyncio.to_thread(self.wanted, ctx) if takes_long(ctx.message) else self.wanted(ctx)
         if not wanted:
             return ()
         resolver, turns = ctx.noted(self._resolver, _SHARE), asyncio.Semaphore(_AT_ONCE)

@@ -20,7 +20,8 @@ from filterd.mail.message import Message
 
 MAX_LINKS = 200  # of a message
 MAX_EXAMINED = 500  # addresses of a message that are read, each text part has its share: up to 50 µs each
-THREAD_OCTETS = 65_536  # of a message from which on reading it takes long enough for others to notice
+_LONG_OCTETS = 65_536  # of a message from which on reading it takes long enough for others to notice
+_LONG_TARGETS = 50  # … and targets: 0.1 ms each where they have addresses inside
 _MAX_INNER = 5  # addresses inside one address
 _MAX_DECODED = 3  # how often the percent signs of an address are undone to find others in it
 _MAX_SHOWN = 100  # characters of link text kept
@@ -81,6 +82,13 @@ def links_in(message: Message) -> tuple[Link, ...]:
     links = links_of(view_of(message))
     message.shared[_KEY] = links
     return links
+
+
+def takes_long(message: Message) -> bool:
+    """Whether finding the links may take milliseconds, which others shall not wait for."""
+    if len(message) > _LONG_OCTETS:
+        return True
+    return _KEY not in message.shared and sum(len(part.targets) for part in view_of(message).texts) > _LONG_TARGETS
 
 
 def links_of(view: ContentView) -> tuple[Link, ...]:

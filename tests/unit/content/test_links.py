@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.content.html import Anchor
-from filterd.content.links import MAX_LINKS, Link, links_in, links_of, named_in
+from filterd.content.links import MAX_LINKS, Link, links_in, links_of, named_in, takes_long
 from filterd.content.mime import walk
 from filterd.content.view import ContentView, TextPart
 from filterd.mail.message import Message
@@ -154,6 +154,15 @@ def test_hosts_that_have_no_link_yet_come_first() -> None:
 def test_found_once_for_a_message() -> None:
     message = Message(b"Content-Type: text/plain\r\n\r\nhttp://one.example")
     assert links_in(message) is links_in(message)
+
+
+def test_many_targets_take_long_until_they_are_known() -> None:
+    head = b"Content-Type: text/html; charset=utf-8\r\n\r\n"
+    many, few = (Message(head + b"<a href=//a.example/>x</a>" * count) for count in (60, 40))
+    assert (takes_long(many), takes_long(few)) == (True, False)
+    links_in(many)
+    assert not takes_long(many)
+    assert takes_long(Message(head + b"x" * 70_000))
 
 
 @given(st.binary(), st.binary(), st.binary())
