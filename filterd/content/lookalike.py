@@ -39,6 +39,9 @@ _ADDED = """
     zahlung
 """
 _WORDS = frozenset(_ADDED.split())
+# Services that show a site under its own name, given to nobody else: Google's translator and AMP, Microsoft's Defender for
+# Cloud Apps and Exchange Online.
+_STAND_INS = frozenset({"ampproject.org", "mail.protection.outlook.com", "mcas.ms", "translate.goog"})
 # Digits and pairs that are read as a letter, and letters that are drawn alike (UTS #39 takes 1, l and I for one as well).
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "3": "e", "5": "s"})
 
@@ -109,7 +112,7 @@ class Lookalikes:
             return None
         labels = host.split(".")[-12:]
         above = [".".join(labels[start:]) for start in range(len(labels))]
-        if not self._protected.isdisjoint(above):
+        if not (self._protected.isdisjoint(above) and _STAND_INS.isdisjoint(above)):
             return None
         own = organizational(host)
         name, _, ending = own.partition(".")

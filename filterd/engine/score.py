@@ -104,12 +104,12 @@ def parts(clues: Sequence[Clue], millis: int) -> tuple[Summand, ...]:
 
 
 def heaviest(evidence: Sequence[Evidence], summands: Sequence[Contribution]) -> Evidence:
-    """The finding behind the largest contribution."""
-    best = max(summands, key=lambda c: c.millis, default=None)
-    for item in evidence:
-        if best is not None and item.check == best.check and finding_text(item) == best.text:
-            return item
-    return evidence[-1] if evidence else Evidence("none", Stage.DATA, Result.NONE, Reason.OK)
+    """The finding behind the largest contribution that speaks against the message; the prior and bounds have none."""
+    for best in sorted(summands, key=lambda c: -c.millis):
+        for item in evidence if best.millis > 0 else ():
+            if item.check == best.check and finding_text(item) == best.text:
+                return item
+    return Evidence("none", Stage.DATA, Result.NONE, Reason.OK)
 
 
 def without_content(summands: Sequence[Contribution]) -> float:

@@ -122,6 +122,21 @@ def test_nobody_is_protected_without_domains() -> None:
     assert Lookalikes(["", "no name", "192.0.2.1"]).find("example.com") is None
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example-com.mail.protection.outlook.com",
+        "www.example.com.mcas.ms",
+        "example-com.translate.goog",
+        "www-example-com.translate.goog",
+        "example-com.cdn.ampproject.org",
+    ],
+)
+def test_services_that_show_our_own_pages_play_nobody(host: str) -> None:
+    assert Lookalikes(["example.com"]).find(host) is None
+    assert Lookalikes(["example.com"]).find("example-com.evil.net") is not None
+
+
 def test_a_subdomain_that_is_protected_stands_for_its_owner() -> None:
     found = Lookalikes(["mail.example.com"])
     assert found.find("example.com") is None

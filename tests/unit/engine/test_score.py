@@ -84,6 +84,16 @@ def test_whatever_number_a_check_measures_there_is_a_sum(weight: float, millis: 
     assert verdict.millis == millis == sum(item.millis for item in verdict.contributions)
 
 
+def test_the_reason_is_a_finding_that_speaks_against_the_message() -> None:
+    """Not the prior, and not whatever was found last."""
+    last = Evidence("dkim", Stage.DATA, Result.PASS, Reason.OK, detail="example.com")
+    policy = Policy(PolicyConfig(prior=6.0))
+    assert decide([content(3.0), last], policy).reason is Reason.LOOKS_LIKE_SPAM
+    assert decide([Evidence("spf", Stage.MAIL, Result.NONE, Reason.NO_RECORD), last], policy).reason is Reason.NO_RECORD
+    neutral = [content(0.0), Evidence("dmarc", Stage.DATA, Result.NONE, Reason.NOT_ALIGNED_NONE)]
+    assert decide(neutral, policy).reason is Reason.OK
+
+
 def test_bounds_stand_as_lines_of_their_own() -> None:
     lines = {c.check: (c.text, c.millis) for c in contributions([content(9.0)], PolicyConfig())}
     assert lines == {
