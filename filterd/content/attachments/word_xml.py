@@ -49,10 +49,11 @@ def active_mime(octets: bytes) -> Iterator[Member]:
 
 
 def _unpacked(octets: bytes, limit: int) -> bytes:
+    view = memoryview(octets)
     at = octets.find(b"\x78", 0x2E, _MAX_HEAD)  # zlib's header; its place depends on the version
     while at >= 0:
         try:
-            return zlib.decompressobj().decompress(octets[at:], limit)
+            return zlib.decompressobj().decompress(view[at:], limit)
         except zlib.error:
             at = octets.find(b"\x78", at + 1, _MAX_HEAD)
     raise BadArchiveError("ActiveMime: nothing to unpack")

@@ -132,7 +132,7 @@ def _local_members(octets: bytes, passwords: Sequence[str], known: Sequence[tupl
         name = _text(octets[at : at + name_size], flags)
         while index < len(known) and known[index][1] <= position:
             index += 1
-        if position in begins or (index < len(known) and known[index][0] <= position):
+        if index < len(known) and known[index][0] <= position:
             if position not in begins:
                 inner.append(name)
                 count += 1

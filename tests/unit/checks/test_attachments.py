@@ -244,7 +244,17 @@ def test_a_page_behind_other_parts_is_a_file_without_a_name() -> None:
     assert reasons(mixed) == {Reason.ATTACHMENT_SMUGGLING}
     assert reasons(Message(bytes(mixed.octets).replace(b"multipart/mixed", b"multipart/alternative"))) == set()
     assert reasons(Message(b"Content-Type: text/html\r\n\r\n" + page)) == set()
+    first = bytes(mixed.octets).replace(b"--limit\r\nContent-Type: text/plain\r\n\r\nHello\r\n", b"")
+    assert reasons(Message(first)) == set()
     inspector = LibraryInspector()
     message = part("Content-Type: text/html", b"<html>a footer of a list</html>")
     assert ask(Attachments(AttachmentsConfig(), inspector), context(message=message)) == []
     assert inspector.seen == []
+
+
+def test_one_text_with_too_many_beginnings_ends_the_search_in_all() -> None:
+    """What a message may cost is bounded, not what each of its parts may."""
+    near = b"begin x\r\n" * 2_000
+    start = b"Content-Type: multipart/mixed; boundary=limit\r\n\r\n"
+    parts = b"".join(b"--limit\r\n\r\n" + body + b"\r\n" for body in (near, uuencoded("a.exe", PROGRAM)))
+    assert reasons(Message(start + parts + b"--limit--\r\n")) == {Reason.ATTACHMENT_UNREADABLE}
