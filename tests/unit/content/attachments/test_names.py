@@ -126,7 +126,9 @@ def test_linear_in_the_name() -> None:
         assert_growth(lambda size, p=pattern: lambda: list(look(p * size)), 20_000, 200_000, 20)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["a.url:b.exe", "a.img:b.exe", "a.url\0b.exe", ".udf:\x1b.ex.x.exe", "a.js:b.exe"])
+@pytest.mark.parametrize(
+    "name", ["a.url:b.exe", "a.img:b.exe", "a.url\0b.exe", ".udf:\x1b.ex.x.exe", "a.js:b.exe", "a.exe. :b"]
+)
 def test_one_reading_does_not_hide_another(name: str) -> None:
     """Mail programs write an underline for the colon; a harmless extension before it must not be the only one that counts."""
     assert Kind.EXECUTABLE in {kind for kind, _ in look(name)}

@@ -61,3 +61,9 @@ def test_any_text(texts: list[str]) -> None:
 def test_linear() -> None:
     for piece in ("password ", "password:", "pass: x ", "mot  de  ", ":" * 3):
         assert_growth(lambda size, p=piece: lambda: passwords([p * size]), 300, 3_000, 20)  # type: ignore[misc]
+
+
+def test_all_texts_together_have_a_bound() -> None:
+    assert passwords(["x" * 30_000, "password: Geheim1"]) == ("Geheim1",)
+    assert passwords(["x" * 40_000, "password: Geheim1"]) == ()
+    assert passwords(["x" * 20_000, "x" * 20_000, "password: Geheim1"]) == ()

@@ -30,3 +30,13 @@ def test_any_octets_are_a_header_or_an_error(octets: bytes) -> None:
             read(Header(octets))  # type: ignore[operator]  # two functions of one argument
         except BadArchiveError:
             continue
+
+
+def test_the_files_of_all_folders_together_have_a_bound() -> None:
+    """Each folder may claim many: a few octets must not become millions of numbers."""
+    folder = b"\1\1\0"  # one coder: copy
+    count = b"\xc2\xf0\x49"  # 150,000
+    assert Header(count + b"\0").number() == 150_000
+    two = b"\7\x0b\2\0" + folder * 2 + b"\x0c\1\1\0" + b"\x08\x0d" + count * 2 + b"\0\0"
+    with pytest.raises(BadArchiveError, match="counts 300000 files"):
+        streams_of(Header(two))

@@ -111,3 +111,15 @@ def test_the_last_path_counts_and_the_others_are_told(records: tuple[tuple[bytes
     assert member.name == "a.js"
     assert member.aliases[-1] == "c.txt"
     assert member.aliases[:-1] in ((), ("b.txt",))
+
+
+def test_a_checksum_of_signed_octets() -> None:
+    """Some old writers made it so; the difference is 256 for each octet above 127."""
+    archive = bytearray(_block("grüß.js".encode(), b"x"))
+    plain = bytes(archive[:148]) + b" " * 8 + bytes(archive[156:512])
+    signed = sum(octet - 256 if octet > 127 else octet for octet in plain)
+    archive[148:156] = b"%06o\0 " % signed
+    assert [member.name for member in members(bytes(archive) + bytes(1024))] == ["grüß.js"]
+    archive[148:156] = b"%06o\0 " % (signed + 1)
+    with pytest.raises(BadArchiveError, match="damaged"):
+        list(members(bytes(archive)))
