@@ -135,19 +135,19 @@ def test_every_name_of_a_field_counts(names: str) -> None:
 
 
 def test_what_the_walk_did_not_see_is_told() -> None:
-    nested = b"Content-Type: message/rfc822\r\n\r\n" * 10 + bytes(attached(("setup.exe", PROGRAM)).octets)
+    nested = b"Content-Type: message/rfc822\r\n\r\n" * 60 + bytes(attached(("setup.exe", PROGRAM)).octets)
     lines = b"--limitx\r\n" * 300 + b"--limit\r\nContent-Type: application/x; name=setup.exe\r\n\r\nMZ\r\n--limit--\r\n"
     near = b"Content-Type: multipart/mixed; boundary=limit\r\n\r\n" + lines
     for octets in (nested, near):
-        assert reasons(Message(octets)) == {Reason.ATTACHMENT_UNREADABLE}
+        assert Reason.ATTACHMENT_UNREADABLE in reasons(Message(octets))
     head = (
         "Content-Type: application/x\r\nX-Long: "
         + "x\r\n " * 20_000
         + "y\r\nContent-Disposition: attachment; filename=a.js"
     )
-    assert reasons(part(head, b"x = 1")) == {Reason.ATTACHMENT_UNREADABLE}
+    assert Reason.ATTACHMENT_UNREADABLE in reasons(part(head, b"x = 1"))
     head = "Content-Disposition: attachment; filename=a.txt\r\nContent-Disposition: attachment; filename=a.js"
-    assert reasons(part(head, b"x = 1")) == {Reason.ATTACHMENT_UNREADABLE}
+    assert Reason.ATTACHMENT_UNREADABLE in reasons(part(head, b"x = 1"))
 
 
 def test_a_page_sent_as_a_file_is_looked_into_and_a_body_is_not() -> None:
