@@ -7,12 +7,12 @@ Must not know features, weights or labels.  Never raises on any message: what ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from urllib.parse import unquote
 
 from filterd.classifier.headers import header_lines
-from filterd.classifier.text import plain, text_section, visible_texts
+from filterd.classifier.text import Texts, passages, plain, text_section, visible_texts
 from filterd.content.decode import encoded
 from filterd.content.shape import shape_facts
 from filterd.content.view import ContentView, view_of
@@ -25,8 +25,18 @@ _MAX_CONNECTION = 480  # four names of 120
 _MAX_STRUCTURE = 900
 _MAX_URL = 600
 _MIN_TEXT = 900  # octets that text has, if there is so much: a sender's header shall not push out what he says
-_MAX_URLS = 10
+_MAX_URLS = 10  # the first and the last half: a sender may put links to well-known sites before his own
 _MAX_PAIRS = 40
+# Fields whose meaning is known come first; of all others, which a sender may add by the hundred, so many octets and pairs count.
+_MAX_OTHER, _MAX_OTHER_PAIRS = 300, 5
+_KNOWN_NAMES = """
+    from to cc bcc subject reply-to sender date message-id in-reply-to references received mime-version content-type
+    content-transfer-encoding content-disposition content-language content-class organization user-agent x-mailer x-mimeole
+    x-priority x-msmail-priority importance precedence errors-to list-id list-unsubscribe list-unsubscribe-post list-post
+    list-help list-subscribe list-archive mailing-list dkim-signature domainkey-signature x-google-dkim-signature thread-index
+    thread-topic x-originating-ip x-sender auto-submitted feedback-id return-receipt-to disposition-notification-to hops
+"""
+_KNOWN = frozenset(_KNOWN_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +64,13 @@ class Stream:
         data: at most LIMIT octets.
         sections: (name, begin, end) in order, without gaps, covering `data`.
         markers: what was abnormal; also written into `data`.
+        passages: all text that was read, by part, with text that cannot be seen; empty when there is not much of it.
     """
 
     data: bytes
     sections: tuple[tuple[str, int, int], ...]
     markers: tuple[str, ...] = ()
+    passages: tuple[bytes, ...] = ()
 
 
 def content_stream(message: Message, facts: ConnectionFacts) -> Stream:
@@ -69,14 +81,13 @@ def content_stream(message: Message, facts: ConnectionFacts) -> Stream:
     view = ContentView((), (), ())
     urls: list[bytes] = []
     shapes: list[str] = []
-    texts: list[bytes] = []
-    ends: list[bytes] = []
+    found = Texts()
     try:
         lines, names = header_lines(message.fields)
         view = view_of(message)
         markers += dict.fromkeys(view.markers)
-        texts, ends, hidden, invisible = visible_texts(view)
-        urls, shapes = _shapes(view, sum(map(len, texts)), hidden, invisible)
+        found = visible_texts(view)
+        urls, shapes = _shapes(view, found)
         shapes.append("shape " + " ".join(shape_facts(message)))
     except Exception as error:  # a message that breaks our reading is still scored, by whatever was read before
         markers.append(f"unreadable-{type(error).__name__}")
@@ -86,9 +97,9 @@ def content_stream(message: Message, facts: ConnectionFacts) -> Stream:
     ]
     url = b"\n".join(urls)[:_MAX_URL]
     room = LIMIT - len(connection) - len(structure) - len(url) - 4
-    most = min(_MAX_HEADER, room - min(_MIN_TEXT, sum(map(len, texts))))
-    header = plain("\n".join(lines)[:_MAX_HEADER].encode("utf-8", "replace"))[:most]
-    text = text_section(texts, ends, room - len(header))
+    most = min(_MAX_HEADER, room - min(_MIN_TEXT, found.size))
+    header = plain("\n".join(_known_first(lines))[:_MAX_HEADER].encode("utf-8", "replace"))[:most]
+    text = text_section(found, room - len(header))
     sections = (
         ("header", header),
         ("connection", connection),
@@ -96,7 +107,7 @@ def content_stream(message: Message, facts: ConnectionFacts) -> Stream:
         ("url", url),
         ("text", text),
     )
-    return _assemble(sections, tuple(markers))
+    return replace(_assemble(sections, tuple(markers)), passages=passages(found, len(urls) >= _MAX_URLS))
 
 
 def _assemble(sections: tuple[tuple[str, bytes], ...], markers: tuple[str, ...]) -> Stream:
@@ -134,6 +145,32 @@ def _domain(address: str) -> str:
     return address.rpartition("@")[2].rstrip("> \t\"')").lower()
 
 
+def _known_first(lines: list[str]) -> list[str]:
+    known: list[str] = []
+    others: list[str] = []
+    room = _MAX_OTHER
+    for line in lines:
+        if line.partition(":")[0].partition(" ")[0] in _KNOWN:
+            known.append(line)
+        elif room > 0:
+            others.append(line[:room])
+            room -= len(line) + 1
+    return known + others
+
+
+def _pairs(names: list[str]) -> list[str]:
+    """Names of adjacent fields: their order betrays mail programs."""
+    pairs: list[str] = []
+    others = 0
+    for first, second in pairwise(names):
+        if first not in _KNOWN and second not in _KNOWN:
+            others += 1
+            if others > _MAX_OTHER_PAIRS:
+                continue
+        pairs.append(f"{first}>{second}")
+    return pairs[:_MAX_PAIRS]
+
+
 def _structure(message: Message, names: list[str], view: ContentView, markers: list[str]) -> list[str]:
     lines = [f"marker {marker}" for marker in markers]
     lines += [f"type{part.depth} {part.content_type} {part.charset} {part.encoding}" for part in view.parts[:8]]
@@ -143,19 +180,18 @@ def _structure(message: Message, names: list[str], view: ContentView, markers: l
             kind = part.name.rpartition(".")[2][:8] if "." in part.name else "none"
             start = encoded(message, part, 12).decode("latin-1")
             lines.append(f"file .{kind} {part.name[:40]} {part.disposition} {_log2(part.size)} {start}")
-    lines += [f"{first}>{second}" for first, second in pairwise(names)][:_MAX_PAIRS]
-    return lines
+    return lines + _pairs(names)
 
 
-def _shapes(view: ContentView, text: int, hidden: int, invisible: int) -> tuple[list[bytes], list[str]]:
+def _shapes(view: ContentView, read: Texts) -> tuple[list[bytes], list[str]]:
     """URL lines, and the counts of what was found."""
     targets: list[bytes] = []
     tags: list[bytes] = []
     for found in view.texts:
         targets += found.targets if found.is_html else _links(found.text)
         tags += found.tags
-    counts = f"tags {_log2(len(tags))} urls {_log2(len(targets))} text {_log2(text)}"
-    shapes = [f"{counts} hidden {_log2(invisible)} unseen {_log2(hidden)}"]
+    counts = f"tags {_log2(len(tags))} urls {_log2(len(targets))} text {_log2(read.size)}"
+    shapes = [f"{counts} hidden {_log2(read.invisible)} unseen {_log2(sum(map(len, read.hidden)))}"]
     if tags:
         shapes.append("html " + b" ".join(sorted(set(tags[:500]))[:40]).decode("latin-1"))
     return _urls(targets), shapes
@@ -185,9 +221,8 @@ def _urls(targets: list[bytes]) -> list[bytes]:
         segments = unquote(path[:60].decode("latin-1")).encode("utf-8", "replace").split(b"?")[0]
         last = b".".join(host.split(b".")[-2:])
         lines[b"%s %s .%s /%s%s" % (scheme[:8], host, last, segments[:40], b" bare-ip" if bare else b"")] = None
-        if len(lines) >= _MAX_URLS:
-            break
-    return list(lines)
+    found = list(lines)
+    return found if len(found) <= _MAX_URLS else found[: _MAX_URLS // 2] + found[-_MAX_URLS // 2 :]
 
 
 def _log2(number: int) -> int:

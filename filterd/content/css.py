@@ -7,34 +7,65 @@ Works on lower-case octets.  Must not know tags or text.  Linear: each repeat is
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
-Colour = tuple[int, int, int]
+from filterd.content.colours import BLACK, WHITE, Colour, colour_of, colour_of_attribute, is_see_through
 
-WHITE: Colour = (255, 255, 255)
-BLACK: Colour = (0, 0, 0)
+__all__ = [
+    "BLACK",
+    "HINT",
+    "NOTHING",
+    "WHITE",
+    "Colour",
+    "Sheet",
+    "Style",
+    "alike",
+    "colour_of",
+    "colour_of_attribute",
+    "read_sheet",
+    "read_style",
+]
+
 _TOO_NEAR = 24  # of 255 in every channel: #e8e8e8 on white cannot be read, the pale grey of small print (#ccc) can
-_MAX_SHEET = (
-    16_384  # octets of style sheets that are read: their own classes come first, most of the rest is for phones
-)
+_MAX_SHEET = 49_152  # octets of style sheets that are looked at …
+_MAX_RULES = 400  # … and rules of those that are read: most are about phones, fonts and distances
 _MAX_SELECTORS = 8
+_MAX_DECLARATIONS = 40
+# Pages repeat their styles, and so do the pages of others: so many that are so short are remembered, 0.5 MB at most.
+_KNOWN_STYLES, _MAX_KNOWN = 2_000, 160
+_FAR = 500  # pixels from where a page begins, to the left or above: out of sight
+_FAR_ON = 5_000  # … and to the right or below
 
-_DECLARATION = re.compile(
-    rb"(?<![a-z-])(display|visibility|opacity|font-size|font|color|background-color|background|max-height|height|max-width|"
-    rb"width|overflow|mso-hide|text-indent|left|top|position|clip|transform)\s{0,8}:\s{0,8}([^;\"'}{<>]{1,80})"
+_PROPERTIES = frozenset(
+    b"display visibility opacity font-size font color background-color background max-height height max-width width overflow "
+    b"overflow-x overflow-y mso-hide text-indent left top right bottom position clip clip-path transform filter margin "
+    b"margin-left margin-top content-visibility -webkit-text-fill-color".split()
 )
-# What must stand in a tag or a sheet before it is worth reading.
-HINT = re.compile(rb"style\s{0,8}=|class\s{0,8}=|id\s{0,8}=|color|hidden|<style")
-_WORTH = re.compile(rb"display|visibility|opacity|font|color|overflow|mso-hide|indent|position|scale|background")
+_DISPLAYS = re.compile(
+    rb"none|block|inline|flex|grid|table|list-item|contents|flow|run-in|ruby|inherit|initial|unset|revert"
+)
+# What must stand in a page before its styles are worth reading.
+HINT = re.compile(rb"style\s*+=|class\s*+=|id\s*+=|color|hidden|<style|<template|<noembed|<noframes|<iframe|<datalist")
+_WORTH = re.compile(
+    rb"display|visibility|opacity|font|color|overflow|mso-hide|indent|position|scale|background|margin|clip|transl|filter|\\\\|/\*"
+)
 _NUMBER = re.compile(rb"(-?[0-9]{0,6}(?:\.[0-9]{1,6})?)\s{0,4}([a-z%]{0,4})")
-_HEX = re.compile(rb"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-f])")
-_RGB = re.compile(
-    rb"rgba?\(\s{0,8}([0-9]{1,3})[\s,]{1,8}([0-9]{1,3})[\s,]{1,8}([0-9]{1,3})(?:[\s,/]{1,8}([0-9.]{1,8}))?"
+_TERM = re.compile(rb"([-+]?)\s{0,4}([0-9]{1,6}(?:\.[0-9]{1,6})?)")
+_ESCAPE = re.compile(rb"\\([0-9a-f]{1,6})\s?|\\([^0-9a-f\n])")
+# One simple selector: a name, then classes, identifiers, an attribute; what else there may be makes it one that we cannot read.
+_COMPOUND = re.compile(
+    rb"(\*|[a-z][a-z0-9]{0,20})?((?:[.#][a-z0-9_-]{1,60}){0,4})(?:\[([a-z-]{1,30})(?:[~^$*|]?=[\"']?([^\"'\]]{1,60})[\"']?)?\])?"
 )
 _SELECTOR = re.compile(rb"\s*([.#]?[a-z0-9_-]{1,60})\s*")
+_KEY = re.compile(rb"[.#][a-z0-9_-]{1,60}")
 _BRACE = re.compile(rb"[{}]")
 _COMMENT = re.compile(rb"/\*.*?(?:\*/|\Z)", re.S)
-_NAMED = {b"white": WHITE, b"black": BLACK, b"#fff": WHITE, b"snow": (255, 250, 250), b"ivory": (255, 255, 240)}
+# Conditions of @media that hold on a computer's screen; all others are for phones, printers and the dark.
+_ON_SCREEN = re.compile(
+    rb"@media(?:only|screen|all|and|,|\s|\(\s{0,4}min-(?:device-)?width\s{0,4}:\s{0,4}[0-6]?[0-9]{1,2}px\s{0,4}\)){0,40}+"
+)
+_SUPPORTED = re.compile(rb"@supports(?!.{0,80}\bnot\b)[^{}]{1,100}")
 
 
 class Style(NamedTuple):
@@ -44,7 +75,9 @@ class Style(NamedTuple):
         gone: not displayed, with all that is inside.
         tiny: text of a size that nobody can read; False when a readable size is given.
         colour: of the text.
-        background: behind the text; `see_through` when it is a picture.
+        background: behind the text.
+        picture: a picture is behind the text, and no colour is named.
+        forced: `gone` was said with !important.
     """
 
     gone: bool | None = None
@@ -52,15 +85,17 @@ class Style(NamedTuple):
     colour: Colour | None = None
     background: Colour | None = None
     picture: bool = False
+    forced: bool = False
 
     def over(self, below: Style) -> Style:
         """This style where it says something, `below` elsewhere."""
         return Style(
-            below.gone if self.gone is None else self.gone,
+            below.gone if self.gone is None or (below.forced and not self.forced) else self.gone,
             below.tiny if self.tiny is None else self.tiny,
             self.colour or below.colour,
             self.background or below.background,
             self.picture or below.picture,
+            self.forced or below.forced,
         )
 
 
@@ -74,45 +109,109 @@ def alike(text: Colour, behind: Colour) -> bool:
 
 def read_style(text: bytes) -> Style:
     """The style that the declarations in `text` give."""
-    found = dict(_DECLARATION.findall(text))
+    return _known_style(text) if len(text) <= _MAX_KNOWN else _read_style(text)
+
+
+def _read_style(text: bytes) -> Style:
+    found, important = _declarations(text)
     if not found:
         return NOTHING
-    gone = _gone(found)
     size = found.get(b"font-size")
     if size is None and b"font" in found:
         size = next((word for word in found[b"font"].split() if word[:1].isdigit()), None)
     background = found.get(b"background-color") or found.get(b"background") or b""
+    behind = colour_of(background) if background else None
+    gone = _gone(found)
     return Style(
         gone,
         None if size is None else _is_tiny(size),
-        colour_of(found.get(b"color", b"")),
-        colour_of(background),
-        b"url(" in background,
+        colour_of(found.get(b"-webkit-text-fill-color") or found.get(b"color", b"")),
+        behind,
+        behind is None and b"url(" in background,
+        gone is not None and important,
     )
 
 
+_known_style = lru_cache(_KNOWN_STYLES)(_read_style)
+
+
+def _declarations(text: bytes) -> tuple[dict[bytes, bytes], bool]:
+    """(property -> value, of each the one that counts; whether one of those that take text away is !important)."""
+    if b"/*" in text:
+        text = _COMMENT.sub(b"", text)
+    if b"\\" in text:
+        text = _ESCAPE.sub(_unescaped, text).lower()
+    found: dict[bytes, bytes] = {}
+    fixed: set[bytes] = set()
+    for piece in text.split(b";", _MAX_DECLARATIONS)[:_MAX_DECLARATIONS]:
+        name, _, value = piece.partition(b":")
+        name = name.strip()
+        if name not in _PROPERTIES:
+            continue
+        value = value.strip()[:100]
+        if b"!" in value:
+            value, _, _ = value.partition(b"!")
+            fixed.add(name)
+        elif name in fixed:
+            continue
+        if value and (name != b"display" or _DISPLAYS.match(value)):
+            found[name] = value
+    return found, not fixed.isdisjoint((b"display", b"visibility", b"mso-hide", b"opacity"))
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    code = int(match[1], 16) if match[1] else 0
+    return match[2] if match[2] else bytes((code,)) if 32 <= code < 127 else b"?"
+
+
 def _gone(found: dict[bytes, bytes]) -> bool | None:
-    display = found.get(b"display", b"").strip()
+    display = found.get(b"display", b"")
     if display.startswith(b"none") or found.get(b"visibility", b"").startswith((b"hidden", b"collapse")):
         return True
-    if found.get(b"mso-hide", b"").startswith(b"all") or found.get(b"color", b"").startswith(b"transparent"):
+    if found.get(b"mso-hide", b"").startswith(b"all") or found.get(b"content-visibility", b"").startswith(b"hidden"):
+        return True
+    if is_see_through(found.get(b"-webkit-text-fill-color") or found.get(b"color", b"")):
         return True
     if b"opacity" in found and 0 <= _number(found[b"opacity"], 1.0) < 0.1:
         return True
-    if found.get(b"overflow", b"").startswith(b"hidden") and any(
+    if found.get(b"filter", b"").startswith((b"opacity(0)", b"opacity(0%", b"opacity(0.0", b"opacity(.0")):
+        return True
+    if _is_cut(found) or _is_away(found):
+        return True
+    return False if display else None
+
+
+def _is_cut(found: dict[bytes, bytes]) -> bool:
+    """Whether the box is so small, or cut so, that nothing of its text is left."""
+    overflow = found.get(b"overflow") or found.get(b"overflow-y") or found.get(b"overflow-x") or b"visible"
+    if not overflow.startswith(b"visible") and any(
         0 <= _number(found.get(name, b""), 99.0) <= 1 for name in (b"max-height", b"height", b"max-width", b"width")
     ):
         return True
-    if _number(found.get(b"text-indent", b""), 0.0) <= -500:
+    placed = found.get(b"position", b"").startswith((b"absolute", b"fixed"))
+    if placed and found.get(b"clip", b"").startswith((b"rect(0", b"rect(1px")):
         return True
-    if found.get(b"position", b"").startswith((b"absolute", b"fixed")):
-        if any(_number(found.get(name, b""), 0.0) <= -500 for name in (b"left", b"top")):
-            return True
-        if found.get(b"clip", b"").startswith((b"rect(0", b"rect(1px")):
-            return True
-    if b"scale(0" in found.get(b"transform", b"") and b"scale(0." not in found[b"transform"]:
+    return found.get(b"clip-path", b"").startswith((b"inset(100%", b"inset(50%", b"circle(0", b"polygon(0 0)"))
+
+
+def _is_away(found: dict[bytes, bytes]) -> bool:
+    """Whether the box lies where no page is."""
+    if _number(found.get(b"text-indent", b""), 0.0) <= -_FAR:
         return True
-    return False if display else None
+    if found.get(b"position", b"").startswith((b"absolute", b"fixed", b"relative")):
+        if any(_number(found.get(name, b""), 0.0) <= -_FAR for name in (b"left", b"top", b"right", b"bottom")):
+            return True
+        if any(_number(found.get(name, b""), 0.0) >= _FAR_ON for name in (b"left", b"top")):
+            return True
+    margins = [found.get(b"margin-left", b""), found.get(b"margin-top", b""), *found.get(b"margin", b"").split()[:4]]
+    if any(_number(value, 0.0) <= -_FAR for value in margins if value):
+        return True
+    transform = found.get(b"transform", b"")
+    if b"scale" in transform and b"(0" in transform and b"(0." not in transform:
+        return True
+    if b"translate" not in transform:
+        return False
+    return any(_number(value, 0.0) <= -_FAR for value in transform.replace(b",", b"(").split(b"(")[1:4])
 
 
 def _number(value: bytes, missing: float) -> float:
@@ -124,7 +223,10 @@ def _number(value: bytes, missing: float) -> float:
 
 
 def _is_tiny(size: bytes) -> bool:
-    match = _NUMBER.match(size.strip())
+    size = size.strip()
+    if size.startswith((b"calc(", b"min(", b"max(", b"clamp(")):
+        return _is_tiny_sum(size)
+    match = _NUMBER.match(size)
     if match is None or not match[1] or match[1] in (b"-", b"."):
         return False
     number, unit = _number(size, 99.0), match[2]
@@ -133,51 +235,97 @@ def _is_tiny(size: bytes) -> bool:
     return number <= 15 if unit == b"%" else 0 <= number <= 2
 
 
-def colour_of(value: bytes) -> Colour | None:
-    """The colour that a value names, None when it names none that we know."""
-    value = value.strip()
-    if not value:
-        return None
-    if match := _HEX.search(value):
-        digits = match[1]
-        if len(digits) == 3:
-            digits = bytes(octet for octet in digits for _ in range(2))
-        return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
-    if match := _RGB.search(value):
-        return min(int(match[1]), 255), min(int(match[2]), 255), min(int(match[3]), 255)
-    return _NAMED.get(value.split(None, 1)[0])
+def _is_tiny_sum(size: bytes) -> bool:
+    """The least term of min(), the sum of all others; products are not worked out, but for those with nothing."""
+    terms = [float(number) * (-1 if sign == b"-" else 1) for sign, number in _TERM.findall(size[:60])]
+    if not terms:
+        return False
+    if b"*" in size or b"/" in size:
+        return 0.0 in terms and b"+" not in size
+    return (min(terms) if size.startswith(b"min(") else sum(terms)) <= 2
 
 
-def read_sheet(sheet: bytes) -> dict[bytes, Style]:
-    """Simple selector (tag, .class, #id) -> style.  Rules inside @media and the like are for other screens and left out."""
-    out: dict[bytes, Style] = {}
-    text = _COMMENT.sub(b"", sheet[:_MAX_SHEET])
-    selectors: list[bytes] = []
-    start = depth = inside = 0  # inside: the depth at which an @ rule was opened
+class Sheet(dict[bytes, Style]):
+    """Simple selector (tag, .class, tag.class, #id) -> style; what holds only below certain elements or by attribute apart.
+
+    Attributes:
+        below: selector -> (selectors of elements around it, style).
+        attributes: (name, part of the value, style).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below: dict[bytes, list[tuple[tuple[bytes, ...], Style]]] = {}
+        self.attributes: list[tuple[bytes, bytes, Style]] = []
+
+    def __bool__(self) -> bool:
+        return bool(len(self) or self.below or self.attributes)
+
+    def add(self, selector: bytes, style: Style) -> None:
+        """One selector's rule; what cannot be read is left out."""
+        simple = _SELECTOR.fullmatch(selector)
+        if simple:
+            self[simple[1]] = style.over(self.get(simple[1], NOTHING))
+            return
+        compounds = selector.replace(b">", b" ").replace(b"+", b" ").replace(b"~", b" ").split()[:6]
+        if not compounds:
+            return
+        last = _COMPOUND.fullmatch(compounds[-1])
+        around = tuple(key for word in compounds[:-1] for key in _keys(word) if key not in (b"*", b"html", b"body"))
+        if last is None or (last[0] and not (last[1] or last[2] or last[3])):
+            return
+        if last[3]:
+            if len(self.attributes) < 20 and not around:
+                self.attributes.append((last[3], last[4] or b"", style))
+            return
+        marks = _KEY.findall(last[2] or b"")
+        name = last[1] or b""
+        if len(marks) == 1 and marks[0][:1] == b"." and name not in (b"", b"*"):
+            key = name + marks[0]
+        else:
+            key = marks[-1] if marks else name
+            around += tuple(marks[:-1])
+        if around:
+            self.below.setdefault(key, []).append((around, style))
+        else:
+            self[key] = style.over(self.get(key, NOTHING))
+
+
+def _keys(word: bytes) -> list[bytes]:
+    """The parts of a compound selector that can be asked for; one that nothing has when it cannot be read."""
+    match = _COMPOUND.fullmatch(word)
+    if match is None or match[3]:
+        return [b"?"]
+    return _KEY.findall(match[2] or b"") or [match[1] or b"*"]
+
+
+def read_sheet(sheet: bytes) -> Sheet:
+    """What a style sheet says about elements.  Rules inside of @media and the like count when they hold on a screen."""
+    out = Sheet()
+    text = sheet[:_MAX_SHEET]
+    if b"/*" in text:
+        text = _COMMENT.sub(b"", text)
+    head = b""
+    start = depth = inside = read = 0  # inside: the depth at which an @ rule was opened that does not hold
     for brace in _BRACE.finditer(text):
-        piece = text[start : brace.start()]
-        start = brace.end()
+        begin, start = start, brace.end()
         if brace[0] == b"{":
             depth += 1
-            head = piece.rpartition(b";")[2].lstrip()
-            if not inside and head.startswith(b"@"):
-                inside = depth
-            selectors = [] if inside else _selectors(head)
+            head = text[begin : brace.start()].rpartition(b";")[2].strip()
+            if head.startswith(b"@"):
+                if not inside and not (_ON_SCREEN.fullmatch(head) or _SUPPORTED.fullmatch(head)):
+                    inside = depth
+                head = b""
             continue
-        style = read_style(piece) if selectors and _WORTH.search(piece) else NOTHING
-        if style != NOTHING:
-            for name in selectors:
-                out[name] = style.over(out.get(name, NOTHING))
-        selectors = []
+        if head and not inside and _WORTH.search(text, begin, brace.start()):
+            style = read_style(text[begin : brace.start()])
+            if style != NOTHING:
+                read += 1
+                for selector in head[-400:].split(b",", _MAX_SELECTORS)[:_MAX_SELECTORS]:
+                    out.add(selector, style)
+                if read >= _MAX_RULES:
+                    break
+        head = b""
         inside = 0 if depth <= inside else inside
         depth = max(depth - 1, 0)
     return out
-
-
-def _selectors(head: bytes) -> list[bytes]:
-    names = []
-    for piece in head[-400:].split(b",", _MAX_SELECTORS)[:_MAX_SELECTORS]:
-        match = _SELECTOR.fullmatch(piece)
-        if match:
-            names.append(match[1])
-    return names

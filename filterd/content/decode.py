@@ -11,7 +11,7 @@ import codecs
 from filterd.content.mime import Part
 from filterd.mail.message import Message
 
-_MAX_BLOCKS = 32  # base64 blocks that were padded and then joined
+_MAX_BLOCKS = 1_000  # base64 blocks that were padded and then joined: one to a line
 
 _UUENCODE = frozenset(
     {"x-uuencode", "uuencode", "x-uue", "uue"}
@@ -23,10 +23,16 @@ _CHARSETS_NAMES = """
     utf-8 utf-16 utf-16-le utf-16-be utf-7 ascii iso8859-1 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6
     iso8859-7 iso8859-8 iso8859-9 iso8859-10 iso8859-13 iso8859-14 iso8859-15 iso8859-16 cp1250 cp1251 cp1252 cp1253
     cp1254 cp1255 cp1256 cp1257 cp1258 cp437 cp850 cp866 cp874 cp949 koi8-r koi8-u gb2312 gbk gb18030 hz big5
-    big5hkscs euc_kr euc_jp shift_jis cp932 iso2022_jp iso2022_kr tis-620 mac-roman
+    big5hkscs euc_kr euc_jp shift_jis cp932 iso2022_jp iso2022_kr tis-620 mac-roman utf-32 utf-32-le utf-32-be cp037 cp500
+    cp1026 cp1140 cp852 cp855 cp857 cp862 iso2022_jp_1 iso2022_jp_2 iso2022_jp_3 iso2022_jp_ext johab
 """
 _CHARSETS = frozenset(_CHARSETS_NAMES.split())
-_SEVEN_BIT = frozenset({"utf-7", "hz", "iso2022_jp", "iso2022_kr", "utf-16", "utf-16-le", "utf-16-be"})
+# Those in which octets below 128 do not stand for themselves; the EBCDIC ones are among the code pages of Windows.
+_NOT_ASCII_NAMES = """
+    utf-7 hz iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_3 iso2022_jp_ext iso2022_kr cp037 cp500 cp1026 cp1140
+"""
+_NOT_ASCII = frozenset(_NOT_ASCII_NAMES.split())
+_WIDE = frozenset({"utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"})
 
 
 def encoded(message: Message, part: Part, limit: int, start: int = 0) -> bytes:
@@ -62,10 +68,10 @@ def undo_encoding(raw: bytes, encoding: str) -> bytes:
 def to_utf8(raw: bytes, charset: str) -> bytes:
     """`raw` in UTF-8; an unknown or lying charset falls back to UTF-8, then to Windows-1252."""
     codec = _codec(charset)
-    if codec in _SEVEN_BIT:
+    if codec in _WIDE or raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw:
+        raw, codec = _from_wide(raw, codec)
+    if codec in _NOT_ASCII:
         return raw.decode(codec, "replace").encode("utf-8", "replace")
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a byte order mark says more than the label
-        return raw.decode("utf-16", "replace").encode("utf-8", "replace")
     if raw.isascii():
         return raw
     if codec in {"", "utf-8", "ascii"}:
@@ -77,6 +83,31 @@ def to_utf8(raw: bytes, charset: str) -> bytes:
                 return raw.decode("cp1252", "replace").encode("utf-8")
         return raw
     return raw.decode(codec, "replace").encode("utf-8", "replace")
+
+
+def _from_wide(raw: bytes, codec: str) -> tuple[bytes, str]:
+    """(UTF-8 without NUL, what to take it for) of text that is or seems to be in units of two or four octets.
+
+    A byte order mark says more than the label, and where the zeros stand more than a label without an order; NULs in other text
+    are what mail programs leave out.
+    """
+    if raw[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        actual = "utf-32"
+    elif raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        actual = "utf-16"
+    else:
+        even, odd = raw[:400:2].count(0), raw[1:400:2].count(0)
+        enough = min(len(raw), 400) // 8
+        order = "-le" if odd > even else "-be"
+        if codec.startswith("utf-32"):
+            actual = "utf-32" + ("-be" if raw[:400:4].count(0) > raw[3:400:4].count(0) else "-le")
+        elif max(even, odd) > enough and min(even, odd) <= enough:
+            actual = "utf-16" + order
+        else:
+            actual = codec if codec in _WIDE else ""
+    if actual:
+        return raw.decode(actual, "replace").encode("utf-8", "replace").replace(b"\0", b""), "utf-8"
+    return raw.replace(b"\0", b""), codec
 
 
 def _codec(charset: str) -> str:

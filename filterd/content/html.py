@@ -12,31 +12,42 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from filterd.content.css import BLACK, HINT, NOTHING, WHITE, Colour, Style, alike, colour_of, read_sheet, read_style
+from filterd.content.colours import BLACK, WHITE, Colour, colour_of_attribute
+from filterd.content.css import HINT, NOTHING, Sheet, Style, alike, read_sheet, read_style
 
-# Tags that do not separate words: removing them without a trace undoes V<b></b>iagra.
-_INLINE = frozenset(
-    b"a abbr acronym b bdo big cite code del em font i ins kbd label mark o:p q s samp small span strike strong sub sup tt u "
-    b"var wbr".split()
+# Tags that separate words.  All others, and those that nobody knows, leave no trace: that undoes V<b></b>iagra.
+_SEPARATING = frozenset(
+    b"address article aside blockquote body br button caption center dd details dialog dir div dl dt fieldset figcaption figure "
+    b"footer form frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li main menu nav noscript object "
+    b"ol optgroup option p pre section select summary table tbody td textarea tfoot th thead title tr ul video".split()
 )
-_VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr !doctype".split())
+_VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr".split())
 _REOPENED = frozenset(b"p li td th tr option dt dd".split())  # open again = the one before is closed (HTML 13.1.2.4)
-_TAG = re.compile(rb"<(/?)([a-z!?][a-z0-9:]{0,15})([^>]*)(?:>|\Z)")
-_HIDDEN = re.compile(rb"<!--|<(style|script|title|xml)(?![a-z0-9:])")
+# What browsers do not show of themselves.
+_NEVER_SHOWN = {name: Style(gone=True) for name in (b"template", b"noembed", b"noframes", b"iframe", b"datalist")}
+_TAG = re.compile(rb"<(/?)([a-z!?][^\s/>]{0,19}|(?<=/)[^>\s][^\s/>]{0,19})([^>]*)(?:>|\Z)")
+# The same with values in quotes taken as a whole, for tags in which a quote is open at the first ">".
+_QUOTED_TAG = re.compile(
+    rb"<(/?)([a-z!?][^\s/>]{0,19}|(?<=/)[^>\s][^\s/>]{0,19})((?:[^>=]++|=\s*+(?:\"[^\"]{0,2000}+\"|'[^']{0,2000}+')?+)*+)(?:>|\Z)"
+)
+_MARKS = b"!?"  # declarations and processing instructions: browsers take them for comments
+_HIDDEN = re.compile(rb"<!--|<(style|script|title|xml(?=>\s{0,200}<[a-z]:))(?![a-z0-9:])")
+_COMMENT_END = re.compile(rb"--!?>")
 _OUTLOOK = re.compile(rb"\[if\s[^\]!]{0,60}mso[^\]]{0,60}\]>")  # Outlook shows what other programs take for a comment
-_TARGET = re.compile(rb"(?:href|src|action|background)\s{0,8}=\s{0,8}[\"']?\s{0,8}([^\s\"'<>]{1,24576})")
+_TARGET = re.compile(rb"(?:href|src|action|background)\s*+=\s*+[\"']?\s*+([^\s\"'<>]{1,24576})")
 # As long as the text that is looked at: a user name before the host may have any length (content/host.py).
-_HREF = re.compile(rb"(?<![a-z-])href\s{0,8}=\s{0,8}(?:\"([^\"<>]{0,24576})|'([^'<>]{0,24576})|([^\s\"'<>]{1,24576}))")
-_CLASS = re.compile(rb"(?<![a-z-])(class|id)\s{0,8}=\s{0,8}[\"']?([a-z0-9_ -]{1,200})")
-_STYLE = re.compile(rb"(?<![a-z-])style\s{0,8}=\s{0,8}(?:\"([^\"<>]{0,2000})|'([^'<>]{0,2000})|([^\s\"'<>]{1,2000}))")
-_COLOUR = re.compile(rb"(?<![a-z-])(bgcolor|color|text)\s{0,8}=\s{0,8}[\"']?([#a-z0-9]{1,20})")
+_HREF = re.compile(rb"(?<![a-z-])href\s*+=\s*+(?:\"([^\"<>]{0,24576})|'([^'<>]{0,24576})|([^\s\"'<>]{1,24576}))")
+_CLASS = re.compile(rb"(?<![a-z-])(class|id)\s*+=\s*+[\"']?([a-z0-9_ -]{1,200})")
+_STYLE = re.compile(rb"(?<![a-z-])style\s*+=\s*+(?:\"([^\"<>]{0,8000})|'([^'<>]{0,8000})|([^\s\"'<>]{1,2000}))")
+_COLOUR = re.compile(rb"(?<![a-z-])(bgcolor|color|text)\s*+=\s*+[\"']?([#a-z0-9]{1,20})")
 _ATTRIBUTE_HIDDEN = re.compile(rb"\shidden(?=[\s/=>]|\Z)")
 
 MAX_ANCHORS = 200
 _MAX_OPEN = 100  # elements that are followed at a time; deeper ones look like the last of them
 _MAX_SHOWN = 300  # octets of a link's text
-# Octets of visible text below which hidden text counts as visible: a mail program that shows it all may be the recipient's.
-_MIN_VISIBLE = 40
+# Octets of visible text below which hidden text counts as visible, unless there is a picture: a mail program that shows it all
+# may be the recipient's, and we may be wrong.  With a picture it is the usual picture of an offer with a page of a book unseen.
+_MIN_VISIBLE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,8 @@ class Reduced:
         tags: names of opening tags in order, with repeats.
         hidden: text that is there but cannot be seen: not displayed, too small, in the colour of its background, moved away.
         anchors: links with the text that stands on them, at most MAX_ANCHORS.
+        seen: octets of visible text, without hidden text that counts as visible.
+        ends_unseen: whether what would follow is hidden.
     """
 
     text: bytes
@@ -64,31 +77,38 @@ class Reduced:
     tags: list[bytes]
     hidden: bytes = b""
     anchors: tuple[Anchor, ...] = ()
+    seen: int = 0
+    ends_unseen: bool = False
 
 
 def reduce_html(data: bytes) -> Reduced:
     """What people see of `data` (lower-case, UTF-8, bounded by the caller).  Never raises."""
     shown, sheet = _without_comments(data)
-    reading = _Reading(shown, read_sheet(sheet) if sheet else {})
+    reading = _Reading(shown, read_sheet(sheet) if sheet else _NO_SHEET)
     targets = [_unescape(target) for target in _TARGET.findall(shown)]
     visible, hidden = _unescape(b"".join(reading.visible)), _unescape(b"".join(reading.hidden))
-    if hidden and len(visible.strip()) < _MIN_VISIBLE:
+    seen = len(b" ".join(visible.split()))
+    if hidden and seen < _MIN_VISIBLE and b"img" not in reading.tags:
         visible, hidden = visible + b" " + hidden, b""
     anchors = tuple(
         Anchor(_unescape(target), _unescape(b"".join(text))[:_MAX_SHOWN]) for target, text in reading.anchors
     )
-    return Reduced(visible, targets, reading.tags, hidden, anchors)
+    return Reduced(visible, targets, reading.tags, hidden, anchors, seen, reading.ends_unseen)
 
 
 class _Reading:
     """One pass over the tags; `_open` is a stack of (tag name, what its text looks like)."""
 
-    def __init__(self, shown: bytes, sheet: dict[bytes, Style]) -> None:
+    def __init__(self, shown: bytes, sheet: Sheet) -> None:
         self.visible: list[bytes] = []
         self.hidden: list[bytes] = []
         self.tags: list[bytes] = []
         self.anchors: list[tuple[bytes, list[bytes]]] = []
+        self.ends_unseen = False
+        self._turned: int | None = None
         self._sheet = sheet
+        self._contexts = {key for rules in sheet.below.values() for around, _ in rules for key in around}
+        self._passed: set[bytes] = set()  # which of those were opened so far: near enough to "is around"
         self._known: dict[bytes, Style] = {}  # newsletters repeat the same tag hundreds of times
         self._styled: dict[tuple[_Look, Style], _Look] = {}
         self._open: list[tuple[bytes, _Look]] = []
@@ -100,16 +120,25 @@ class _Reading:
         position = 0
         for match in _TAG.finditer(shown):
             begin = match.start()
+            if begin < position:
+                continue  # inside of a value in quotes
             if begin > position:
                 self._text(shown[position:begin])
-            position = match.end()
             closing, name, rest = match.groups()
-            if not closing and name[:1] not in b"!?":
+            if rest and (rest.count(b'"') & 1 or rest.count(b"'") & 1):
+                match = _QUOTED_TAG.match(shown, begin) or match
+                rest = match[3]
+            position = match.end()
+            if name[0] in _MARKS:
+                continue
+            if not closing:
                 self.tags.append(name)
-            if name not in _INLINE:
+            if name in _SEPARATING:
                 (self.hidden if self._look.unseen else self.visible).append(b" ")
             if name == b"a":
                 self._anchor(bool(closing), rest)
+            elif name == b"bdo":
+                self._turn(not closing and b"rtl" in rest)
             if styled and name not in _VOID:
                 if closing:
                     self._close(name)
@@ -117,11 +146,19 @@ class _Reading:
                     self._enter(name, rest)
         if position < len(shown):
             self._text(shown[position:])
+        self.ends_unseen = self._look.unseen
 
     def _text(self, text: bytes) -> None:
         (self.hidden if self._look.unseen else self.visible).append(text)
         if self._in_anchor is not None:
             self._in_anchor.append(text[:_MAX_SHOWN])
+
+    def _turn(self, backwards: bool) -> None:
+        """Text that is shown from right to left is read as it is shown."""
+        if self._turned is not None:
+            text = b"".join(self.visible[self._turned :]).decode("utf-8", "replace")
+            self.visible[self._turned :] = [text[::-1].encode("utf-8", "replace")]
+        self._turned = len(self.visible) if backwards else None
 
     def _anchor(self, closing: bool, rest: bytes) -> None:
         self._in_anchor = None
@@ -158,7 +195,7 @@ class _Reading:
                 return
 
     def _style(self, name: bytes, rest: bytes) -> Style:
-        if not rest and name not in self._sheet:
+        if not rest and name not in self._sheet and name not in _NEVER_SHOWN and not self._contexts:
             return NOTHING
         key = name + rest
         known = self._known.get(key)
@@ -167,24 +204,44 @@ class _Reading:
         return known
 
     def _read_style(self, name: bytes, rest: bytes) -> Style:
-        style = self._sheet.get(name, NOTHING)
+        style = _NEVER_SHOWN.get(name, NOTHING)
         # `in` first: most tags have none of this, and an expression costs twenty times as much
         if b"hidden" in rest and _ATTRIBUTE_HIDDEN.search(rest):
-            style = Style(gone=True).over(style)
+            style = Style(gone=True)
         if b"color" in rest or b"text" in rest:
             for kind, value in _COLOUR.findall(rest):
-                colour = colour_of(value)
+                colour = colour_of_attribute(value)
                 style = (Style(background=colour) if kind == b"bgcolor" else Style(colour=colour)).over(style)
-        if self._sheet and (b"class" in rest or b"id" in rest):
-            for kind, value in _CLASS.findall(rest):
-                for word in value.split()[:8]:
-                    style = self._sheet.get((b"." if kind == b"class" else b"#") + word, NOTHING).over(style)
+        if b"background=" in rest and style.background is None:
+            style = Style(picture=True).over(style)
+        if self._sheet:
+            style = self._from_sheet(name, rest).over(style)
         match = _STYLE.search(rest) if b"style" in rest else None
         if match:
             style = read_style(_unescape(match[1] or match[2] or match[3] or b"")).over(style)
-        if b"background=" in rest:
-            style = Style(picture=True).over(style)
         return NOTHING if style == NOTHING else style
+
+    def _from_sheet(self, name: bytes, rest: bytes) -> Style:
+        keys = [name]
+        if b"class" in rest or b"id" in rest:
+            for kind, value in _CLASS.findall(rest):
+                for word in value.split()[:8]:
+                    keys += [b"." + word, name + b"." + word] if kind == b"class" else [b"#" + word]
+        style = NOTHING
+        for key in keys:
+            style = self._sheet.get(key, NOTHING).over(style)
+        new = self._contexts.intersection(keys) - self._passed if self._contexts else None
+        if new:
+            self._passed |= new
+            self._known.clear()
+        for key in keys if self._sheet.below else ():
+            for around, inner in self._sheet.below.get(key, ()):
+                if self._passed.issuperset(around):
+                    style = inner.over(style)
+        for attribute, value, found in self._sheet.attributes:
+            if attribute in rest and value in rest:
+                style = found.over(style)
+        return style
 
 
 class _Look(NamedTuple):
@@ -200,12 +257,13 @@ class _Look(NamedTuple):
         gone = self.gone or bool(style.gone)
         tiny = self.tiny if style.tiny is None else style.tiny
         colour = style.colour or self.colour
-        background = None if style.picture else style.background or self.background
+        background = style.background or (None if style.picture else self.background)
         unseen = gone or tiny or (background is not None and alike(colour, background))
         return _Look(gone, tiny, colour, background, unseen)
 
 
 _PLAIN = _Look()
+_NO_SHEET = Sheet()
 
 
 def _without_comments(data: bytes) -> tuple[bytes, bytes]:
@@ -225,16 +283,16 @@ def _without_comments(data: bytes) -> tuple[bytes, bytes]:
                 position = outlook.end()
                 continue
             # "<!-->" is a whole comment for browsers: look for its end from the two dashes on.
-            end = data.find(b"-->", match.end() - 2)
-            if end < 0:
-                return b"".join(pieces), b"".join(sheets)
-            position = end + 3
+            end_of = _COMMENT_END.search(data, match.end() - 2)
+            if end_of is None:
+                return b"".join(pieces), b"\n".join(sheets)
+            position = end_of.end()
             continue
         end = data.find(b"</" + name, match.end())
         if name == b"style":
             sheets.append(data[match.end() : end if end >= 0 else len(data)].partition(b">")[2])
         if end < 0:
-            return b"".join(pieces), b"".join(sheets)
+            return b"".join(pieces), b"\n".join(sheets)
         position = end
     if not pieces:
         return data, b""

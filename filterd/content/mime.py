@@ -15,7 +15,9 @@ from filterd.content.parameters import file_names, parameters
 from filterd.mail.message import Message, WholeOctets
 
 MAX_PARTS = 200  # a newsletter with all its pictures has 60
-MAX_DEPTH = 8  # forwarded mail in forwarded mail; deeper nesting is a bomb or a mistake
+MAX_DEPTH = 8  # forwarded mail in forwarded mail; deeper nesting is a bomb or a mistake, and marked as such …
+_MAX_LEVELS = 40  # … but read: mail programs show it
+_LAST_PARTS = 4  # … of which the last of a multipart that has more
 MAX_PART_HEADERS = 262_144  # octets of the headers of all parts together
 _MAX_PART_HEADER = 65_536
 SCANS = 4  # how often every octet may be looked at for delimiters, over all levels
@@ -27,6 +29,9 @@ _WINDOW = 1 << 20  # octets copied at a time from a mapped file; mmap.find compa
 
 _TYPE = re.compile(r"\s*([a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,80})", re.I)
 _TOKEN = re.compile(r"[a-z0-9_-]{1,30}", re.I)
+# RFC 2045 3: comments may stand anywhere; quotes are what mail programs forgive.
+_ENCODING = re.compile(r"(?:[\s\"']|\([^()]{0,80}\)){0,8}+([a-z0-9_-]{1,30})", re.I)
+_FIRST_LINE = re.compile(rb"\s{0,20}+--([!-~]{3,70})\r?\n")  # a boundary that the header does not name
 _AFTER_DELIMITER = re.compile(rb"[ \t]{0,80}(?:\r?\n|--|\Z)")
 
 
@@ -118,7 +123,9 @@ class _Walker:
                 continue
             if depth >= MAX_DEPTH:
                 self._mark("depth")
-            elif part.content_type == "message/rfc822":
+            if depth >= _MAX_LEVELS:
+                continue
+            if part.content_type == "message/rfc822":
                 inner, body = self._part_header(begin, end)
                 self._waiting.append((inner, body, end, depth + 1))
             else:
@@ -127,6 +134,10 @@ class _Walker:
 
     def _push_children(self, headers: dict[str, str], part: Part, boundary: str) -> None:
         children = []
+        if not boundary:
+            match = _FIRST_LINE.match(self._octets[max(part.begin - 2, 0) : min(part.end, part.begin + 400)])
+            boundary = match[1].decode("latin-1") if match else ""
+            self._mark("boundary")
         if boundary:
             room = MAX_PARTS - len(self._found.parts)
             children = self._children(part.begin, part.end, boundary.encode("utf-8", "replace"), room)
@@ -163,7 +174,25 @@ class _Walker:
             position = following
         if position >= 0 and len(children) >= limit:
             self._mark("parts")
+            last = self._last_children(position, end, delimiter)
+            children[max(limit - len(last), 0) :] = last
         return children
+
+    def _last_children(self, begin: int, end: int, delimiter: bytes) -> list[tuple[int, int]]:
+        """The last bodies of more than can be looked at: what is to be read may stand behind hundreds that are empty."""
+        offset = max(begin, end - _WINDOW)
+        window = self._octets[offset:end]
+        children: list[tuple[int, int]] = []
+        stop = len(window)
+        while len(children) < _LAST_PARTS:
+            at = window.rfind(delimiter, 0, stop)
+            if at < 0:
+                break
+            line = window.find(b"\n", at + len(delimiter))
+            if line >= 0 and window[at + len(delimiter) : at + len(delimiter) + 2] != b"--" and line < stop:
+                children.append((offset + line + 1, max(offset + line + 1, offset + stop - 1)))
+            stop = at
+        return children[::-1]
 
     def _delimiter(self, delimiter: bytes, begin: int, end: int) -> int:
         """Offset of the next delimiter line, -1 when there is none."""
@@ -183,9 +212,9 @@ class _Walker:
         """The MIME fields of a part and the offset of its body."""
         octets = self._octets
         if octets[begin : begin + 2] == b"\r\n":
-            return {}, begin + 2
+            return {}, min(begin + 2, end)
         if octets[begin : begin + 1] == b"\n":
-            return {}, begin + 1
+            return {}, min(begin + 1, end)
         stop = min(end, begin + min(_MAX_PART_HEADER, self._headers))
         section = octets[begin:stop]
         blank = section.find(b"\r\n\r\n")
@@ -195,8 +224,18 @@ class _Walker:
             body = stop
             if stop < end:
                 self._mark("part-header")
+                section, body = self._beyond(section, begin, stop, end)
         self._headers -= len(section)
         return self._fields(section), body
+
+    def _beyond(self, section: bytes, begin: int, stop: int, end: int) -> tuple[bytes, int]:
+        """A header longer than what is read of it: its beginning, its end (what counts may stand behind filling), its body."""
+        blank = find(self._octets, b"\r\n\r\n", stop - 3, end) if self._budget > 0 else -1
+        self._budget -= (end if blank < 0 else blank) - stop
+        if blank < 0:
+            return section, stop
+        last = self._octets[max(begin, blank - _MAX_VALUE) : blank]
+        return section + b"\r\n" + last[last.find(b"\n") + 1 :], blank + 4
 
     def _fields(self, section: bytes) -> dict[str, str]:
         out: dict[str, str] = {}
@@ -239,12 +278,12 @@ def _part(headers: dict[str, str], begin: int, end: int, depth: int) -> tuple[Pa
     of_type = parameters(value)
     of_disposition = parameters(headers.get("content-disposition", ""))
     kind = _TOKEN.match(headers.get("content-disposition", "").strip())
-    encoding = _TOKEN.match(headers.get("content-transfer-encoding", "").strip())
+    encoding = _ENCODING.match(headers.get("content-transfer-encoding", ""))
     part = Part(
         depth,
         content_type,
         of_type.get("charset", "").lower()[:40],
-        encoding[0].lower() if encoding else "",
+        encoding[1].lower() if encoding else "",
         file_names(of_disposition, of_type),
         kind[0].lower() if kind else "",
         begin,

@@ -16,7 +16,7 @@ _MAX_NAME = 255  # characters of a file name: more than any file system takes
 
 # The value runs to the next semicolon, not to the first blank: `filename=order 2024.exe` is what people see as the name.
 _PARAMETER = re.compile(
-    r";\s{0,8}([a-z0-9_-]{1,40})(?:\*(\d{1,3}))?(\*)?\s{0,8}=\s{0,8}(?:\"((?:[^\"\\]|\\.){0,900})\"?|([^;]{0,900}))",
+    r";\s*+([a-z0-9_-]{1,40})(?:\*(\d{1,3}))?(\*)?\s*+=\s*+(?:\"((?:[^\"\\]|\\.){0,900})\"?|([^;]{0,900}))",
     re.I,
 )
 _ESCAPED = re.compile(r"\\(.)")

@@ -7,22 +7,32 @@ Never raises; what cannot be read becomes a marker.  Must not know what is suspi
 from __future__ import annotations
 
 import binascii
+import html
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from filterd.content.decode import encoded, to_utf8, undo_encoding
 from filterd.content.html import Anchor, Reduced, reduce_html
 from filterd.content.mime import Part, Walk, walk
 from filterd.mail.message import Message
 
-MAX_TEXTS = 6
+# Text parts that are read: the first and the last.  A digest of a list has 30, all other real mail at most six.
+MAX_TEXTS = 12
+_LAST_TEXTS = 4
 MAX_ENCODED = 24_576  # octets of an encoded body that are read (90 kB messages: 3 ms with it, 8 ms without)
-_MAX_MORE = 98_304  # … and while less than _ENOUGH is visible: style sheets and hidden padding before the text
+# … and, of one part or of all together, while less than _ENOUGH is visible: style sheets and hidden padding before the text.
+_MAX_ALL = 65_536
 _ENOUGH = 600
 TAIL = 6_144  # octets of the encoded end of a long part
-_MAX_DATA_URLS = 3
-_MAX_DATA_URL = 16_384
-_DATA_URL = re.compile(rb"data:\s{0,4}text/(?:html|plain)[a-z0-9=;,_-]{0,60}?;base64,([a-z0-9+/=%\s]{16,16384})", re.I)
+_MAX_INNER = 3  # pages inside of attributes that are read, in all
+_MAX_INNER_OCTETS = 16_384
+_DATA_URL = re.compile(
+    rb"data:\s{0,4}(?:text/(?:html|plain)|application/xhtml\+xml)[a-z0-9=;_\s\"-]{0,80}?(;base64)?,([^\"'<>]{16,49152})",
+    re.I,
+)
+_SRCDOC = re.compile(rb"srcdoc\s{0,8}=\s{0,8}(?:\"([^\"]{1,49152})|'([^']{1,49152}))", re.I)
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _KEY = "content"
 
 
@@ -53,7 +63,7 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ContentView:
-    """The parts in order of appearance, what the text parts say, and what was abnormal (Walk.markers, unreadable-*)."""
+    """The parts in order of appearance, what the text parts say, and what was abnormal (Walk.markers, texts, unreadable-*)."""
 
     parts: tuple[Part, ...]
     texts: tuple[TextPart, ...]
@@ -76,33 +86,44 @@ def _read(message: Message) -> ContentView:
     markers: list[str] = []
     try:
         walked = walk(message)
-        for part in walked.parts:
-            if part.is_text and part.size and len(texts) < MAX_TEXTS:
-                texts.append(_read_text(message, part))
+        parts = [part for part in walked.parts if part.is_text and part.size]
+        if len(parts) > MAX_TEXTS:
+            markers.append("texts")
+            parts = parts[: MAX_TEXTS - _LAST_TEXTS] + parts[-_LAST_TEXTS:]
+        # A page that is sent as a file is what there is to read when there is nothing else.
+        parts = parts or [part for part in walked.parts if part.content_type.startswith("text/") and part.size][:2]
+        most = min(MAX_ENCODED, _MAX_ALL // max(len(parts), 1))
+        more = _MAX_ALL
+        for part in parts:
+            text, size = _read_text(message, part, most, more)
+            texts.append(text)
+            more -= max(size - most, 0)
     except Exception as error:  # what breaks our reading is still judged, by whatever was read before
         markers.append(f"unreadable-{type(error).__name__.lower()}")
     return ContentView(tuple(walked.parts), tuple(texts), (*walked.markers, *markers))
 
 
-def _read_text(message: Message, part: Part) -> TextPart:
-    size = min(part.size, MAX_ENCODED)
+def _read_text(message: Message, part: Part, most: int, more: int) -> tuple[TextPart, int]:
+    """(what the part says, octets that were read from its beginning): `most`, or up to `more` when hardly anything is seen."""
+    size = min(part.size, most)
     raw = _decoded(message, part, 0, size)
     data = raw.lower()
     if part.content_type != "text/html" and not data[:500].lstrip().startswith((b"<html", b"<!doctype html")):
         tail = (
             _decoded(message, part, part.size - min(TAIL, part.size - size), TAIL).lower() if part.size > size else b""
         )
-        return TextPart(part, data, tail=tail)
+        return TextPart(part, data, tail=tail), size
     reduced = reduce_html(data)
-    while size < min(part.size, _MAX_MORE) and len(reduced.text.split()) * 6 < _ENOUGH:
-        size = min(part.size, size * 4, _MAX_MORE)
+    if reduced.seen < _ENOUGH and size < min(part.size, more):
+        size = min(part.size, more)
         raw = _decoded(message, part, 0, size)
         reduced = reduce_html(raw.lower())
     tail = b""
-    if part.size > size:
+    # What follows hidden text is hidden as well, unless there was hardly anything to see before.
+    if part.size > size and not (reduced.ends_unseen and reduced.seen >= _ENOUGH):
         tail = reduce_html(_decoded(message, part, part.size - min(TAIL, part.size - size), TAIL).lower()).text
-    inner = _data_urls(raw) if b"base64," in raw else []
-    return TextPart(
+    inner = _inner_pages(raw)
+    text = TextPart(
         part,
         b" ".join([reduced.text, *(found.text for found in inner)]),
         reduced.hidden,
@@ -112,6 +133,7 @@ def _read_text(message: Message, part: Part) -> TextPart:
         True,
         tail,
     )
+    return text, size
 
 
 def _decoded(message: Message, part: Part, start: int, limit: int) -> bytes:
@@ -124,17 +146,27 @@ def _decoded(message: Message, part: Part, start: int, limit: int) -> bytes:
     return to_utf8(undo_encoding(raw, part.encoding), part.charset)
 
 
-def _data_urls(raw: bytes) -> list[Reduced]:
-    """What pages inside of links say: HTML in base64 in an attribute is read by nobody else."""
-    out: list[Reduced] = []
-    for match in _DATA_URL.finditer(raw):
-        clean = bytes(octet for octet in match[1].replace(b"%2b", b"+").replace(b"%2f", b"/") if octet > 32)
-        usable = clean.rstrip(b"=%")
-        try:
-            page = binascii.a2b_base64(usable[: len(usable) // 4 * 4])
-        except binascii.Error:
-            continue
-        out.append(reduce_html(to_utf8(page[:_MAX_DATA_URL], "").lower()))
-        if len(out) >= _MAX_DATA_URLS:
-            break
-    return out
+def _inner_pages(raw: bytes) -> list[Reduced]:
+    """What pages inside of attributes say (data: addresses, srcdoc): they are read by nobody else."""
+    pages: list[bytes] = []
+    lower = raw.lower()
+    if b"data:" in lower:
+        for match in _DATA_URL.finditer(raw):
+            pages.append(to_utf8(_of_base64(match[2]) if match[1] else unquote_to_bytes(match[2]), ""))
+            if len(pages) >= _MAX_INNER:
+                break
+    if b"srcdoc" in lower:
+        for match in _SRCDOC.finditer(raw):
+            page = match[1] or match[2] or b""
+            pages.append(html.unescape(page.decode("utf-8", "replace")).encode("utf-8", "replace"))
+            if len(pages) >= _MAX_INNER:
+                break
+    return [reduce_html(page[:_MAX_INNER_OCTETS].lower()) for page in pages[:_MAX_INNER]]
+
+
+def _of_base64(text: bytes) -> bytes:
+    usable = unquote_to_bytes(text).translate(None, _NOT_BASE64)
+    try:
+        return binascii.a2b_base64(usable[: len(usable) // 4 * 4] + (usable[len(usable) // 4 * 4 :] + b"===")[:4])
+    except binascii.Error:
+        return b""

@@ -20,16 +20,22 @@ from filterd.auth.names import ascii_domain
 from filterd.auth.seal import load_signer, sign_dkim
 from filterd.auth.spf import check_spf
 from filterd.auth.tags import TagError, parse_tags
+from filterd.classifier.stream import LIMIT, ConnectionFacts, content_stream
 from filterd.content.attachments.finding import Bounds
 from filterd.content.attachments.inspect import inspect
 from filterd.content.attachments.names import extensions, look
 from filterd.content.attachments.passwords import MAX_PASSWORDS, passwords
+from filterd.content.css import NOTHING, read_sheet, read_style
 from filterd.content.fingerprint import BINS, KEYS, fingerprint, similarity
 from filterd.content.host import read_name
+from filterd.content.html import MAX_ANCHORS, reduce_html
 from filterd.content.links import MAX_LINKS, links_in
 from filterd.content.lookalike import Lookalikes, is_disguised
+from filterd.content.mime import MAX_PARTS
+from filterd.content.mime import walk as walk_parts
 from filterd.content.persons import MAX_SHOWN, name_keys, persons_in
 from filterd.content.shape import shape_facts
+from filterd.content.view import MAX_TEXTS, view_of
 from filterd.deadline import Deadline
 from filterd.engine.scan import with_crlf
 from filterd.mail.authres import authentication_results, names_authserv_id
@@ -317,17 +323,64 @@ def author_names(data: bytes) -> None:
         assert len(name_keys(person.shown)) <= 2
 
 
+def parts(data: bytes) -> None:
+    """Parts lie inside of the message and of the part around them, containers before their children."""
+    message = Message(b"Content-Type: multipart/mixed; boundary=b\r\n" + with_crlf(data))
+    found = walk_parts(message)
+    assert 1 <= len(found.parts) <= MAX_PARTS
+    around: list[tuple[int, int]] = []
+    for part in found.parts:
+        assert 0 <= part.begin <= part.end <= len(message)
+        del around[part.depth :]
+        assert len(around) == part.depth
+        assert not around or around[-1][0] <= part.begin <= part.end <= around[-1][1]
+        around.append((part.begin, part.end))
+
+
+def page(data: bytes) -> None:
+    """Text is visible or hidden or part of the markup, links have bounds, and hiding all of it hides it."""
+    data = data.lower()
+    found = reduce_html(data)
+    assert len(found.anchors) <= MAX_ANCHORS
+    assert all(tag and tag[:1] not in b"!?" for tag in found.tags)
+    assert found.seen <= len(found.text)
+    if b"<" not in data and b"&" not in data:
+        assert found.text == data
+        hidden = reduce_html(b"<p>what people see of it</p><div style='display:none'>" + data)
+        assert data in hidden.hidden
+    read_style(data)
+    assert NOTHING not in read_sheet(data).values()
+
+
+def view(data: bytes) -> None:
+    """Every message has a view within its bounds, in lower case, and a fault of ours is none."""
+    kind = (b"text/html", b"text/plain", b"multipart/alternative; boundary=b")[data[0] % 3 if data else 0]
+    found = view_of(Message(b"Content-Type: " + kind + b"\r\n" + with_crlf(data[1:])))
+    assert len(found.texts) <= MAX_TEXTS
+    assert not [marker for marker in found.markers if marker.startswith("unreadable")]
+    stream = content_stream(Message(b"Content-Type: " + kind + b"\r\n" + with_crlf(data[1:])), ConnectionFacts())
+    assert len(stream.data) <= LIMIT
+    assert not [marker for marker in stream.markers if marker.startswith("unreadable")]
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
-        near_duplicates, links, lookalike, author_names,
+        near_duplicates, parts, page, view, links, lookalike, author_names,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "parts": [b"\r\n--b\r\n", b"--b--", b"\r\n\r\n", b"Content-Type: multipart/mixed; boundary=", b"b", b"c", b"\r\n--c\r\n", b"\r\n",
+              b"Content-Type: message/rfc822\r\n\r\n", b"Content-Transfer-Encoding: (a) base64\r\n", b"; ", b"--", b"text/html", b"\r\n "],
+    "page": [b"<p>", b"</p>", b"<div style='", b"display:none", b"'>", b"<style>", b".a", b"{", b"}", b"</style>", b"<b class=a>", b"<!--", b"--!>",
+             b"@media screen{", b"<a href='", b'"', b"=", b"<bdo dir=rtl>", b"</bdo>", b"&#8203;", b"&lt;", b"color:#fff", b"/*", b"*/", b"\\69", b"<img>",
+             b"calc(1px", b"rgba(0,0,0,", b"<template>", b"[title=a]", b">", b"/", b"bgcolor=navy", b";", b"!important"],
+    "view": [b"\0", b"\1", b"\2", b"\r\n\r\n", b"--b\r\n", b"--b--", b"Content-Transfer-Encoding: base64\r\n", b"Content-Type: text/html; charset=", b"utf-16",
+             b"utf-7", b"hz", b"PGI+", b"=\r\n", b"=41", b"\xff\xfe", b"data:text/html;base64,", b"srcdoc='", b"v i a g r a ", b"\xcc\xa3", b"\xe2\x80\x8b", b"'"],
     "header_fields": [b"\r\n", b"\r\n\r\n", b": ", b" :", b"\r\n ", b"Authentication-Results", b"X-Filterd-Report",
                       b"X-MS-Exchange-Organization-SCL", b"Received-SPF", US.encode(), b"\n", b"\r", b"\x00", b"\t"],
     "authors": [b"@", b"<", b">", b",", b";", b":", b'"', b"\\", b"(", b")", b"a@example.com", b"\xc3\xa9.example", b"."],

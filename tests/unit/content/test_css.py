@@ -127,3 +127,44 @@ def test_never_raises_on_sheets(text: str) -> None:
 def test_growth_is_linear(piece: bytes) -> None:
     for read in (read_style, read_sheet):
         assert_growth(lambda size, read=read: partial(read, piece * (size // len(piece))), 8_000, 64_000, 24)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"position:absolute;right:-5000px", b"position:absolute;left:99999px", b"margin-left:-9999px", b"margin:0 0 0 -9999px",
+     b"transform:translatex(-9999px)", b"clip-path:inset(100%)", b"height:0;overflow-y:hidden", b"filter:opacity(0)",
+     b"color:rgba(0,0,0,0)", b"-webkit-text-fill-color:transparent", b"content-visibility:hidden", b"d\\69splay:none",
+     b"display/* */:/**/none", b"display:none!important;display:block", b"display:none;display:bogus"],
+)  # fmt: skip
+def test_odd_ways_of_taking_text_away(text: bytes) -> None:
+    assert read_style(text).gone is True
+
+
+@pytest.mark.parametrize(
+    ("size", "tiny"),
+    [(b"calc(1px - 1px)", True), (b"calc(16px + 1vw)", False), (b"min(1px,20px)", True), (b"calc(12px*0)", True)],
+)
+def test_sizes_that_are_worked_out(size: bytes, tiny: bool) -> None:
+    assert read_style(b"font-size:" + size).tiny is tiny
+
+
+def test_a_sheet_knows_elements_by_what_is_around_them_and_by_attributes() -> None:
+    sheet = read_sheet(b"div > .a .k, p.z { display:none } [title='xy'] { font-size:0 } a:hover{display:none}")
+    assert sheet.below[b".k"][0][0] == (b"div", b".a")
+    assert sheet[b"p.z"].gone
+    assert [(name, value) for name, value, _ in sheet.attributes] == [(b"title", b"xy")]
+    assert b"a" not in sheet
+    assert sheet
+    assert not read_sheet(b"p{}")
+
+
+def test_a_rule_behind_many_others_is_read() -> None:
+    assert b".k" in read_sheet(b".a{border:0}\n" * 2000 + b".k{display:none}")
+
+
+@pytest.mark.parametrize(
+    "piece", [b"@media screen{", b".a .b{color:red}", b"[a=b]{color:red}", b"\\69", b"a,", b"calc(1px+"]
+)
+def test_growth_of_odd_rules_is_linear(piece: bytes) -> None:
+    for read in (read_style, read_sheet):
+        assert_growth(lambda size, read=read: partial(read, piece * (size // len(piece))), 8_000, 64_000, 24)

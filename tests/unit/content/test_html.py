@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.content.html import Anchor, reduce_html
+from tests.support.growth import assert_growth
 
 
 def test_inline_tags_leave_no_gap_and_block_tags_do() -> None:
@@ -134,3 +136,69 @@ def test_growth_is_linear(piece: bytes) -> None:
 
     # eight times the octets: a quadratic step would take 64 times as long
     assert seconds(400_000) < 24 * max(seconds(50_000), 0.0005)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [b"via<xqz>gra", b"via</h7x>gra", b"via</1>gra", b"via<qwertzuiopasdfghjklyxcv>gra", b'via<b title="a>b">gra', b"via<?x y?>gra",
+     b"via<!x y>gra", b"via<!-- > --!>gra", b"via&#8203;gra".replace(b"&#8203;", b""), b"<bdo dir=rtl>argaiv</bdo>"],
+)  # fmt: skip
+def test_markup_that_nobody_sees_cuts_no_word(written: bytes) -> None:
+    assert reduce_html(b"<p>" + written + b"</p>").text.split() == [b"viagra"]
+
+
+ODDLY_HIDDEN = [
+    b"<div style='d\\69splay:none'>{}</div>",
+    b"<div style='display/**/:none'>{}</div>",
+    b"<div style='display:none;display:bogus'>{}</div>",
+    b"<div style='display:none!important;display:block'>{}</div>",
+    b"<div title='a>b' style='display:none'>{}</div>",
+    b"<div style            =            'display:none'>{}</div>",
+    b"<template>{}</template>",
+    b"<font color=ffffff>{}</font>",
+    b"<table bgcolor=navy><tr><td><font color=#000080>{}</font></td></tr></table>",
+    b"<style>div.k{display:none}</style><div class=k>{}</div>",
+    b"<style>.k{display:none!important}</style><div class=k style='display:block'>{}</div>",
+    b"<style>.a .k{display:none}</style><div class=a><div class=k>{}</div></div>",
+    b"<style>[title=k]{display:none}</style><div title=k>{}</div>",
+    b"<style>@media screen{.k{display:none}}</style><div class=k>{}</div>",
+    b"<style>@supports (display:block){.k{display:none}}</style><div class=k>{}</div>",
+]
+
+
+@pytest.mark.parametrize("wrapping", ODDLY_HIDDEN)
+def test_odd_ways_of_hiding(wrapping: bytes) -> None:
+    page = b"<p>what people see of this page, many words</p>" + wrapping.replace(b"{}", b"innocent") + b"<p>more</p>"
+    reduced = reduce_html(page)
+    assert b"innocent" not in reduced.text
+    assert b"innocent" in reduced.hidden
+    assert reduced.text.split()[-1] == b"more"
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        b"<style>.a .k{display:none}</style><div class=k>{}</div>",  # there is no .a around
+        b"<style>@media print{.k{display:none}}</style><div class=k>{}</div>",
+        b"<style>@media (prefers-color-scheme:dark){.k{display:none}}</style><div class=k>{}</div>",
+        b"<style>@supports not (display:block){.k{display:none}}</style><div class=k>{}</div>",
+        b"<style>td.k{display:none}</style><div class=k>{}</div>",
+        b"<table bgcolor=navy><tr><td><font color=white>{}</font></td></tr></table>",
+        b"<xml>{}</xml>",  # an element that nobody knows
+        b"<p title='don''t'>{}</p>",
+    ],
+)
+def test_what_is_not_hidden_by_rules_for_others(wrapping: bytes) -> None:
+    assert b"offer" in reduce_html(b"<p>what people see of this page</p>" + wrapping.replace(b"{}", b"offer")).text
+
+
+def test_a_picture_with_a_hidden_page_says_nothing() -> None:
+    page = b"<a href=http://x.example><img src=offer.png></a><div style='display:none'>a page of a book</div>"
+    assert reduce_html(page).text.strip() == b""
+
+
+@pytest.mark.parametrize(
+    "piece", [b"<a b='", b'<a b="', b"<a =", b"<bdo dir=rtl>a", b"</", b"<!", b"<style>.a .b{display:none}</style><p class=a>", b"<template>", b"a='"]
+)  # fmt: skip
+def test_growth_of_odd_markup_is_linear(piece: bytes) -> None:
+    assert_growth(lambda size: partial(reduce_html, piece * (size // len(piece))), 8_000, 64_000, 24)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from filterd.content.decode import decoded, encoded, to_utf8, undo_encoding
 from filterd.content.mime import MAX_PARTS, walk
 from filterd.mail.message import Message
+from tests.support.growth import assert_growth
 from tests.unit.classifier.mails import SPAM
 
 
@@ -140,3 +143,83 @@ def test_growth_is_linear(name: str) -> None:
         return best
 
     assert seconds(16_000) < 24 * max(seconds(2_000), 0.001)
+
+
+def _many(count: int, last: bytes) -> Message:
+    parts = b"--b\r\nContent-Type: image/png\r\n\r\n\r\n" * count
+    return Message(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts + b"--b\r\n" + last + b"\r\n--b--\r\n")
+
+
+def test_what_stands_behind_hundreds_of_parts_is_seen() -> None:
+    message = _many(500, b"Content-Type: text/html\r\n\r\n<p>offer</p>")
+    found = walk(message)
+    assert "parts" in found.markers
+    assert len(found.parts) <= MAX_PARTS
+    last = found.parts[-1]
+    assert (last.content_type, bytes(message.octets[last.begin : last.end])) == ("text/html", b"<p>offer</p>")
+
+
+def test_deep_nesting_is_marked_and_read() -> None:
+    inner = b"Content-Type: text/html\r\n\r\noffer\r\n"
+    for level in range(20):
+        boundary = b"b%dx" % level
+        inner = b"Content-Type: multipart/mixed; boundary=%s\r\n\r\n--%s\r\n%s--%s--\r\n" % (
+            boundary,
+            boundary,
+            inner,
+            boundary,
+        )
+    found = walk(Message(inner))
+    assert "depth" in found.markers
+    assert found.parts[-1].content_type == "text/html"
+
+
+def test_a_part_header_beyond_its_bound_is_read_from_its_end() -> None:
+    filling = b"X-Filling: " + b"a" * 70_000 + b"\r\n"
+    message = Message(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+        + filling
+        + b"Content-Type: text/html\r\n\r\noffer\r\n--b--"
+    )
+    part = walk(message).parts[-1]
+    assert (part.content_type, bytes(message.octets[part.begin : part.end])) == ("text/html", b"offer")
+
+
+@pytest.mark.parametrize("fold", [b" ", b"\r\n" + b" " * 12, b"\r\n\t\t" + b" " * 90])
+def test_a_fold_before_the_boundary_may_be_wide(fold: bytes) -> None:
+    message = Message(
+        b"Content-Type: multipart/mixed;"
+        + fold
+        + b"boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\nx\r\n--b--\r\n"
+    )
+    assert [part.content_type for part in walk(message).parts] == ["multipart/mixed", "text/html"]
+
+
+def test_a_boundary_that_the_header_does_not_name_is_found() -> None:
+    message = Message(b"Content-Type: multipart/mixed\r\n\r\n--abc\r\nContent-Type: text/html\r\n\r\nx\r\n--abc--\r\n")
+    found = walk(message)
+    assert found.parts[-1].content_type == "text/html"
+    assert "boundary" in found.markers
+
+
+@pytest.mark.parametrize("value", [b"base64", b'"Base64"', b"(c) base64", b"base64 (c)", b"'base64'"])
+def test_transfer_encodings_as_they_are_forgiven(value: bytes) -> None:
+    assert walk(Message(b"Content-Transfer-Encoding: " + value + b"\r\n\r\nx")).parts[0].encoding == "base64"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"--b\r\n\r\n",
+        b"--b\r\nX: " + b"a" * 2_000 + b"\r\n",
+        b"\r\n--b",
+        b"--b\r\nContent-Type: multipart/x; boundary=b\r\n\r\n",
+    ],
+)
+def test_growth_is_linear_in_many_parts(piece: bytes) -> None:
+    def prepare(size: int) -> Callable[[], object]:
+        return partial(
+            walk, Message(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + piece * (size // len(piece)))
+        )
+
+    assert_growth(prepare, 100_000, 800_000, 24)

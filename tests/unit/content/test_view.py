@@ -79,3 +79,43 @@ def test_no_more_than_the_first_text_parts_are_read() -> None:
 def test_never_raises(noise: bytes, at: int) -> None:
     view_of(Message(HAM[:at] + noise + HAM[at:]))
     view_of(Message(noise))
+
+
+def test_of_many_text_parts_the_first_and_the_last_are_read() -> None:
+    parts = b"".join(b"--b\r\n\r\ntext %d\r\n" % number for number in range(60))
+    view = view_of(Message(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts + b"--b--\r\n"))
+    assert len(view.texts) == MAX_TEXTS
+    assert view.texts[0].text == b"text 0"
+    assert view.texts[-1].text == b"text 59"
+    assert "texts" in view.markers
+
+
+def test_a_page_that_is_sent_as_a_file_is_read_when_there_is_nothing_else() -> None:
+    page = b"Content-Type: text/html\r\nContent-Disposition: attachment\r\n\r\n<p>offer</p>\r\n"
+    assert view_of(Message(page)).texts[0].text.strip() == b"offer"
+    both = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n" + page + b"--b--\r\n"
+    assert [text.text for text in view_of(Message(both)).texts] == [b"hello"]
+
+
+def test_pages_inside_attributes_in_every_writing() -> None:
+    for frame in (
+        b'<iframe srcdoc="&lt;p&gt;offer&lt;/p&gt;"></iframe>',
+        b"<iframe src='data:text/html,%3Cp%3Eoffer%20of%20the%20day%3C/p%3E'></iframe>",
+        b'<meta http-equiv=refresh content="0;url=data:text/html;base64,'
+        + base64.b64encode(b"<p>offer of the day</p>")
+        + b'">',
+    ):
+        assert b"offer" in view_of(Message(HTML + b"<p>hello</p>" + frame)).texts[0].text, frame
+
+
+def test_long_hidden_text_does_not_keep_us_from_what_follows() -> None:
+    page = b"<div style='display:none'>" + b"innocent words " * 3_000 + b"</div><p>offer of the day</p>"
+    text = view_of(Message(HTML + page)).texts[0]
+    assert text.text.strip() == b"offer of the day"
+    assert b"innocent" in text.hidden
+
+
+def test_the_end_of_a_page_that_ends_hidden_is_hidden() -> None:
+    page = b"<p>" + b"offer of the day " * 60 + b"</p><div style='display:none'>" + b"innocent words " * 9_000
+    text = view_of(Message(HTML + page)).texts[0]
+    assert b"innocent" not in text.text + text.tail
