@@ -15,11 +15,11 @@ TEXT = b"Nothing to see here.\r\n" * 20
 
 
 def zip_of(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """An ordinary zip archive."""
+    """An ordinary zip archive; the same files give the same octets, so that names of tests are the same in every process."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in files:
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name, (2026, 11, 26, 12, 0, 0)), data, method)
     return out.getvalue()
 
 

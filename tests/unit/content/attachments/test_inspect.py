@@ -55,7 +55,7 @@ def kinds(name: str, octets: bytes, **more: object) -> set[Kind]:
         ("a.7z", seven_zip_of(("invoice.pdf.exe", PROGRAM))),
         ("a.iso", iso_of(("invoice.pdf.exe", PROGRAM))),
         ("a.cab", cab_of("invoice.pdf.exe")),
-        ("a.tgz", gzip.compress(tar_of(("invoice.pdf.exe", PROGRAM)))),
+        ("a.tgz", gzip.compress(tar_of(("invoice.pdf.exe", PROGRAM)), mtime=0)),
         ("wrong.docx", rar5_of(("invoice.pdf.exe", PROGRAM))),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -71,8 +71,8 @@ def test_a_program_in_every_kind_of_archive(name: str, archive: bytes) -> None:
     [
         ("letters.zip", zip_of(("one.txt", TEXT), ("two.pdf", b"%PDF-1.7"), ("three.jpg", b"\xff\xd8\xff\xe0"))),
         ("letter.docx", word_of(None)),
-        ("log.gz", gzip.compress(b"GET / HTTP/1.1\n" * 100_000)),
-        ("backup.tar.gz", gzip.compress(tar_of(("etc/passwd", TEXT), ("notes", TEXT)))),
+        ("log.gz", gzip.compress(b"GET / HTTP/1.1\n" * 100_000, mtime=0)),
+        ("backup.tar.gz", gzip.compress(tar_of(("etc/passwd", TEXT), ("notes", TEXT)), mtime=0)),
         ("white.zip", zip_of(("white.bmp", b"BM" + bytes(30_000_000)))),
         ("empty.zip", zip_of()),
         ("letter.txt", TEXT),
@@ -262,7 +262,7 @@ SAMPLES = [
     seven_zip_of(("a.exe", PROGRAM)),
     cab_of("a.exe"),
     word_of(AUTOMATIC_VBA),
-    gzip.compress(TEXT),
+    gzip.compress(TEXT, mtime=0),
 ]
 
 
