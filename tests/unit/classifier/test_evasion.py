@@ -49,7 +49,7 @@ LIMITS = (
     ("shape: ", 2.3),  # only the structure is another
     # What everybody may write in a header, and that model of other people's mail believes: signatures and local learning must carry it.
     ("head: fields of a mailing list", 8.0),
-    ("head: 100 innocent fields first", 5.4),
+    ("head: 100 innocent fields first", 6.0),
     ("head: 100 innocent fields last", 3.3),
     ("head: ", 3.4),
 )
