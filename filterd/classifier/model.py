@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from filterd.classifier.explain import per_octet, section_sums, token_clues
 from filterd.classifier.familiarity import MIN_SHARE, Familiarity
-from filterd.classifier.features import BUCKETS, FEATURE_VERSION, Indices, distinct, grams
+from filterd.classifier.features import BUCKETS, FEATURE_VERSION, Indices, distinct, features, grams
 from filterd.classifier.manifest import INFORMATION, LOCAL, WEIGHTS, Manifest, open_verified, read_manifest
+from filterd.classifier.passages import judged
 from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.errors import ModelError
 from filterd.mail.evidence import Clue
 from filterd.mail.message import Message
+
+PASSAGE = "judged by its most suspicious passage"  # the clue that tells what this takes off (passages.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class Classification:
         raw: what the weights alone say.
         probability: logistic function of `log_odds`.
         clues: the strongest readable tokens, in calibrated log-odds; the remainder is not shown.
-        sections: sum of each section of the message, and "calibration"; they add up to `log_odds`.
-        features: distinct bucket indices, for the evidence record and later training.
+        sections: sum of each section of what was judged, "calibration" and PASSAGE; they add up to `log_odds`.
+        features: distinct bucket indices of the whole stream, for the evidence record and later training.
         seen: share of the features that the model has ever learned anything about, 0..1.
         seen_here: share of the features that stood in labelled mail of this site before, 0..1 (familiarity.py).
         familiar: whether that is enough for the content to weigh in full.
@@ -97,22 +100,25 @@ class Model:
 
     def classify(self, message: Message, facts: ConnectionFacts) -> Classification:
         """The whole answer for a message.  Never raises on any octets."""
-        stream = content_stream(message, facts)
+        whole = content_stream(message, facts)
+        stream, allowance = judged(whole, self._weights, lambda indices: self.calibrated(self.score(indices)))
         indices, positions = distinct(grams(stream.data))
         weights = self._weights[indices].astype(np.float64)
         root = math.sqrt(max(len(indices), 1))
         raw = float(weights.sum()) / root + self.manifest.intercept
-        log_odds = self.calibrated(raw)
+        log_odds = self.calibrated(raw) - allowance
         seen_here = self._familiarity.share(indices)
         octets = per_octet(len(stream.data), positions, weights * (self.manifest.slope / root))
-        fixed = Clue("calibration", self.manifest.slope * self.manifest.intercept + self.manifest.offset)
+        fixed = [Clue("calibration", self.manifest.slope * self.manifest.intercept + self.manifest.offset)]
+        if allowance:
+            fixed.append(Clue(PASSAGE, -allowance))
         return Classification(
             log_odds=log_odds,
             raw=raw,
             probability=probability(log_odds),
-            clues=token_clues(stream, octets),
-            sections=(*section_sums(stream, octets), fixed),
-            features=indices,
+            clues=(*token_clues(stream, octets), *fixed[1:]),
+            sections=(*section_sums(stream, octets), *fixed),
+            features=features(whole) if allowance else indices,
             seen=float(np.count_nonzero(weights)) / max(len(indices), 1),
             seen_here=seen_here,
             familiar=seen_here >= MIN_SHARE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,17 @@ from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
 from filterd.classifier.features import Indices, features
-from filterd.classifier.model import Model, probability
+from filterd.classifier.model import PASSAGE, Model, probability
+from filterd.classifier.passages import ALLOWANCE
 from filterd.classifier.stream import ConnectionFacts, content_stream
+from filterd.mail.evidence import Clue
 from filterd.mail.message import Message
+from tests.support import evasion_shape
+from tests.unit.classifier import evasion_mails
+from tests.unit.classifier.evasion_mails import innocent
 from tests.unit.classifier.mails import HAM, SPAM, generated
-from training.estimator import BayesianLogisticRegression, to_matrix
-from training.publish import publish_estimator
+from training.estimator import TRUSTED_STEP, BayesianLogisticRegression, Learner, to_matrix
+from training.publish import LocalMail, publish, publish_estimator
 
 SEED = Path(__file__).resolve().parents[3] / "models" / "seed"
 FACTS = ConnectionFacts("192.0.2.7", "desk.example.net", "desk.example.net", "bert@example.net")
@@ -72,6 +76,36 @@ def test_seed_tells_obvious_mail_apart(seed_model: Model) -> None:
     assert ham.log_odds < 0 < spam.log_odds
 
 
+def test_innocent_text_around_it_does_not_save_spam(seed_model: Model) -> None:
+    padded = evasion_shape.visible(innocent(10_000), first=True)(evasion_mails.SPAM["pills"])
+    found = seed_model.classify(Message(padded), ConnectionFacts())
+    assert found.log_odds > 4
+    assert Clue(PASSAGE, -ALLOWANCE) in found.clues
+    assert math.isclose(sum(clue.log_odds for clue in found.sections), found.log_odds, abs_tol=1e-6)
+    whole = features(content_stream(Message(padded), ConnectionFacts()))
+    assert np.array_equal(found.features, whole)  # what is learned is the message, not the passage
+
+
+def test_mail_of_a_kind_that_the_site_has_shown_is_familiar(tmp_path: Path) -> None:
+    mails = generated(400)
+    learner, local = Learner(), LocalMail()
+    for message, spam in mails:
+        row = features(content_stream(message, ConnectionFacts()))
+        learner.learn(row, spam, TRUSTED_STEP)
+        local.add(row, spam)
+    publish(learner.weights, learner.information, tmp_path / "own", prefix="local", local=local)
+    own = Model.load(tmp_path / "own")
+    assert own.classify(mails[0][0], ConnectionFacts()).familiar
+    strange = own.classify(Message(evasion_mails.HAM[next(iter(evasion_mails.HAM))]), ConnectionFacts())
+    assert not strange.familiar
+    assert strange.seen_here < 0.8
+
+
+def test_the_seed_knows_no_site(seed_model: Model) -> None:
+    found = seed_model.classify(Message(HAM), ConnectionFacts())
+    assert (found.seen_here, found.familiar) == (0.0, False)
+
+
 def test_empty_message_is_at_even_odds(seed_model: Model) -> None:
     assert seed_model.score(np.empty(0, np.uint32)) == 0
     assert seed_model.calibrated(0.0) == 0
@@ -88,19 +122,3 @@ def test_seed_is_small_and_named_by_its_digest(seed_model: Model) -> None:
     assert sum(file.stat().st_size for file in SEED.iterdir()) < 12 * 1024 * 1024
     assert seed_model.name == f"seed-{seed_model.manifest.files['weights.f32'].sha256[:12]}"
     assert set(seed_model.manifest.training["folders"]) == {"spamassassin", "vger", "lists", "foff"}
-
-
-def test_cost(seed_model: Model) -> None:
-    text = b" ".join(b"word%d of some length" % i for i in range(600))
-    message = SPAM.replace(b"</p></body>", text[:9000] + b"</p></body>")
-    score, whole = 1.0, 1.0
-    row = seed_model.classify(Message(message), FACTS).features
-    for _ in range(20):
-        begun = time.process_time()
-        seed_model.classify(Message(message), FACTS)
-        between = time.process_time()
-        seed_model.score(row)
-        whole, score = min(whole, between - begun), min(score, time.process_time() - between)
-    # the goal is 1.5 ms and 0.15 ms on a quiet core; four times that still catches a wrong order of growth
-    assert whole < 0.006
-    assert score < 0.0006
