@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
         before = f"{like.like_hour} like it in the hour before, {like.like_day} in the day before"
         print(f"campaign {like.campaign}: {before}, {like.messages} by now")
     for item in found.outbox:
-        print(printable(f"delivery to {item.recipient}: {item.state}, {item.attempts} attempts {item.last_error or ''}"))
+        print(
+            printable(f"delivery to {item.recipient}: {item.state}, {item.attempts} attempts {item.last_error or ''}")
+        )
     return 0
 
 
