@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filterd.classifier.features import Indices
 from filterd.classifier.model import Model
 from training.estimator import TRUSTED_STEP, Learner, NoiseGauge, PriorOdds
-from training.extract import FeatureStore, stream_features
+from training.extract import FeatureStore, stream_features, stream_scores
 from training.fitting import FOREIGN_PASSES, FOREIGN_STEP, LOCAL_PASSES, LOCAL_STEP, calibrate, fit
 from training.readers import Item, by_date, by_folder
 
@@ -64,9 +64,9 @@ def cross(items: list[Item], jobs: int, model: Path = SHIPPED) -> Iterator[Score
     """Per top-level folder: train on the other folders, score this one; with a single folder: score by `model`."""
     folders = by_folder(items)
     if len(folders) == 1:
-        shipped = Model.load(model)
-        for item, indices in zip(items, stream_features(items, jobs, f"cross, {shipped.name}"), strict=True):
-            yield Scored(item, shipped.calibrated(shipped.score(indices)))
+        name = Model.load(model).name
+        for item, score in zip(items, stream_scores(items, model, jobs, f"cross, {name}"), strict=True):
+            yield Scored(item, score)
         return
     ordered = [item for group in folders.values() for item in by_date(group)]
     store = FeatureStore.of(ordered, jobs, "cross")

@@ -5,16 +5,22 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
 
 from filterd.classifier.features import Indices, features
+from filterd.classifier.model import Model
 from filterd.classifier.stream import content_stream
 from training.edge import at_the_edge
 from training.readers import Item, chunks
+
+T = TypeVar("T")
 
 _CHUNK = 100  # messages per job: about 0.1 s of work against 1 ms of hand-over
 
@@ -34,12 +40,40 @@ def _chunk_features(items: list[Item]) -> list[Indices]:
     return [item_features(item) for item in items]
 
 
+def _chunk_scores(items: list[Item], folder: Path) -> list[float]:
+    model = _model(folder)
+    return [_item_score(item, model) for item in items]
+
+
+@lru_cache(maxsize=1)
+def _model(folder: Path) -> Model:
+    return Model.load(folder)
+
+
+def _item_score(item: Item, model: Model) -> float:
+    try:
+        octets = item.read()
+    except OSError as error:
+        print(f"{item.path}: {error}", file=sys.stderr)
+        return 0.0
+    return model.classify(*at_the_edge(octets, item.facts)).log_odds
+
+
 def stream_features(items: list[Item], jobs: int = 2, note: str = "") -> Iterator[Indices]:
     """The features of every item in order; at most a few chunks are held at a time."""
+    return _in_chunks(_chunk_features, items, jobs, note)
+
+
+def stream_scores(items: list[Item], model: Path, jobs: int = 2, note: str = "") -> Iterator[float]:
+    """What the daemon with that model says of every item, in order: calibrated log-odds, passages and all."""
+    return _in_chunks(partial(_chunk_scores, folder=model), items, jobs, note)
+
+
+def _in_chunks(work: Callable[[list[Item]], list[T]], items: list[Item], jobs: int, note: str) -> Iterator[T]:
     begun = time.monotonic()
     done = 0
     parallel = Parallel(n_jobs=jobs if len(items) > 2 * _CHUNK else 1, return_as="generator", pre_dispatch="3*n_jobs")
-    for result in parallel(delayed(_chunk_features)(chunk) for chunk in chunks(items, _CHUNK)):
+    for result in parallel(delayed(work)(chunk) for chunk in chunks(items, _CHUNK)):
         yield from result
         done += len(result)
         if note and (done % 1000 < _CHUNK or done == len(items)):

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from filterd.classifier.manifest import Manifest
-from filterd.classifier.model import Model
 from training.evaluate import held_out_split
-from training.extract import FeatureStore, stream_features
+from training.extract import FeatureStore, stream_scores
 from training.fitting import FOREIGN_PASSES, FOREIGN_STEP, ORDERS, SEED, calibrate, fit
 from training.metrics import Figures, figures
 from training.publish import publish
@@ -70,14 +69,13 @@ def make_seed(corpus: Path, out: Path, jobs: int = 2) -> tuple[Manifest, list[tu
 
 
 def judge(corpus: Path, model: Path, jobs: int = 2) -> list[tuple[str, Figures]]:
-    """The figures of a model on the folders it must not be trained on."""
+    """The figures of what the daemon with that model says, on the folders it must not be trained on."""
     folders = {name: group for name, group in read_collections(corpus).items() if name not in FOLDERS}
-    loaded = Model.load(model)
     rows: list[tuple[str, Figures]] = []
     labels: list[bool] = []
     scores: list[float] = []
     for name, group in folders.items():
-        found = [loaded.calibrated(loaded.score(indices)) for indices in stream_features(group, jobs, name)]
+        found = list(stream_scores(group, model, jobs, name))
         truth = [item.spam for item in group]
         rows.append((name, figures(truth, found)))
         labels += truth
