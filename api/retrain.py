@@ -15,9 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from filterd.app import active_model
+from filterd.classifier.features import FEATURE_VERSION, from_octets
 from filterd.classifier.manifest import MANIFEST, read_manifest
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, load_active
@@ -29,6 +28,8 @@ from training.estimator import REPORTED_STEP
 from training.fitting import Labelled, retrain, valid_indices
 
 NICENESS = 10  # mail goes first
+_SEED_PREFIX = "seed-"  # of the names of shipped models (training/seed.py)
+_REMEDY = "train a new one from mail (docs/content.md), or activate the seed and retrain"
 _GENERATIONS = 100  # of candidates, each made from the one before by an older program
 
 
@@ -58,13 +59,15 @@ def train(database: Database, base: Path, out: Path) -> dict[str, Any]:
     Raises ModelError when there is nothing to learn from or `base` cannot be used, StorageError, OSError.
     """
     if next(examples(database), None) is None:
-        raise ModelError("there is no report to learn from")
+        others = "; those there are have features of another version" if left_out(database) else ""
+        raise ModelError(f"there is no report to learn from{others}")
     manifest = retrain(base, examples(database), out)
     total = sum(manifest.training["learned"].values())
     return {
         "model": manifest.name,
         "base": manifest.training["base"],
         "learned": manifest.training["learned"],
+        "left_out": left_out(database),
         "agrees": {
             "reports": total,
             "base": _agreeing(Model.load(base), examples(database)),
@@ -74,10 +77,19 @@ def train(database: Database, base: Path, out: Path) -> dict[str, Any]:
 
 
 def examples(database: Database) -> Iterator[Labelled]:
-    """All reports that count, oldest first; phish is spam to the model."""
+    """All reports that count, oldest first; phish is spam to the model.
+
+    Features that an older program stored are left out: their numbers mean other things to the models of this one.
+    """
     for report in reports.labelled(database):
-        indices = np.frombuffer(report.features, "<u4")
-        yield Labelled(indices, report.label is not Label.HAM, REPORTED_STEP)
+        indices = from_octets(report.features)
+        if indices is not None:
+            yield Labelled(indices, report.label is not Label.HAM, REPORTED_STEP)
+
+
+def left_out(database: Database) -> int:
+    """How many reports that count were stored with features of another version than this program's."""
+    return sum(from_octets(report.features) is None for report in reports.labelled(database))
 
 
 def installed(models: Path) -> list[Path]:
@@ -89,7 +101,8 @@ def installed(models: Path) -> list[Path]:
 def root_of(model: Path, folders: Iterable[Path]) -> Path:
     """The model that `model` was retrained from, in the first place; itself when it was not.
 
-    Raises ModelError when that one is no longer installed.
+    What was retrained from an older program's seed begins with the present one: the old one went with the update.
+    Raises ModelError when another one is no longer installed, or was made for other features.
     """
     by_name: dict[str, Path] = {}
     for folder in folders:
@@ -100,9 +113,15 @@ def root_of(model: Path, folders: Iterable[Path]) -> Path:
     for _ in range(_GENERATIONS):
         base = read_manifest(model).training.get("base")
         if not isinstance(base, str):
+            if (version := read_manifest(model).feature_version) != FEATURE_VERSION:
+                raise ModelError(
+                    f"{model}: made for feature version {version}, this program has {FEATURE_VERSION}; {_REMEDY}"
+                )
             return model
         if base not in by_name:
-            raise ModelError(f"{model}: was trained from {base}, which is no longer installed")
+            if base.startswith(_SEED_PREFIX):
+                return SEED_MODEL
+            raise ModelError(f"{model}: was trained from {base}, which is no longer installed; {_REMEDY}")
         model = by_name[base]
     raise ModelError(f"{model}: more than {_GENERATIONS} generations")
 

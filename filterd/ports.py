@@ -299,7 +299,7 @@ class EvidenceRecord:
     Attributes:
         verdicts: one JSON object per recipient (see engine.record).
         evidence: Evidence.as_dict of everything found.
-        features: hashed content features (little-endian uint32), for later training; empty when unknown.
+        features: hashed content features as classifier/features.py stores them, for later training; empty when unknown.
     """
 
     action: str

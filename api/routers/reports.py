@@ -17,7 +17,7 @@ from api.auth import Principal, needs
 from api.problems import ApiError, not_found
 from api.services import Svc
 from api.views import Before, Body, Done, Limit, RowId, Rows, Text, View, errors, refused
-from filterd.classifier.features import features
+from filterd.classifier.features import features, to_octets
 from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.content.fingerprint import fingerprint
 from filterd.engine.scan import with_crlf
@@ -228,7 +228,7 @@ def _find(database: Database, body: NewReport, octets: bytes) -> _Found:
     ours = _ours(database, message)
     if ours is not None:
         return ours
-    learnt = features(content_stream(message, ConnectionFacts())).astype("<u4").tobytes()
+    learnt = to_octets(features(content_stream(message, ConnectionFacts())))
     like = fingerprint(message)
     return _Found(None, learnt, campaigns.find(database, like.keys, like.sketch) if like else None)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from filterd.checks.base import CheckContext
+from filterd.classifier.features import to_octets
 from filterd.classifier.model import Model
 from filterd.classifier.stream import ConnectionFacts
 from filterd.errors import TemporaryError
@@ -46,7 +47,7 @@ class Content:
             found = await asyncio.to_thread(model.classify, message, facts)
         else:
             found = model.classify(message, facts)
-        message.views["features"] = found.features.astype("<u4").tobytes()
+        message.views["features"] = to_octets(found.features)
         if abs(found.log_odds) < self.abstain:
             reason, result, weight = Reason.UNSURE, Result.NEUTRAL, 0.0
         elif found.log_odds > 0:

@@ -23,6 +23,9 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: multipl
 _SHIFT = np.uint64(64 - BUCKET_BITS)
 _PADDING = bytes(8)
 
+# First number of stored features, before its version: no bucket has it.  Features without it are those of version 1.
+_STORED = 0xF17E0000
+
 Indices = npt.NDArray[np.uint32]
 _local = threading.local()
 
@@ -55,3 +58,18 @@ def distinct(indices: Indices) -> tuple[Indices, npt.NDArray[np.intp]]:
 def features(stream: Stream) -> Indices:
     """The distinct bucket indices of a stream; an empty stream has none."""
     return distinct(grams(stream.data))[0]
+
+
+def to_octets(indices: Indices) -> bytes:
+    """Features for the evidence record: little-endian uint32, the first of them tells the version; empty when there are none."""
+    if not len(indices):
+        return b""
+    return np.concatenate([[np.uint32(_STORED + FEATURE_VERSION)], indices]).astype("<u4").tobytes()
+
+
+def from_octets(octets: bytes) -> Indices | None:
+    """What `to_octets` wrote; None for features of another version, which mean other things to the models of this one."""
+    numbers = np.frombuffer(octets[: len(octets) // 4 * 4], "<u4")
+    if not len(numbers) or int(numbers[0]) != _STORED + FEATURE_VERSION:
+        return None
+    return numbers[1:].astype(np.uint32)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from api.retrain import installed, main, root_of, train
+from filterd.classifier.features import to_octets
 from filterd.classifier.manifest import read_manifest
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, CampaignsConfig
@@ -32,7 +33,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 
 def report(db: Database, label: str, indices: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> int:
-    return reports.add(db, None, label, "anna@example.net", "api", indices.tobytes())
+    return reports.add(db, None, label, "anna@example.net", "api", to_octets(indices))
 
 
 def test_a_candidate_moves_towards_its_reports(db: Database, tmp_path: Path) -> None:
@@ -53,8 +54,42 @@ def test_a_candidate_moves_towards_its_reports(db: Database, tmp_path: Path) -> 
 def test_a_campaign_is_learned_once(db: Database, tmp_path: Path) -> None:
     SqlCampaigns(db, CampaignsConfig()).add([sighting(id, 1) for id in "ABC"])
     for id in "ABC":
-        reports.add(db, id, "spam", "anna@example.net", "api", SPAM.tobytes())
+        reports.add(db, id, "spam", "anna@example.net", "api", to_octets(SPAM))
     assert train(db, SEED_MODEL, tmp_path / "out")["learned"] == {"ham": 0, "spam": 1}
+
+
+def test_features_of_an_older_program_are_never_learned(db: Database, tmp_path: Path) -> None:
+    reports.add(db, None, "spam", "anna@example.net", "api", SPAM.astype("<u4").tobytes())  # version 1 had no mark
+    with pytest.raises(ModelError, match="features of another version"):
+        train(db, SEED_MODEL, tmp_path / "out")
+    report(db, "ham", HAM)
+    found = train(db, SEED_MODEL, tmp_path / "out")
+    assert found["learned"] == {"ham": 1, "spam": 0}
+    assert found["left_out"] == 1
+    assert found["agrees"]["reports"] == 1
+
+
+def _manifest(folder: Path, **changed: object) -> Path:
+    folder.mkdir(parents=True)
+    manifest = json.loads((SEED_MODEL / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **changed}))
+    return folder
+
+
+def test_what_an_older_seed_was_the_root_of_begins_with_the_present_seed(tmp_path: Path) -> None:
+    old = _manifest(
+        tmp_path / "models" / "old", name="local-1", feature_version=1, training={"base": "seed-of-last-year"}
+    )
+    assert root_of(old, installed(tmp_path / "models")) == SEED_MODEL
+    lost = _manifest(tmp_path / "models" / "lost", name="local-2", training={"base": "local-0"})
+    with pytest.raises(ModelError, match="no longer installed; train a new one"):
+        root_of(lost, installed(tmp_path / "models"))
+
+
+def test_a_root_of_another_feature_version_says_what_to_do(tmp_path: Path) -> None:
+    old = _manifest(tmp_path / "models" / "old", name="local-1", feature_version=1, training={})
+    with pytest.raises(ModelError, match=r"feature version 1, this program has .*activate the seed"):
+        root_of(old, installed(tmp_path / "models"))
 
 
 def test_a_withdrawn_report_leaves_no_trace(db: Database, tmp_path: Path) -> None:
@@ -81,8 +116,6 @@ def test_the_root_must_be_installed(db: Database, tmp_path: Path) -> None:
     (tmp_path / "models" / "broken").mkdir()
     (tmp_path / "models" / "broken" / "manifest.json").write_text("[]")
     assert root_of(tmp_path / "models" / "candidate-1", installed(tmp_path / "models")) == SEED_MODEL
-    with pytest.raises(ModelError, match="no longer installed"):
-        root_of(tmp_path / "models" / "candidate-1", [])
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

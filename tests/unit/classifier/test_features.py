@@ -6,10 +6,20 @@ import hashlib
 import threading
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.classifier.features import BUCKETS, FEATURE_VERSION, Indices, distinct, features, grams
+from filterd.classifier.features import (
+    BUCKETS,
+    FEATURE_VERSION,
+    Indices,
+    distinct,
+    features,
+    from_octets,
+    grams,
+    to_octets,
+)
 from filterd.classifier.stream import ConnectionFacts, Stream, content_stream
 from filterd.mail.message import Message
 from tests.unit.classifier.mails import HAM, SPAM
@@ -78,3 +88,20 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 def test_type_is_what_the_evidence_record_stores() -> None:
     assert found(HAM).dtype == np.uint32
+
+
+def test_stored_features_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = to_octets(found(HAM))
+    back = from_octets(stored)
+    assert back is not None
+    assert back.tolist() == found(HAM).tolist()
+    assert back.dtype == np.uint32
+    assert to_octets(np.empty(0, np.uint32)) == b""
+    monkeypatch.setattr("filterd.classifier.features.FEATURE_VERSION", FEATURE_VERSION + 1)
+    assert from_octets(stored) is None, "an older program's features are not this one's"
+
+
+def test_stored_features_without_a_version_are_not_read() -> None:
+    assert from_octets(found(HAM).astype("<u4").tobytes()) is None
+    assert from_octets(b"") is None
+    assert from_octets(b"abc") is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filterd.classifier.features import features
+from filterd.classifier.features import features, to_octets
 from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.mail.message import Message
 from filterd.storage import reports
@@ -15,7 +15,7 @@ from tests.support.sideservice import Side
 from tests.support.storage import keep, message
 
 MAIL = b"From: a@example.org\r\nSubject: win\r\nMessage-ID: <7@example.org>\r\n\r\nyou have won a prize\r\n"
-OWN = features(content_stream(Message(MAIL), ConnectionFacts())).astype("<u4").tobytes()
+OWN = to_octets(features(content_stream(Message(MAIL), ConnectionFacts())))
 
 
 def learnt(side: Side) -> list[tuple[str | None, str, bytes]]:
