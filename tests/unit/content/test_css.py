@@ -168,3 +168,9 @@ def test_a_rule_behind_many_others_is_read() -> None:
 def test_growth_of_odd_rules_is_linear(piece: bytes) -> None:
     for read in (read_style, read_sheet):
         assert_growth(lambda size, read=read: partial(read, piece * (size // len(piece))), 8_000, 64_000, 24)
+
+
+def test_so_many_braces_are_looked_at() -> None:
+    rule = b".a{display:none}"
+    assert read_sheet(b"{}" * 2_900 + rule)
+    assert not read_sheet(b"{}" * 3_000 + rule)

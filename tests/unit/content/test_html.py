@@ -202,3 +202,23 @@ def test_a_picture_with_a_hidden_page_says_nothing() -> None:
 )  # fmt: skip
 def test_growth_of_odd_markup_is_linear(piece: bytes) -> None:
     assert_growth(lambda size: partial(reduce_html, piece * (size // len(piece))), 8_000, 64_000, 24)
+
+
+def test_growth_of_rules_below_others_is_linear() -> None:
+    def page(size: int) -> bytes:
+        rules = b"".join(b".a%d .b{display:none}" % number for number in range(size // 48))
+        return b"<style>" + rules + b"</style>" + b"".join(b"<p class='b a%d'>x" % n for n in range(size // 36))
+
+    assert_growth(lambda size: partial(reduce_html, page(size)), 6_000, 48_000, 12)
+
+
+def test_closing_what_is_not_open_costs_the_same_at_every_depth() -> None:
+    closing = b"</p>" * 10_000
+    assert_growth(lambda depth: partial(reduce_html, b"<div class=a>" * depth + closing), 1, 90, 2.5)
+
+
+def test_closing_an_outer_element_closes_what_is_inside() -> None:
+    page = b"<div style='display:none'><b class=a><i class=a>unseen</div>seen</b></i>, and this here</div>"
+    found = reduce_html(page)
+    assert found.text.split() == [b"seen,", b"and", b"this", b"here"]
+    assert found.hidden.split() == [b"unseen"]
