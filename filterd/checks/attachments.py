@@ -6,6 +6,7 @@ and HTML files go to the Inspector.  Must not know: what a finding leads to, nor
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -28,6 +29,7 @@ from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.message import Message
 from filterd.ports import Inspector
 
+_THREAD_OCTETS = 65_536  # above it the walk may take long: 0.4 s for 25 MB of delimiters in fifty levels
 _MAX_PER_REASON = 3  # files that stand in the record for each reason; the others say nothing new
 _MAX_TEXTS = 3  # text parts in which a password is looked for
 _MAX_TEXT = 16_384  # octets of each
@@ -75,7 +77,7 @@ class Attachments:
         message = ctx.message
         if message is None or ctx.connection.trust is TrustClass.REPORT:
             return ()  # our own users report what they got: the attachment is the report
-        view = view_of(message)
+        view = await asyncio.to_thread(view_of, message) if len(message) > _THREAD_OCTETS else view_of(message)
         found: list[Finding] = []
         deep: list[Part] = []
         for part in _files(message, view.parts, found):

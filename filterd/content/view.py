@@ -10,6 +10,7 @@ import binascii
 import html
 import re
 from dataclasses import dataclass
+from threading import Lock
 from urllib.parse import unquote_to_bytes
 
 from filterd.content.decode import encoded, to_utf8, undo_encoding
@@ -33,7 +34,7 @@ _DATA_URL = re.compile(
 )
 _SRCDOC = re.compile(rb"srcdoc\s{0,8}=\s{0,8}(?:\"([^\"]{1,49152})|'([^']{1,49152}))", re.I)
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
-_KEY = "content"
+_KEY, _LOCK = "content", "content lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,11 @@ def view_of(message: Message) -> ContentView:
     known = message.shared.get(_KEY)
     if isinstance(known, ContentView):
         return known
-    view = _read(message)
-    message.shared[_KEY] = view
+    with message.shared.setdefault(_LOCK, Lock()):  # of two threads that ask at once, one waits
+        known = message.shared.get(_KEY)
+        if isinstance(known, ContentView):
+            return known
+        view = message.shared[_KEY] = _read(message)
     return view
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 
 import pytest
 
 from filterd.checks.attachments import REASONS, Attachments
 from filterd.config import AttachmentsConfig
 from filterd.content.attachments.finding import Kind
+from filterd.content.view import ContentView, view_of
 from filterd.errors import TemporaryError
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result
@@ -258,3 +260,17 @@ def test_one_text_with_too_many_beginnings_ends_the_search_in_all() -> None:
     start = b"Content-Type: multipart/mixed; boundary=limit\r\n\r\n"
     parts = b"".join(b"--limit\r\n\r\n" + body + b"\r\n" for body in (near, uuencoded("a.exe", PROGRAM)))
     assert reasons(Message(start + parts + b"--limit--\r\n")) == {Reason.ATTACHMENT_UNREADABLE}
+
+
+def test_large_messages_are_walked_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    where: list[threading.Thread] = []
+
+    def walked(message: Message) -> ContentView:
+        where.append(threading.current_thread())
+        return view_of(message)
+
+    monkeypatch.setattr("filterd.checks.attachments.view_of", walked)
+    head = b"Content-Type: text/plain\r\n\r\n"
+    found(Message(head + b"x" * 60_000))
+    found(Message(head + b"x" * 70_000))
+    assert [thread is threading.main_thread() for thread in where] == [True, False]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import mmap
 import tempfile
+import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.content.mime import walk
-from filterd.content.view import MAX_ENCODED, MAX_TEXTS, view_of
+from filterd.content.mime import Walk, walk
+from filterd.content.view import MAX_ENCODED, MAX_TEXTS, ContentView, view_of
 from filterd.mail.message import Message
 from tests.unit.classifier.mails import HAM, SPAM
 
@@ -119,3 +121,30 @@ def test_the_end_of_a_page_that_ends_hidden_is_hidden() -> None:
     page = b"<p>" + b"offer of the day " * 60 + b"</p><div style='display:none'>" + b"innocent words " * 9_000
     text = view_of(Message(HTML + page)).texts[0]
     assert b"innocent" not in text.text + text.tail
+
+
+def test_threads_that_ask_at_once_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[int] = []
+    both = threading.Barrier(2)
+    together = threading.Event()
+
+    def counted(message: Message) -> Walk:
+        walks.append(1)
+        together.wait(0.2)  # the other one has asked by then
+        return walk(message)
+
+    monkeypatch.setattr("filterd.content.view.walk", counted)
+    message = Message(SPAM)
+    views: list[ContentView] = []
+
+    def ask() -> None:
+        both.wait()
+        views.append(view_of(message))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(walks) == 1
+    assert views[0] is views[1]
