@@ -67,16 +67,30 @@ def active_model(config: Config, database: Database | None) -> Path:
 
 
 def load_model(path: Path) -> Model | None:
-    """The verified model, or None with one clear log line: content is then unavailable (FAILURE row: open)."""
+    """The verified model, or None with a log line that says why."""
     try:
-        model = Model.load(path)
+        return Model.load(path)
     except (ModelError, OSError) as error:
-        metrics.MODEL_LOADED.set(0)
-        log.error(
-            "no content model: mail goes on without the content check", extra={"path": str(path), "error": str(error)}
-        )
+        log.error("the content model cannot be loaded", extra={"path": str(path), "error": str(error)})
         return None
-    metrics.MODEL_LOADED.set(1)
+
+
+def model_to_begin_with(config: Config, path: Path) -> Model | None:
+    """The model at `path`; the seed when one that was promoted cannot be loaded, such as after an update that reads mail differently.
+
+    The seed may only tag, which is safe; one that the configuration names is what was wanted or nothing.  With None content is
+    unavailable (FAILURE row: open).
+    """
+    model = load_model(path)
+    if model is None and path != SEED_MODEL and config.model.path is None:
+        log.error(
+            "the seed model is used instead: train a new model from mail, or activate another",
+            extra={"path": str(path)},
+        )
+        model = load_model(SEED_MODEL)
+    metrics.MODEL_LOADED.set(model is not None)
+    if model is None:
+        log.error("no content model: mail goes on without the content check", extra={"path": str(path)})
     return model
 
 
@@ -234,6 +248,7 @@ class App:
                 log.error("the old model stays in use", extra={"path": str(path)})
                 return
             content.model = model
+            metrics.MODEL_LOADED.set(1)
             log.info("model in use", extra={"model": model.name})
 
     async def close(self) -> None:
@@ -269,7 +284,7 @@ def build_graph(
 ) -> Graph:
     """Everything that decides and hands over, from one configuration."""
     resolver = _build_resolver(config)
-    model = load_model(model_path)
+    model = model_to_begin_with(config, model_path)
     snapshot = take_snapshot(database)
     table = network_table(config, snapshot)
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
@@ -316,7 +331,7 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     """The engine without a hand-over, for `filterd scan` and the API."""
     check_names(config)
     resolver = _build_resolver(config)
-    model = load_model(active_model(config, database))
+    model = model_to_begin_with(config, active_model(config, database))
     table = network_table(config, take_snapshot(database))
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
     inspector = ChildInspector(config.attachments)  # its processes end with it

@@ -198,6 +198,10 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignor
             if len(self.classes_) != 2:
                 raise ValueError("expected two classes")
             self._begin(X.shape[1])
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes are {self.classes_} since the first call, not {np.unique(classes)}")
+        if not np.isin(y, self.classes_).all():
+            raise ValueError(f"y has labels that are not among the classes {self.classes_}")
         self._learn(X, y, np.arange(X.shape[0]))
         return self
 

@@ -36,7 +36,7 @@ class Content:
         if message is None:
             return ()
         if model is None:
-            raise TemporaryError("no content model could be loaded; see the log and `filterd models`", "no_model")
+            raise TemporaryError("no content model could be loaded; see the log and `filterd doctor`", "no_model")
         facts = ConnectionFacts(
             client_ip=str(ctx.connection.client_ip),
             helo=ctx.connection.helo,

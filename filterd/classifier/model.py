@@ -71,7 +71,7 @@ class Model:
         manifest = read_manifest(path)
         if manifest.feature_version != FEATURE_VERSION:
             raise ModelError(
-                f"{path}: made for feature version {manifest.feature_version}, this program has {FEATURE_VERSION}; retrain it"
+                f"{path}: made for feature version {manifest.feature_version}, this program has {FEATURE_VERSION}; train it again from mail"
             )
         if manifest.buckets != BUCKETS:
             raise ModelError(f"{path}: has {manifest.buckets} buckets, this program needs {BUCKETS}")

@@ -114,7 +114,7 @@ def model(path: Path) -> list[Finding]:
     try:
         found = Model.load(path)
     except (ModelError, OSError) as error:
-        remedy = "mail goes on without the content check: activate another model (docs/api.md), or correct model.path"
+        remedy = "mail goes on with the seed model if it was promoted, else without the content check: activate another model (docs/api.md), or correct model.path"
         return [fail("model", str(error), remedy)]
     return [ok("model", f"{found.name} ({path})")]
 

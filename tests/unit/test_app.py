@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,29 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_in_use(tmp_path: Path)
     settings.set(app.database, ACTIVE_MODEL, "not-there")
     asyncio.run(app.refresh())
     assert app.graph.engine.model_name() == before
+    assert REGISTRY.get_sample_value("filterd_model_loaded") == 1, "a model is in use"
     asyncio.run(app.close())
+
+
+def test_a_promoted_model_of_an_older_program_is_replaced_by_the_seed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = tmp_path / "state" / "models" / "site-1"
+    old.mkdir(parents=True)
+    manifest = json.loads((SEED_MODEL / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps({**manifest, "feature_version": 1}))
+    settings.set(open_database(configuration(tmp_path)), ACTIVE_MODEL, "site-1")
+    app = App(configuration(tmp_path), "smtp-0")
+    assert app.graph.engine.model_name() == manifest["name"]
+    assert REGISTRY.get_sample_value("filterd_model_loaded") == 1
+    told = [(record.message, getattr(record, "error", "")) for record in caplog.records if record.levelname == "ERROR"]
+    assert "feature version 1" in told[0][1]
+    assert "seed model is used instead" in told[1][0]
+    asyncio.run(app.close())
+    chosen = App(configuration(tmp_path, model={"path": str(old)}), "smtp-0")
+    assert chosen.graph.engine.model_name() == "", "what the configuration names, or nothing"
+    assert REGISTRY.get_sample_value("filterd_model_loaded") == 0
+    asyncio.run(chosen.close())
 
 
 def test_a_reload_keeps_the_counters_and_takes_the_new_limits(tmp_path: Path) -> None:

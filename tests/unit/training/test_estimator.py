@@ -118,3 +118,14 @@ def test_one_label_moves_the_score_its_way(spam: bool) -> None:
     row = np.arange(500, dtype=np.uint32)
     learner.learn(row, spam, 0.2)
     assert (learner.score(row) > 0) == spam
+
+
+def test_labels_of_no_class_are_refused_not_taken_for_ham() -> None:
+    rows, labels = np.eye(4), np.array(["ham", "spam", "ham", "spam"])
+    estimator = BayesianLogisticRegression().fit(rows, labels)
+    before = estimator.coef_.copy()
+    with pytest.raises(ValueError, match="not among the classes"):
+        estimator.partial_fit(rows, np.array(["ham", "spam", "phish", "spam"]))
+    with pytest.raises(ValueError, match="since the first call"):
+        estimator.partial_fit(rows, labels, classes=["good", "bad"])
+    assert np.array_equal(estimator.coef_, before)
