@@ -39,7 +39,10 @@ tls_certificate = "{certificate}"
 tls_key = "{key}"
 limits = {{ recipients = {recipients} }}
 """
-GOOD = b"From: anna@example.com\r\nTo: bob@example.org\r\nSubject: plans\r\n\r\nThursday.\r\n"
+GOOD = (
+    b"Date: Thu, 26 Nov 2026 09:00:00 +0000\r\nFrom: Anna <anna@example.com>\r\nTo: Bob <bob@example.org>\r\nSubject: plans\r\n"
+    b"Message-ID: <1.2@example.com>\r\n\r\nThe meeting is on Thursday, with the architect's plans.\r\n"
+)
 SOURCE = "127.0.0.77"  # not the address from which the daemon's start is watched: its connection may not be over yet
 TIMEOUT = 30.0  # of a test that waits in vain; a connection may wait in the queue of a worker that is starting
 

@@ -230,7 +230,7 @@ def test_observe_mode_is_looked_through_and_observed_checks_are_not() -> None:
 
 def test_unfamiliar_content_stays_within_its_bound() -> None:
     strange = replace(content(9.0), properties={"familiar": "no"})
-    assert text(strange) == "if the content weighed +1.9 instead of +3.000: accept"
+    assert text(strange) == "if the content weighed +1.9 instead of +2.900: accept"
     weak = replace(content(0.5), properties={"familiar": "no"})
     tight = Policy(PolicyConfig(unfamiliar_content_cap=1.0))
     assert text(weak, policy=tight) == "with tag_score 0.5 instead of 2: tag"

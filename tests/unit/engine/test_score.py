@@ -107,22 +107,22 @@ def test_bounds_stand_as_lines_of_their_own() -> None:
 
 def test_unfamiliar_content_tags_and_says_why_it_counts_less() -> None:
     verdict = decide([content(9.0, familiar="no")], Policy())
-    assert (verdict.action, verdict.score) == (Action.TAG, 3.0)
+    assert (verdict.action, verdict.score) == (Action.TAG, 2.9)
     assert [(c.check, c.text, c.log_odds) for c in verdict.contributions] == [
         ("content", "content looks like spam", 9.0),
-        ("cap:unfamiliar", "bound for mail of a kind not seen here before", -6.0),
+        ("cap:unfamiliar", "bound for mail of a kind not seen here before", -6.1),
     ]
 
 
 @pytest.mark.parametrize(
     ("settings", "cap"),
     [
-        ({}, 3000),
+        ({}, 2900),
         ({"unfamiliar_content_cap": 1.0}, 1000),
         ({"unfamiliar_content_cap": 20.0}, 3999),
-        ({"quarantine_score": 3.0}, 2999),
-        ({"prior": 1.0}, 2999),
-        ({"prior": -1.0}, 3000),
+        ({"quarantine_score": 2.5}, 2499),
+        ({"prior": 1.5}, 2499),
+        ({"prior": -1.0}, 2900),
         ({"content_cap": 2.0}, 2000),
         ({"prior": 6.0}, 0),
         ({"tag_score": -2.0, "quarantine_score": -1.0}, 0),
