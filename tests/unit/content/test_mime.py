@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import mmap
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -223,3 +227,46 @@ def test_growth_is_linear_in_many_parts(piece: bytes) -> None:
         )
 
     assert_growth(prepare, 100_000, 800_000, 24)
+
+
+@pytest.mark.parametrize("shift", [*range(-8, 3), 1 << 20])
+def test_a_mapped_file_is_searched_like_octets(shift: int) -> None:
+    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n"
+    octets = head + b"x" * ((1 << 20) + shift - 3) + b"\r\n--b\r\n\r\nlast"
+    with tempfile.TemporaryFile() as file:
+        file.write(octets)
+        file.flush()
+        mapped = Message(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        assert walk(mapped) == walk(Message(octets))
+        assert len(walk(mapped).parts) == 3
+
+
+def test_octets_are_looked_at_so_often_and_no_more() -> None:
+    def nested(levels: int) -> bytes:
+        opened = b"".join(
+            b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (number, number)
+            for number in range(levels)
+        )
+        return opened + b"\r\n" + b"x" * 2_000_000
+
+    assert "octets" not in walk(Message(nested(3))).markers
+    assert "octets" in walk(Message(nested(8))).markers
+
+
+def test_parts_of_a_digest_are_messages() -> None:
+    octets = b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: in\r\n\r\ntext\r\n--b\r\nContent-Type: text/plain\r\n\r\nplain\r\n--b--\r\n"
+    kinds = [part.content_type for part in walk(Message(octets)).parts]
+    assert kinds == ["multipart/digest", "message/rfc822", "text/plain", "text/plain"]
+
+
+@pytest.mark.parametrize("encoding", ["quoted-printable", "base64"])
+def test_about_so_many_decoded_octets_as_were_asked_for(encoding: str) -> None:
+    plain = "ä".encode() * 500
+    coded = (
+        base64.encodebytes(plain).replace(b"\n", b"\r\n")
+        if encoding == "base64"
+        else binascii.b2a_qp(plain).replace(b"\n", b"\r\n")
+    )
+    message = Message(b"Content-Transfer-Encoding: " + encoding.encode() + b"\r\n\r\n" + coded)
+    (part,) = walk(message).parts
+    assert decoded(message, part, 700)[:670] == plain[:670]  # soft line breaks take the rest
