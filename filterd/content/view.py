@@ -26,6 +26,7 @@ MAX_ENCODED = 24_576  # octets of an encoded body that are read (90 kB messages:
 _MAX_ALL = 65_536
 _ENOUGH = 600
 TAIL = 6_144  # octets of the encoded end of a long part
+_LONG_LINE = 200  # octets of base64; to the end of an ordinary line what is read of an end is left out
 _MAX_INNER = 3  # pages inside of attributes that are read, in all
 _MAX_INNER_OCTETS = 16_384
 _DATA_URL = re.compile(
@@ -144,7 +145,11 @@ def _decoded(message: Message, part: Part, start: int, limit: int) -> bytes:
     if start and part.encoding == "base64":
         start -= start % 4  # whole groups of four, as long as the lines before have none but whole groups and CRLF
         raw = encoded(message, part, limit + 200, start)
-        raw = raw[raw.find(b"\n") + 1 :]
+        line = raw.find(b"\n")
+        if 0 <= line < _LONG_LINE:
+            raw = raw[line + 1 :]
+        else:  # whole groups, counted from where the line ends
+            raw = raw[len(raw[: line if line >= 0 else len(raw)].rstrip()) % 4 :]
     else:
         raw = encoded(message, part, limit, start)
     return to_utf8(undo_encoding(raw, part.encoding), part.charset)

@@ -15,6 +15,7 @@ from filterd.classifier.features import Indices, features
 from filterd.classifier.model import PASSAGE, Model, probability
 from filterd.classifier.passages import ALLOWANCE
 from filterd.classifier.stream import ConnectionFacts, content_stream
+from filterd.errors import ModelError
 from filterd.mail.evidence import Clue
 from filterd.mail.message import Message
 from tests.support import evasion_shape
@@ -99,6 +100,19 @@ def test_mail_of_a_kind_that_the_site_has_shown_is_familiar(tmp_path: Path) -> N
     strange = own.classify(Message(evasion_mails.HAM[next(iter(evasion_mails.HAM))]), ConnectionFacts())
     assert not strange.familiar
     assert strange.seen_here < 0.8
+
+
+def test_counts_of_local_mail_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:
+    learner = Learner()
+    publish(learner.weights, learner.information, tmp_path / "own", prefix="local", local=LocalMail(ham=300, spam=300))
+    counts = bytearray((tmp_path / "own" / "local.u8").read_bytes())
+    counts[77] = 9
+    (tmp_path / "own" / "local.u8").write_bytes(counts)
+    with pytest.raises(ModelError, match=r"local\.u8: SHA-256"):
+        Model.load(tmp_path / "own")
+    (tmp_path / "own" / "local.u8").unlink()
+    with pytest.raises(ModelError, match=r"local\.u8: cannot be read"):
+        Model.load(tmp_path / "own")
 
 
 def test_the_seed_knows_no_site(seed_model: Model) -> None:

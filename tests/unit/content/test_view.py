@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.content.mime import Walk, walk
+from filterd.content.decode import encoded
+from filterd.content.mime import Part, Walk, walk
 from filterd.content.view import MAX_ENCODED, MAX_TEXTS, ContentView, view_of
 from filterd.mail.message import Message
 from tests.unit.classifier.mails import HAM, SPAM
@@ -148,3 +149,27 @@ def test_threads_that_ask_at_once_read_once(monkeypatch: pytest.MonkeyPatch) -> 
         thread.join()
     assert len(walks) == 1
     assert views[0] is views[1]
+
+
+@pytest.mark.parametrize("more", [b"", b"\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize("before", [b"", b"QUJD\r\n", b"QUJDREVG\r\n\r\n"])
+def test_the_end_of_base64_in_one_line_is_read(before: bytes, more: bytes) -> None:
+    coded = base64.b64encode(b"innocent words " * 4_000 + b"order cheap pills now")
+    head = b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    (text,) = view_of(Message(head + before + coded + more)).texts
+    assert b"words order cheap pills now" in text.tail
+
+
+def test_so_much_is_read_of_all_parts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(message: Message, part: Part, limit: int, start: int = 0) -> bytes:
+        octets = encoded(message, part, limit, start)
+        read.append(len(octets))
+        return octets
+
+    monkeypatch.setattr("filterd.content.view.encoded", counted)
+    part = b"--b\r\n" + HTML + b"<style>" + b"x" * 80_000 + b"\r\n"
+    view_of(Message(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + part * MAX_TEXTS))
+    assert len(read) >= MAX_TEXTS
+    assert sum(read) < 300_000
