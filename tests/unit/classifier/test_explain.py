@@ -73,3 +73,11 @@ def test_empty_and_blank_streams_have_no_clues() -> None:
     for data in (b"", b"   \n\n  "):
         stream, shares, _ = octets(data)
         assert token_clues(stream, shares) == ()
+
+
+def test_blanks_before_the_first_token_go_with_it() -> None:
+    data = b"   pills and more"
+    shares = np.full(len(data), 0.5)
+    clues = token_clues(Stream(data, (("text", 0, len(data)),)), shares)
+    assert sum(clue.log_odds for clue in clues) == len(data) * 0.5
+    assert "text: pills" in [clue.text for clue in clues]

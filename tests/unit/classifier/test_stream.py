@@ -113,3 +113,25 @@ def test_growth_is_linear(name: str) -> None:
         return best
 
     assert seconds(100_000) < 24 * max(seconds(12_500), 0.001)
+
+
+def test_full_sections_before_it_leave_the_text_its_floor() -> None:
+    header = b"".join(b"To: person-%d of a long name <p%d@department-%d.example>\r\n" % (n, n, n) for n in range(90))
+    links = b"".join(
+        b"http://host-%d.with-a-long-name-of-its-own.example/a/long/path/to/page%d\n" % (n, n) for n in range(12)
+    )
+    octets = header + b"Content-Type: text/plain\r\n\r\n" + links + b"order cheap pills now " * 200
+    facts = ConnectionFacts("192.0.2.7", "h" * 120, "n" * 120, "f" * 120)
+    stream = content_stream(Message(octets), facts)
+    sizes = {name: end - begin for name, begin, end in stream.sections}
+    assert len(stream.data) == LIMIT
+    assert sizes["text"] >= 890
+    assert sizes["header"] > 1_000
+
+
+def test_of_many_links_the_first_and_the_last_are_named() -> None:
+    links = b" ".join(b"http://h%d.example/" % number for number in range(30))
+    named = section(b"Subject: x\r\n\r\n" + links, "url")
+    assert "h0.example" in named
+    assert "h29.example" in named
+    assert "h15.example" not in named

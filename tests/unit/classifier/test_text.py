@@ -78,3 +78,7 @@ def test_growth_is_linear(piece: str) -> None:
         return lambda: visible_texts(view)
 
     assert_growth(prepare, 2_000, 16_000, 24)
+
+
+def test_the_end_of_what_was_not_read_whole_is_a_passage() -> None:
+    assert passages(Texts([b"short"], ends=[b"The End"]), False) == (b"short", b"the end", b"")

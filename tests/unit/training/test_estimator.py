@@ -129,3 +129,17 @@ def test_labels_of_no_class_are_refused_not_taken_for_ham() -> None:
     with pytest.raises(ValueError, match="since the first call"):
         estimator.partial_fit(rows, labels, classes=["good", "bad"])
     assert np.array_equal(estimator.coef_, before)
+
+
+def test_the_gauge_doubts_few_labels_and_never_takes_most_for_wrong() -> None:
+    gauge = NoiseGauge()
+    for _ in range(5):
+        gauge.note(3.0, spam=False)
+    assert gauge.rate() < 0.05, "five contradicted of five say little yet"
+    for _ in range(10_000):
+        gauge.note(3.0, spam=False)
+    assert gauge.rate() == 0.25
+    unsure = NoiseGauge()
+    for _ in range(1_000):
+        unsure.note(1.5, spam=False)
+    assert unsure.rate() == 0.0

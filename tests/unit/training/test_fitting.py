@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from filterd.classifier.features import BUCKETS, Indices, features
+from filterd.classifier.manifest import LOCAL
 from filterd.classifier.model import Model
 from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.errors import ModelError
 from tests.unit.classifier.mails import generated
-from training.estimator import REPORTED_STEP, TRUSTED_STEP
+from training.estimator import REPORTED_STEP, TRUSTED_STEP, Learner
 from training.fitting import NOT_FITTED, Labelled, calibrate, fit, retrain, valid_indices
 from training.publish import publish
 
@@ -95,3 +96,47 @@ def test_broken_base_is_refused(base: Path, tmp_path: Path) -> None:
 )
 def test_stored_features_are_made_safe(stored: list[float], usable: list[int]) -> None:
     assert valid_indices(np.asarray(stored)).tolist() == usable
+
+
+def test_local_mail_is_counted_from_one_training_to_the_next(base: Path, tmp_path: Path) -> None:
+    first, second = (row for row, _ in rows_of(2, 7))
+    assert retrain(base, [Labelled(first, True, REPORTED_STEP)], tmp_path / "one").local_spam == 1
+    again = retrain(
+        tmp_path / "one",
+        [Labelled(first, False, REPORTED_STEP), Labelled(second, False, REPORTED_STEP)],
+        tmp_path / "two",
+    )
+    assert (again.local_ham, again.local_spam) == (2, 1)
+    counts = np.fromfile(tmp_path / "two" / LOCAL, np.uint8)
+    both = np.intersect1d(first, second)
+    assert (counts[np.setdiff1d(first, second)] == 2).all()
+    assert (counts[both] == 3).all()
+    assert (counts[np.setdiff1d(second, first)] == 1).all()
+    assert counts.sum() == 2 * len(first) + len(second)
+
+
+def test_a_sample_that_cannot_tell_keeps_the_calibration(base: Path, tmp_path: Path) -> None:
+    manifest = retrain(base, [], tmp_path / "new", held_out=rows_of(10, 5))
+    assert (manifest.slope, manifest.offset) == (1.5, 0.0)
+
+
+def test_an_intercept_is_kept(base: Path, tmp_path: Path) -> None:
+    learner = fit([row for row, _ in rows_of(10, 1)], [spam for _, spam in rows_of(10, 1)])
+    publish(learner.weights, learner.information, tmp_path / "base", prefix="test", intercept=0.5)
+    assert retrain(tmp_path / "base", [], tmp_path / "new").intercept == 0.5
+
+
+def test_wrong_labels_are_allowed_for_in_a_fit() -> None:
+    generator = np.random.default_rng(4)
+    rows = [np.unique(generator.integers(0, 2000, 60) + 2000 * (n % 2)).astype(np.uint32) for n in range(1500)]
+    truth = [bool(n % 2) for n in range(1500)]
+    flipped = [label != bool(generator.random() < 0.1) for label in truth]
+    bare = Learner()
+    for row, label in zip(rows, flipped, strict=True):
+        bare.learn(row, label, TRUSTED_STEP)
+    clean, noisy = fit(rows, truth, orders=1), fit(rows, flipped, orders=1)
+
+    def distance(one: Learner, other: Learner) -> float:
+        return float(np.abs(one.weights - other.weights).sum())
+
+    assert distance(noisy, clean) < 0.8 * distance(bare, clean)
