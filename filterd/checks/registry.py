@@ -21,6 +21,7 @@ from filterd.checks.links import Links
 from filterd.checks.lists import Lists, NetworkTable
 from filterd.checks.malware import Malware
 from filterd.checks.manners import Manners
+from filterd.checks.mime import Mime
 from filterd.checks.rate import Rate
 from filterd.checks.rdns import Rdns
 from filterd.checks.recipient import RecipientCheck
@@ -56,6 +57,7 @@ NAMES = (
         "dmarc",
         "spoof",
         "structure",
+        "mime",
         "links",
         "url_lists",
         "impersonation",
@@ -106,6 +108,7 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Dmarc(parts.resolver),
         Spoof(ours),
         Structure(config.authserv_id, parts.clock),
+        Mime(),
         Links(lookalikes),
         UrlLists(config.url_lists, lookalikes, parts.resolver, ours=ours),
         Impersonation(

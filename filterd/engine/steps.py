@@ -80,6 +80,7 @@ _CURES: Mapping[tuple[str, Reason], str] = {
     ("malware", Reason.MALWARE_FOUND): "without the malware {detail}",
     ("malware", Reason.MALWARE_SUSPECTED): "without the suspected malware {detail}",
     ("structure", Reason.MALFORMED): "with a well-formed header",
+    ("mime", Reason.MALFORMED): "with well-formed MIME parts",
     ("structure", Reason.MISSING_FIELDS): "with the missing header fields ({detail})",
     ("structure", Reason.DUPLICATE_FIELDS): "with each header field only once ({detail})",
     ("structure", Reason.BAD_DATE): "with a right Date",

@@ -48,6 +48,7 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("spoof", Reason.OWN_DOMAIN): "author claims our domain {detail} without proof",
     ("spoof", Reason.OWN_REVERSE_PATH): "reverse-path claims our domain {detail} without proof",
     ("structure", Reason.MALFORMED): "malformed: {detail}",
+    ("mime", Reason.MALFORMED): "malformed MIME: {detail}",
     ("structure", Reason.MISSING_FIELDS): "missing header fields: {detail}",
     ("structure", Reason.DUPLICATE_FIELDS): "header fields that may stand only once: {detail}",
     ("structure", Reason.BAD_DATE): "bad Date: {detail}",
