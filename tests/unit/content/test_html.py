@@ -222,3 +222,9 @@ def test_closing_an_outer_element_closes_what_is_inside() -> None:
     found = reduce_html(page)
     assert found.text.split() == [b"seen,", b"and", b"this", b"here"]
     assert found.hidden.split() == [b"unseen"]
+
+
+def test_tags_inside_of_a_value_in_quotes_are_none() -> None:
+    found = reduce_html(b"<p class=a title=\"a > <i style='display:none'> <b>\">all of this is seen by people</p>")
+    assert found.text.strip() == b"all of this is seen by people"
+    assert (found.hidden, found.tags) == (b"", [b"p"])

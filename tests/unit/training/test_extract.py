@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from filterd.classifier.model import Model
+from filterd.config import SEED_MODEL
 from tests.unit.training.samples import write_collection
-from training.extract import FeatureStore, item_features, stream_features
+from training.edge import at_the_edge
+from training.extract import FeatureStore, item_features, stream_features, stream_scores
 from training.readers import read_index
 
 
@@ -31,3 +34,13 @@ def test_store_of_nothing() -> None:
     assert len(store) == 0
     with pytest.raises(IndexError):
         store[0]
+
+
+def test_scores_are_what_the_daemon_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = read_index(write_collection(tmp_path, 6), tmp_path)
+    model = Model.load(SEED_MODEL)
+    expected = [model.classify(*at_the_edge(item.read(), item.facts)).log_odds for item in items]
+    assert list(stream_scores(items, SEED_MODEL, jobs=1)) == expected
+    assert len(set(expected)) > 1
+    items[0].file.unlink()
+    assert next(stream_scores(items, SEED_MODEL, jobs=1)) == 0.0, "what cannot be read is at even odds"
