@@ -17,8 +17,9 @@ from filterd.classifier.stream import ConnectionFacts
 from filterd.errors import TemporaryError
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 
-# Above this the decoding takes long enough (facts: classifier.md 4) that other sessions would notice; it gets a thread.
-_THREAD_OCTETS = 65_536
+# Above this the decoding may take long enough that other sessions would notice; it gets a thread.  Ordinary mail of 90 KB takes 3 ms,
+# 60 KB of tags made for it 30.
+_THREAD_OCTETS = 32_768
 
 
 @dataclass(slots=True)

@@ -271,6 +271,6 @@ def test_large_messages_are_walked_in_a_thread(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("filterd.checks.attachments.view_of", walked)
     head = b"Content-Type: text/plain\r\n\r\n"
-    found(Message(head + b"x" * 60_000))
-    found(Message(head + b"x" * 70_000))
+    found(Message(head + b"x" * 30_000))
+    found(Message(head + b"x" * 35_000))
     assert [thread is threading.main_thread() for thread in where] == [True, False]

@@ -96,8 +96,8 @@ def test_the_model_hears_what_smtp_told() -> None:
 
 def test_large_messages_are_read_in_a_thread() -> None:
     model = StandIn()
-    check(model, Message(b"\r\n" + b"x" * 60_000))
-    check(model, Message(b"\r\n" + b"x" * 70_000))
+    check(model, Message(b"\r\n" + b"x" * 30_000))
+    check(model, Message(b"\r\n" + b"x" * 35_000))
     assert [thread is threading.main_thread() for thread in model.threads] == [True, False]
 
 
