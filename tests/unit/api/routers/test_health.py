@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from filterd.config import SEED_MODEL
 from filterd.errors import StorageError, StorageFullError
 from tests.support.sideservice import Side, make_config, side_service
 
@@ -31,6 +33,14 @@ def test_no_model_is_degraded_but_mail_goes_on(tmp_path: Path) -> None:
             "status": "degraded",
             "parts": {"database": "ok", "model": "missing", "outbox": "stopped"},
         }
+
+
+def test_a_model_of_an_older_program_is_as_good_as_none(tmp_path: Path) -> None:
+    manifest = json.loads((SEED_MODEL / "manifest.json").read_text())
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps({**manifest, "feature_version": 1}))
+    with side_service(tmp_path, make_config(tmp_path, model={"path": str(tmp_path / "old")})) as side:
+        assert health(side, 200)["status"] == "degraded"
 
 
 @pytest.mark.parametrize(("error", "state"), [(StorageError("x"), "failed"), (StorageFullError("x"), "full")])
