@@ -72,3 +72,12 @@ def test_lines_are_bounded() -> None:
     found, names = header_lines(Message(b"X-A: b\r\n" * 5000 + b"\r\n").fields)
     assert len(found) == len(names) == MAX_LINES
     assert max(map(len, lines(b"Subject: " + b"x " * 5000))) < 300
+
+
+def test_the_topmost_received_fields_are_read_and_all_are_counted() -> None:
+    octets = b"".join(b"Received: from hop%d.example by mx.example; now\r\n" % number for number in range(7))
+    found = lines(octets + b"\r\n")
+    assert [line for line in found if line.startswith("received")] == [
+        f"received: from hop{number}.example by mx.example" for number in range(4)
+    ]
+    assert "hops 7" in found

@@ -81,3 +81,11 @@ def test_cost_does_not_grow_with_the_text() -> None:
         return partial(judged, stream_of(filling(size)), WEIGHTS, scored)
 
     assert_growth(prepare, 1_000, 10_000, 3)
+
+
+def test_the_allowance_is_asked_of_the_passage() -> None:
+    stream = stream_of(filling(60) + OFFER + filling(60))
+    whole = len(features(stream))
+    for advantage, taken in ((ALLOWANCE - 0.01, 0.0), (ALLOWANCE + 0.01, ALLOWANCE)):
+        said = partial(lambda indices, more: 0.0 if len(indices) == whole else more, more=advantage)
+        assert judged(stream, WEIGHTS, said)[1] == taken

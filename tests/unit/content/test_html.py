@@ -228,3 +228,9 @@ def test_tags_inside_of_a_value_in_quotes_are_none() -> None:
     found = reduce_html(b"<p class=a title=\"a > <i style='display:none'> <b>\">all of this is seen by people</p>")
     assert found.text.strip() == b"all of this is seen by people"
     assert (found.hidden, found.tags) == (b"", [b"p"])
+
+
+@pytest.mark.parametrize(("depth", "is_seen"), [(99, False), (100, True)])
+def test_so_many_open_elements_are_followed(depth: int, is_seen: bool) -> None:
+    found = reduce_html(b"people see this text <b class=a>" * depth + b"<i style='display:none'>under</i>")
+    assert (b"under" in found.text) == is_seen
