@@ -18,7 +18,8 @@ from training.extract import FeatureStore
 from training.readers import Item
 
 # Trusted labels are a fair sample and are learned as `evaluate.online` does; reports as `fitting.retrain` does, without a gauge.
-STEPS = {"TRUSTED": TRUSTED_STEP, "REPORTED": REPORTED_STEP}
+# CAUTIOUS is the small step with a gauge: a fair sample of labels that one does not trust.
+STEPS = {"TRUSTED": (TRUSTED_STEP, True), "REPORTED": (REPORTED_STEP, False), "CAUTIOUS": (REPORTED_STEP, True)}
 RATES = (0.05, 0.10)
 NAME = "filterd"
 
@@ -65,14 +66,14 @@ def noise(
 ) -> list[Noise]:
     """Every step with every rate on the chosen rows of `store`; the draws are the same for all steps."""
     found = []
-    for step, size in STEPS.items():
-        clean = judge(truth, replay(store, numbers, truth, size))
+    for step, (size, fair) in STEPS.items():
+        clean = judge(truth, replay(store, numbers, truth, size, fair=fair))
         for rate in RATES:
             values = []
             for draw in range(draws):
                 wrong = flips(seed, rate, draw, len(truth))
                 told = [bool(label) != bool(flip) for label, flip in zip(truth, wrong, strict=True)]
-                values.append(judge(truth, replay(store, numbers, told, size)))
+                values.append(judge(truth, replay(store, numbers, told, size, fair=fair)))
             found.append(Noise(step, rate, clean, tuple(values)))
     return found
 
@@ -82,10 +83,12 @@ def flips(seed: int, rate: float, draw: int, count: int) -> npt.NDArray[np.bool_
     return np.random.default_rng([seed, int(1000 * rate), draw]).random(count) < rate
 
 
-def replay(store: FeatureStore, numbers: Sequence[int], told: Sequence[bool], step: float) -> list[float]:
+def replay(
+    store: FeatureStore, numbers: Sequence[int], told: Sequence[bool], step: float, *, fair: bool = True
+) -> list[float]:
     """`evaluate.online` over features that are decoded already, with the labels and the step it is told."""
     rows = (store[number] for number in numbers)
-    return list(evaluate.as_it_learns(rows, told, step, fair=step == TRUSTED_STEP))
+    return list(evaluate.as_it_learns(rows, told, step, fair=fair))
 
 
 def _scores(rows: list[evaluate.Scored]) -> Scores:

@@ -47,7 +47,7 @@ def test_noise_flips_the_stated_share_by_seed(items: list[Item]) -> None:
 
     first = ours.noise(store, range(len(items)), truth, 1, 2, judge)
     assert [(row.step, row.rate, len(row.draws)) for row in first] == [
-        (step, rate, 2) for step in ("TRUSTED", "REPORTED") for rate in (0.05, 0.10)
+        (step, rate, 2) for step in ("TRUSTED", "REPORTED", "CAUTIOUS") for rate in (0.05, 0.10)
     ]
     assert set(told) == {sum(truth)}  # judged on true labels
     flips = ours.flips(1, 0.10, 0, 100_000)
