@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from filterd.content.colours import BLACK, WHITE, Colour, colour_of_attribute
-from filterd.content.css import HINT, NOTHING, Sheet, Style, alike, read_sheet, read_style
+from filterd.content.css import HINT, NOTHING, Style, alike, read_style
+from filterd.content.sheet import Sheet, read_sheet
 
 # Tags that separate words.  All others, and those that nobody knows, leave no trace: that undoes V<b></b>iagra.
 _SEPARATING = frozenset(

@@ -25,7 +25,7 @@ from filterd.content.attachments.finding import Bounds
 from filterd.content.attachments.inspect import inspect
 from filterd.content.attachments.names import extensions, look
 from filterd.content.attachments.passwords import MAX_PASSWORDS, passwords
-from filterd.content.css import NOTHING, read_sheet, read_style
+from filterd.content.css import NOTHING, read_style
 from filterd.content.fingerprint import BINS, KEYS, fingerprint, similarity
 from filterd.content.host import read_name
 from filterd.content.html import MAX_ANCHORS, reduce_html
@@ -35,6 +35,7 @@ from filterd.content.mime import MAX_PARTS
 from filterd.content.mime import walk as walk_parts
 from filterd.content.persons import MAX_SHOWN, name_keys, persons_in
 from filterd.content.shape import shape_facts
+from filterd.content.sheet import read_sheet
 from filterd.content.view import MAX_TEXTS, view_of
 from filterd.deadline import Deadline
 from filterd.engine.scan import with_crlf

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.content.css import NOTHING, WHITE, alike, colour_of, read_sheet, read_style
+from filterd.content.css import WHITE, alike, colour_of, read_style
 from tests.support.growth import assert_growth
 
 
@@ -96,37 +96,16 @@ def test_colours_that_cannot_be_told_apart() -> None:
     assert not alike((204, 204, 204), WHITE)
 
 
-def test_a_sheet_gives_its_simple_selectors_and_leaves_out_other_screens() -> None:
-    sheet = read_sheet(
-        b"@import url(x); .pre, #top { display:none } @media (max-width:600px) { .wide { display:none } } p{font-size:1px}"
-    )
-    assert sheet[b".pre"].gone
-    assert sheet[b"#top"].gone
-    assert b".wide" not in sheet
-    assert sheet[b"p"].tiny
-
-
-def test_what_follows_an_at_rule_is_read_again() -> None:
-    assert b".b" in read_sheet(b"@media print{.a{display:none}} .b{display:none}")
-
-
 @given(st.binary(max_size=300))
 def test_never_raises(data: bytes) -> None:
     read_style(data.lower())
-    read_sheet(data.lower())
-
-
-@given(st.text(alphabet="{}@.a#;:display none,/*", max_size=200))
-def test_never_raises_on_sheets(text: str) -> None:
-    assert NOTHING not in read_sheet(text.encode()).values()
 
 
 @pytest.mark.parametrize(
     "piece", [b"{", b"}", b"{}", b".a{", b"@a{", b"/*", b"display:", b"rgb(1,", b"a{display:none}", b"font: "]
 )
 def test_growth_is_linear(piece: bytes) -> None:
-    for read in (read_style, read_sheet):
-        assert_growth(lambda size, read=read: partial(read, piece * (size // len(piece))), 8_000, 64_000, 24)
+    assert_growth(lambda size: partial(read_style, piece * (size // len(piece))), 8_000, 64_000, 24)
 
 
 @pytest.mark.parametrize(
@@ -148,29 +127,8 @@ def test_sizes_that_are_worked_out(size: bytes, tiny: bool) -> None:
     assert read_style(b"font-size:" + size).tiny is tiny
 
 
-def test_a_sheet_knows_elements_by_what_is_around_them_and_by_attributes() -> None:
-    sheet = read_sheet(b"div > .a .k, p.z { display:none } [title='xy'] { font-size:0 } a:hover{display:none}")
-    assert sheet.below[b".k"][0][0] == (b"div", b".a")
-    assert sheet[b"p.z"].gone
-    assert [(name, value) for name, value, _ in sheet.attributes] == [(b"title", b"xy")]
-    assert b"a" not in sheet
-    assert sheet
-    assert not read_sheet(b"p{}")
-
-
-def test_a_rule_behind_many_others_is_read() -> None:
-    assert b".k" in read_sheet(b".a{border:0}\n" * 2000 + b".k{display:none}")
-
-
 @pytest.mark.parametrize(
     "piece", [b"@media screen{", b".a .b{color:red}", b"[a=b]{color:red}", b"\\69", b"a,", b"calc(1px+"]
 )
 def test_growth_of_odd_rules_is_linear(piece: bytes) -> None:
-    for read in (read_style, read_sheet):
-        assert_growth(lambda size, read=read: partial(read, piece * (size // len(piece))), 8_000, 64_000, 24)
-
-
-def test_so_many_braces_are_looked_at() -> None:
-    rule = b".a{display:none}"
-    assert read_sheet(b"{}" * 2_900 + rule)
-    assert not read_sheet(b"{}" * 3_000 + rule)
+    assert_growth(lambda size: partial(read_style, piece * (size // len(piece))), 8_000, 64_000, 24)
