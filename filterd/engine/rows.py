@@ -95,6 +95,10 @@ def _rate_limit(case: Case) -> Found | None:
     return Action.DEFER, Reason.RATE_EXCEEDED, reply
 
 
+# RFC 7372 3.3: several authentication checks failed
+_DMARC_FAILED = Reply(550, "5.7.26", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
+
+
 def _zone_refuses(case: Case) -> Found | None:
     """Such a zone refuses at once, whatever else speaks for the client; of several the smallest priority, then the heaviest."""
     zones = [e for e in case.evidence if e.check == "dnsbl" and (e.measured or 0.0) >= case.config.reject_score]
@@ -107,9 +111,7 @@ def _zone_refuses(case: Case) -> Found | None:
 def _dmarc_reject_agreed(case: Case) -> Found | None:
     asked = ("dmarc", Reason.NOT_ALIGNED_REJECT) in case.reasons
     if asked and case.beside_authentication >= _MIN_AGREEMENT and not case.exempt:
-        # RFC 7372 3.3: several authentication checks failed
-        reply = Reply(550, "5.7.26", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
-        return Action.REJECT, Reason.NOT_ALIGNED_REJECT, reply
+        return Action.REJECT, Reason.NOT_ALIGNED_REJECT, _DMARC_FAILED
     return None
 
 
@@ -127,7 +129,9 @@ def _reject_score(case: Case) -> Found | None:
     )  # lists and forwarders break all of authentication at once
     if case.score >= case.config.reject_score and may_reject and not case.exempt:
         decisive = case.decisive
-        return Action.REJECT, decisive.reason, _refusal(decisive)
+        # Where the domain asks to refuse, its postmaster can act on that, whatever weighed more.
+        asked = ("dmarc", Reason.NOT_ALIGNED_REJECT) in case.reasons
+        return Action.REJECT, decisive.reason, _DMARC_FAILED if asked else _refusal(decisive)
     return None
 
 

@@ -38,3 +38,18 @@ def test_what_must_hold_while_observing_is_marked() -> None:
     assert {"relay_denied", "recipient_unknown", "unavailable"} <= always
     unknown = Evidence("recipient", Stage.RCPT, Result.FAIL, Reason.RECIPIENT_UNKNOWN)
     assert decide([unknown], Policy(PolicyConfig(observe=True))).reply is not None
+
+
+def test_a_score_with_a_failed_dmarc_policy_is_refused_with_what_a_postmaster_can_act_on() -> None:
+    evidence = [
+        Evidence("dmarc", Stage.DATA, Result.FAIL, Reason.NOT_ALIGNED_REJECT, detail="bank.example"),
+        Evidence("spf", Stage.MAIL, Result.FAIL, Reason.SPF_FAIL),
+        Evidence("helo", Stage.HELO, Result.FAIL, Reason.HELO_UNQUALIFIED),
+        Evidence(
+            "content", Stage.DATA, Result.FAIL, Reason.LOOKS_LIKE_SPAM, measured=9.0, properties={"familiar": "no"}
+        ),
+    ]
+    verdict = decide(evidence, Policy())
+    assert verdict.row == "reject_score"
+    assert verdict.reply is not None
+    assert (verdict.reply.code, verdict.reply.enhanced) == (550, "5.7.26")
