@@ -75,8 +75,10 @@ def test_workers_stay_small_and_good_mail_passes(tmp_path: Path) -> None:
             for process in attackers:
                 process.kill()
                 process.join()
+            # What a worker opens when it first needs it (database connections of threads, pooled links) is less than 32; more
+            # than a thousand connections were opened.
             wait_until(
-                lambda: all(open_files(pid) <= files[pid] + 8 for pid in workers), 60, "every connection to be let go"
+                lambda: all(open_files(pid) <= files[pid] + 32 for pid in workers), 60, "every connection to be let go"
             )
             assert daemon.smtp_workers() == workers, "a worker has died"
             assert daemon.log_text().count('"exception"') == 0
