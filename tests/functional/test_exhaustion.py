@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.attacks import ATTACKS, allow_files, open_files, resident_mb
+from tests.support.attacks import ATTACKS, allow_files, open_connections, open_files, resident_mb
 from tests.support.certificate import write_certificate
 from tests.support.daemon import Daemon, free_port, wait_until
 from tests.support.exchange import running_exchange
@@ -75,10 +75,11 @@ def test_workers_stay_small_and_good_mail_passes(tmp_path: Path) -> None:
             for process in attackers:
                 process.kill()
                 process.join()
+            wait_until(lambda: not open_connections(port, daemon.smtp_port), 60, "every connection to be let go")
             # What a worker opens when it first needs it (database connections of threads, pooled links) is less than 32; more
             # than a thousand connections were opened.
             wait_until(
-                lambda: all(open_files(pid) <= files[pid] + 32 for pid in workers), 60, "every connection to be let go"
+                lambda: all(open_files(pid) <= files[pid] + 32 for pid in workers), 60, "every file to be closed"
             )
             assert daemon.smtp_workers() == workers, "a worker has died"
             assert daemon.log_text().count('"exception"') == 0
