@@ -80,7 +80,7 @@ def fingerprints() -> None:
                 body = body.decode().translate(cyrillic).encode()
             message = Message(b"Content-Type: text/plain; charset=utf-8\r\nSubject: x\r\n\r\n" + body)
             view_of(message)
-            measure(f"{octets:>9,} octets, {script}", 300, lambda _, m=message: fingerprint(m), time.process_time)  # type: ignore[misc]
+            measure(f"{octets:>9,} octets, {script}", 300, lambda _, m=message: fingerprint(m), time.process_time)
 
 
 def sighting(number: int, text_number: int, at_ms: int) -> CampaignSighting:
@@ -111,7 +111,7 @@ def index(db: Database, count: int) -> None:
     for known, size in ((1, 1), (0, 1), (25, 25), (12, 25), (0, 25)):
         batches = [batch(known, size) for _ in range(60)]
         name = f"{size} messages are counted, {known} like something known"
-        measure(name, 60, lambda number, b=batches: store.add(b[number]), time.perf_counter)  # type: ignore[misc]
+        measure(name, 60, lambda number, b=batches: store.add(b[number]), time.perf_counter)
     known = [sighting(0, choose.randrange(count), NOW) for _ in range(500)]
     one = "a look-up by eight keys"
     measure(one, 500, lambda number: campaigns.find(db, known[number].keys, known[number].sketch), time.perf_counter)

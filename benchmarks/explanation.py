@@ -75,7 +75,7 @@ def main() -> None:
     ):
         change = nearest_change(case, POLICY, stage, ANNA)
         print(f"  {change.text if change else None}")
-        measured(f"nearest change, {name}", lambda c=case, s=stage: nearest_change(c, POLICY, s, ANNA), calls)  # type: ignore[misc]
+        measured(f"nearest change, {name}", lambda c=case, s=stage: nearest_change(c, POLICY, s, ANNA), calls)
     names = [f"user{number}@example.org" for number in range(100)]
     own = [replace(spam[7], recipient=name) for name in names]
     common = [item for item in spam if item.recipient is None]
