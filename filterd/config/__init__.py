@@ -27,6 +27,7 @@ from filterd.config.edge import (
     ListsConfig,
 )
 from filterd.config.impersonation import ImpersonationConfig, PersonConfig
+from filterd.config.learning import LearningConfig, ReportsConfig
 from filterd.config.mail import (
     ApiConfig,
     ArcConfig,
@@ -58,6 +59,7 @@ __all__ = [
     "DnsblConfig",
     "GreylistConfig",
     "ImpersonationConfig",
+    "LearningConfig",
     "LimitsConfig",
     "ListenerConfig",
     "ListsConfig",
@@ -67,6 +69,7 @@ __all__ = [
     "PersonConfig",
     "PolicyConfig",
     "RecipientsConfig",
+    "ReportsConfig",
     "ServerConfig",
     "StorageConfig",
     "Table",
@@ -100,6 +103,8 @@ class Config(Table):
     impersonation: ImpersonationConfig = ImpersonationConfig()
     policy: PolicyConfig = PolicyConfig()
     model: ModelConfig = ModelConfig()
+    learning: LearningConfig = LearningConfig()
+    reports: ReportsConfig = ReportsConfig()
     malware: MalwareConfig = MalwareConfig()
     attachments: AttachmentsConfig = AttachmentsConfig()
     storage: StorageConfig = StorageConfig()
@@ -229,6 +234,7 @@ _PATH_KEYS = {
     ("arc", "key_file"),
     ("recipients", "file"),
     ("model", "path"),
+    ("reports", "exchange_certificate"),
     ("dmarc_reports", "tls_ca_file"),
     ("dmarc_reports", "dkim_key_file"),
 }

@@ -5,6 +5,7 @@ A report carries the features of its message, because the evidence they come fro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -55,6 +56,12 @@ class Report:
     withdrawn_ms: int | None
     withdrawn_by: str
     campaign: str | None = None
+    state: str = "counting"
+    holds: tuple[str, ...] = ()
+    trusted: bool = False
+    name: str = ""
+    decided_ms: int | None = None
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,5 +204,6 @@ def labelled(db: Database, per_campaign: int = PER_CAMPAIGN) -> Iterator[Labelle
 def _report(row: Any) -> Report:
     values = dict(row._mapping)
     values["label"] = Label(values["label"])
+    values["holds"] = tuple(json.loads(values["holds"]))
     values["has_features"] = bool(values["has_features"])
     return Report(**values)

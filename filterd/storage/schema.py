@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -149,7 +150,96 @@ reports = Table(
     Column("withdrawn_ms", BigInteger),
     Column("withdrawn_by", Text, nullable=False),
     Column("campaign", MessageId, index=True),  # of its message; kept, because campaign_members expires
+    Column("state", String(16), nullable=False, server_default="counting"),  # counting, held, overruled, withdrawn
+    Column("holds", Text, nullable=False, server_default="[]"),  # JSON list: why it waits for a review
+    Column("trusted", Boolean(create_constraint=False), nullable=False, server_default=false()),  # an administrator's
+    Column("name", Text, nullable=False, server_default=""),  # Message-ID field of the message
+    Column("decided_ms", BigInteger),  # of the review
+    Column("decided_by", Text, nullable=False, server_default=""),
+    Index("ix_reports_state", "state", "id"),
     sqlite_autoincrement=True,
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("report_id", BigInteger, index=True),  # that it came from; gone with it
+    Column("message_id", MessageId, index=True),
+    Column("features", LargeBinary, nullable=False),
+    Column("header_from", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", String(100), primary_key=True),  # of the folder below state_dir/models
+    Column("model", String(100), nullable=False),  # as in the manifest and in evidence records
+    Column("parent", String(100), nullable=False),  # folder that was active when it was made; "seed" is the shipped one
+    Column(
+        "state", String(16), nullable=False
+    ),  # candidate, refused, unproven, passed, shadow, active, retired, rolled_back
+    Column("position", BigInteger, nullable=False),  # last report of the corpus ledger that it could learn
+    Column("gate", Text, nullable=False),  # JSON: the gate's report
+    Column("shadow", Text, nullable=False),  # JSON: how far live traffic was compared, and what came of it
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
+model_events = Table(
+    "model_events",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+
+shadow_flips = Table(
+    "shadow_flips",
+    metadata,
+    Column("name", String(100), primary_key=True),  # folder of the shadow model
+    Column("message_id", MessageId, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("action", String(32), nullable=False),  # under the model in use
+    Column("would", String(32), nullable=False),  # under the shadow model
+    Column("log_odds", Float, nullable=False),  # of the content, by the model in use
+    Column("would_log_odds", Float, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("recipient", String(1000), nullable=False),
+    Column("octets", LargeBinary, nullable=False),  # the whole message
+    Column("state", State, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("lease_ms", BigInteger, nullable=False),  # when an Active row may be claimed by another
+    Column("last_error", Text, nullable=False),
+    Column("last_reply", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Index("ix_notices_due", "state", "next_ms"),
+    sqlite_autoincrement=True,
+)
+
+addin_users = Table(
+    "addin_users",
+    metadata,
+    Column("user", String(64), primary_key=True),  # SHA-256 of the mailbox's unique id in Exchange's token
+    Column("address", String(320), nullable=False),  # the mailbox that was named with it first
+    Column("created_ms", BigInteger, nullable=False),
 )
 
 outbox = Table(
