@@ -85,6 +85,11 @@ class Manifest:
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a model folder, its schema checked.  Raises ModelError naming what is wrong."""
+    return parse_manifest(manifest_octets(folder), folder / MANIFEST)
+
+
+def manifest_octets(folder: Path) -> bytes:
+    """The octets of manifest.json, which its signature is over.  Raises ModelError."""
     path = folder / MANIFEST
     try:
         with path.open("rb") as handle:
@@ -93,6 +98,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(raw) > MAX_MANIFEST:
         raise ModelError(f"{path}: larger than {MAX_MANIFEST} octets")
+    return raw
+
+
+def parse_manifest(raw: bytes, path: Path) -> Manifest:
+    """The manifest in these octets; `path` is for what is said about it.  Raises ModelError."""
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as error:

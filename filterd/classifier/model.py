@@ -66,9 +66,13 @@ class Model:
         self._familiarity = Familiarity(local, manifest.local_ham, manifest.local_spam)
 
     @classmethod
-    def load(cls, path: Path) -> Model:
-        """The model in a folder, after its manifest and the SHA-256 of its files were verified.  Raises ModelError."""
-        manifest = read_manifest(path)
+    def load(cls, path: Path, manifest: Manifest | None = None) -> Model:
+        """The model in a folder, after its manifest and the SHA-256 of its files were verified.  Raises ModelError.
+
+        `manifest`: the one whose signature was verified, so that no other one is read a moment later; without it nobody looks
+        at a signature, as for a model that was made just now.
+        """
+        manifest = manifest or read_manifest(path)
         if manifest.feature_version != FEATURE_VERSION:
             raise ModelError(
                 f"{path}: made for feature version {manifest.feature_version}, this program has {FEATURE_VERSION}; train it again from mail"
