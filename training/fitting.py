@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -17,6 +17,7 @@ from filterd.classifier.manifest import INFORMATION, LOCAL, WEIGHTS, Manifest, o
 from filterd.classifier.model import Model
 from filterd.errors import ModelError
 from training.estimator import TRUSTED_STEP, Learner, NoiseGauge
+from training.progress import Progress
 from training.publish import LocalMail, publish
 
 # For mail of other places: fewest held-out newsletters taken for spam among steps 0.02-0.2 and 1-4 passes; and for mail of the
@@ -38,6 +39,16 @@ class Labelled(NamedTuple):
     step: float
 
 
+class Checkpoint(Protocol):
+    """Where a long fit keeps what it has, to go on after an interruption."""
+
+    def load(self) -> tuple[int, Learner] | None:
+        """(orders that are in it, their share of the mean), or None when there is nothing."""
+
+    def save(self, orders: int, mean: Learner) -> None:
+        """Keep it."""
+
+
 def fit(
     rows: Sequence[Indices],
     labels: Sequence[bool],
@@ -46,18 +57,29 @@ def fit(
     passes: int = LOCAL_PASSES,
     step: float = LOCAL_STEP,
     orders: int = ORDERS,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress | None = None,
 ) -> Learner:
-    """The mean of `orders` learners that each went over the chosen rows (default: all) `passes` times; deterministic."""
+    """The mean of `orders` learners that each went over the chosen rows (default: all) `passes` times; deterministic.
+
+    What goes on from a checkpoint is bit for bit what an uninterrupted run gives.  `progress` counts orders x passes x rows.
+    """
     numbers = np.arange(len(rows)) if chosen is None else np.asarray(chosen, np.int64)
-    mean = Learner()
-    for order in range(orders):
+    done, mean = (checkpoint.load() if checkpoint is not None else None) or (0, Learner())
+    if progress is not None:
+        progress.already(done * passes * len(numbers))
+    for order in range(done, orders):
         learner = Learner(gauge=NoiseGauge())
         generator = np.random.default_rng(SEED + order)
         for _ in range(passes):
             for number in generator.permutation(numbers):
                 learner.learn(rows[int(number)], labels[int(number)], step)
+                if progress is not None:
+                    progress.advance()
         mean.weights += learner.weights / np.float32(orders)
         mean.information += learner.information / np.float32(orders)
+        if checkpoint is not None:
+            checkpoint.save(order + 1, mean)
     return mean
 
 
