@@ -62,14 +62,21 @@ def upgrade() -> None:
 def _reports() -> None:
     op.add_column("reports", sa.Column("state", sa.String(length=16), nullable=False, server_default="counting"))
     op.add_column("reports", sa.Column("holds", sa.Text(), nullable=False, server_default="[]"))
-    # What stood here before came by tokens only: their owners are administrators or what they made.
-    trusted: sa.Column[bool] = sa.Column("trusted", sa.Boolean(create_constraint=False), nullable=False, server_default=sa.false())
+    trusted: sa.Column[bool] = sa.Column(
+        "trusted", sa.Boolean(create_constraint=False), nullable=False, server_default=sa.false()
+    )
     op.add_column("reports", trusted)
     op.add_column("reports", sa.Column("name", sa.Text(), nullable=False, server_default=""))
     op.add_column("reports", sa.Column("decided_ms", sa.BigInteger(), nullable=True))
     op.add_column("reports", sa.Column("decided_by", sa.Text(), nullable=False, server_default=""))
     op.create_index("ix_reports_state", "reports", ["state", "id"], unique=False)
+    words = ["reporter", "created_ms", "state", "label", "trusted", "message_id", "campaign", "name", "holds"]
+    op.create_index("ix_reports_words", "reports", words, unique=False)
+    empty = sa.text("features IS NULL")
+    op.create_index("ix_reports_empty", "reports", ["id"], unique=False, sqlite_where=empty, postgresql_where=empty)
     op.execute("UPDATE reports SET state = 'withdrawn' WHERE withdrawn_ms IS NOT NULL")
+    # What stood here before came by tokens only.  Without an address of a person it is the token's own word, an administrator's.
+    op.execute("UPDATE reports SET trusted = true WHERE reporter NOT LIKE '%@%'")
 
 
 def _models() -> None:
