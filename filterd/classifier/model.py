@@ -18,7 +18,7 @@ from filterd.classifier.familiarity import MIN_SHARE, Familiarity
 from filterd.classifier.features import BUCKETS, FEATURE_VERSION, Indices, distinct, features, grams
 from filterd.classifier.manifest import INFORMATION, LOCAL, WEIGHTS, Manifest, open_verified, read_manifest
 from filterd.classifier.passages import judged
-from filterd.classifier.stream import ConnectionFacts, content_stream
+from filterd.classifier.stream import ConnectionFacts, Stream, content_stream
 from filterd.errors import ModelError
 from filterd.mail.evidence import Clue
 from filterd.mail.message import Message
@@ -104,7 +104,10 @@ class Model:
 
     def classify(self, message: Message, facts: ConnectionFacts) -> Classification:
         """The whole answer for a message.  Never raises on any octets."""
-        whole = content_stream(message, facts)
+        return self.judge(content_stream(message, facts))
+
+    def judge(self, whole: Stream) -> Classification:
+        """The whole answer for the stream of a message, which several models can read."""
         stream, allowance = judged(whole, self._weights, lambda indices: self.calibrated(self.score(indices)))
         indices, positions = distinct(grams(stream.data))
         weights = self._weights[indices].astype(np.float64)
@@ -128,6 +131,17 @@ class Model:
             familiar=seen_here >= MIN_SHARE,
             markers=stream.markers,
         )
+
+    def weigh(self, whole: Stream) -> tuple[float, bool]:
+        """(log-odds, whether it is familiar) as `judge` gives them, without what people read: for a model beside the one in use."""
+        stream, allowance = judged(whole, self._weights, lambda indices: self.calibrated(self.score(indices)))
+        indices = features(stream)
+        log_odds = self.calibrated(self.score(indices)) - allowance
+        return log_odds, self._familiarity.share(indices) >= MIN_SHARE
+
+    def unknown(self, indices: Indices) -> float:
+        """Share of distinct bucket indices that the model has never learned anything about, 0..1."""
+        return 1.0 - float(np.count_nonzero(self._weights[indices])) / max(len(indices), 1)
 
 
 def probability(log_odds: float) -> float:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # 2: contributions have clues; verdicts have stage, decided_by, missing and nearest_change.  Readers take 1 as well.
 RECORD_VERSION = 2
+TRUST = "trust"  # in `extra`: class of the client, without which no record can be decided again
 
 
 class Explainer:
@@ -162,5 +163,5 @@ def evidence_record(
         model=model,
         features=features,
         version=RECORD_VERSION,
-        extra={"dns": list(dns)} if dns else {},
+        extra={TRUST: trust.value, **({"dns": list(dns)} if dns else {})},
     )

@@ -7,14 +7,15 @@ Must not know where signals come from, nor how a model is exchanged.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from filterd.learning.bounds import binomial_at_least
+
 MIN_SIGNALS = 3  # with fewer nothing happens, however improbable they are
 OF_ONE = 2  # signals that one untrusted person can give: three need two people
-MOST_P = 0.001  # looked at three times a minute for a week, but the data change a few times a day at most
+MOST_P = 0.001  # looked at again whenever a signal comes, for a week: a few dozen looks at most
 # Reports that wait for a review count as signals where somebody who got the mail may well have made them; these reasons say
 # otherwise: a stranger, a message made up or altered, mail of the reporter's own making, a person who was wrong too often.
 NOT_HEARD = frozenset({"outsider", "unknown_message", "altered", "own_mail", "low_trust"})
@@ -108,28 +109,8 @@ def weigh(after: Sequence[Signal], before: Sequence[Signal], judged: int, judged
     shown = counted(after)
     many, few = len(shown), len(counted(before))
     total = judged + judged_before
-    p = upper_tail(many, many + few, judged / total) if total else 1.0
+    p = binomial_at_least(many, many + few, judged / total) if total else 1.0
     return Finding(many, few, judged, judged_before, p, tuple(sorted(shown.values()))[:SHOWN])
-
-
-def upper_tail(least: int, number: int, share: float) -> float:
-    """P(X >= least) for X binomial (number, share)."""
-    if least <= 0 or share >= 1:
-        return 1.0
-    if share <= 0:
-        return 0.0
-    log_share, log_rest = math.log(share), math.log1p(-share)
-    terms = (
-        math.exp(
-            math.lgamma(number + 1)
-            - math.lgamma(count + 1)
-            - math.lgamma(number - count + 1)
-            + count * log_share
-            + (number - count) * log_rest
-        )
-        for count in range(least, number + 1)
-    )
-    return min(1.0, math.fsum(terms))
 
 
 def is_heard(state: str, holds: Sequence[str]) -> bool:
