@@ -12,9 +12,9 @@ from typing import Literal
 from sqlalchemy import text
 
 from api.views import View
+from filterd.adapters import model_key
 from filterd.app import active_model
 from filterd.classifier.features import FEATURE_VERSION
-from filterd.classifier.manifest import read_manifest
 from filterd.config import Config
 from filterd.errors import FilterdError, StorageFullError
 from filterd.storage.database import Database
@@ -30,7 +30,7 @@ class Parts(View):
     database: Literal["ok", "full", "failed"]
     """Whether the database takes a write transaction and the disk has the room that new mail needs."""
     model: Literal["ok", "missing"]
-    """Whether the active content model is there and made for this program; without it mail goes on, with the seed or unjudged by content."""
+    """Whether the active content model is there, signed and made for this program; without it mail goes on, with the seed or unjudged by content."""
     outbox: Literal["ok", "stopped"]
     """Whether released copies are being delivered by this process."""
 
@@ -65,7 +65,8 @@ def look(config: Config, database: Database, outbox_alive: bool) -> Parts:
         log.error("health: database failed", extra={"error": str(error)})
         state = "failed"
     try:
-        model = read_manifest(active_model(config, database)).feature_version == FEATURE_VERSION
+        manifest = model_key.verified(active_model(config, database), model_key.trusted(config))
+        model = manifest.feature_version == FEATURE_VERSION
     except FilterdError:
         model = False
     return Parts(database=state, model="ok" if model else "missing", outbox="ok" if outbox_alive else "stopped")

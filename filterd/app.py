@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakSet
 
-from filterd import metrics
+from filterd import metrics, modelstore
+from filterd.adapters import model_key
 from filterd.adapters.clamd import ClamdScanner
 from filterd.adapters.directory_file import FileDirectory
 from filterd.adapters.inspector import ChildInspector
@@ -28,6 +28,7 @@ from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.lists import Kind, Lists, NetworkTable
 from filterd.checks.registry import LIVE_ONLY, NAMES, Parts, build
+from filterd.classifier.manifest import MANIFEST
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config, DmarcReportsConfig
 from filterd.engine.aggregate import DmarcNotes
@@ -41,9 +42,12 @@ from filterd.engine.standing import SenderNotes
 from filterd.engine.transaction import Session
 from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
 from filterd.mail.envelope import Connection
+from filterd.modelstore import ACTIVE_MODEL as ACTIVE_MODEL
+from filterd.modelstore import SHADOW_MODEL as SHADOW_MODEL
+from filterd.modelstore import active_model as active_model
 from filterd.ports import Custody, Greylist, Tallies, Upstream
 from filterd.slot import Slot
-from filterd.storage import aggregate, settings
+from filterd.storage import aggregate
 from filterd.storage import lists as list_store
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.custody import SqlCustody
@@ -52,42 +56,48 @@ from filterd.storage.greylist import SqlGreylist
 
 log = logging.getLogger(__name__)
 
-ACTIVE_MODEL = "active_model"  # the setting that holds the name of the promoted model, below state_dir/models
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+MODEL_SECONDS = 5.0  # a promotion must reach every worker within 10 s, whatever lists.refresh_seconds says
 
 
-def active_model(config: Config, database: Database | None) -> Path:
-    """Folder of the model that shall score: configured, else promoted, else the seed."""
-    if config.model.path is not None:
-        return config.model.path
-    name = settings.get(database, ACTIVE_MODEL) if database is not None else None
-    if name and _MODEL_NAME.fullmatch(name):
-        return config.state_dir / "models" / name
-    return SEED_MODEL
-
-
-def load_model(path: Path) -> Model | None:
-    """The verified model, or None with a log line that says why."""
+def load_model(config: Config, path: Path) -> Model | None:
+    """The model whose signature and digests are right, or None with a log line that says what is wrong."""
     try:
-        return Model.load(path)
+        model = modelstore.load(config, path)
     except (ModelError, OSError) as error:
         log.error("the content model cannot be loaded", extra={"path": str(path), "error": str(error)})
         return None
+    return model
 
 
-def model_to_begin_with(config: Config, path: Path) -> Model | None:
-    """The model at `path`; the seed when one that was promoted cannot be loaded, such as after an update that reads mail differently.
+def model_mark(config: Config, path: Path) -> tuple[object, ...]:
+    """What differs when a model should be loaded again: its path, its files, the keys that are trusted.  Cheap."""
+    stamps: list[object] = []
+    for name in (MANIFEST, model_key.SIGNATURE):
+        try:
+            stat = (path / name).stat()
+            stamps.append((stat.st_mtime_ns, stat.st_ino, stat.st_size))
+        except OSError:
+            stamps.append(None)
+    return (path, model_key.trusted(config), *stamps)
+
+
+def model_to_begin_with(config: Config, path: Path, in_use: Model | None = None) -> Model | None:
+    """The model at `path`; when one that was promoted cannot be loaded the one `in_use`, else the seed.
 
     The seed may only tag, which is safe; one that the configuration names is what was wanted or nothing.  With None content is
     unavailable (FAILURE row: open).
     """
-    model = load_model(path)
+    model = load_model(config, path)
+    metrics.MODEL_REFUSED.set(model is None)
+    if model is None and in_use is not None and config.model.path is None:
+        log.error("the old model stays in use", extra={"path": str(path), "model": in_use.name})
+        return in_use
     if model is None and path != SEED_MODEL and config.model.path is None:
         log.error(
-            "the seed model is used instead: train a new model from mail, or activate another",
+            "the seed model is used instead: train a new model from mail, or promote another",
             extra={"path": str(path)},
         )
-        model = load_model(SEED_MODEL)
+        model = load_model(config, SEED_MODEL)
     metrics.MODEL_LOADED.set(model is not None)
     if model is None:
         log.error("no content model: mail goes on without the content check", extra={"path": str(path)})
@@ -127,9 +137,16 @@ class Graph:
     upstream: Upstream
     malware: ClamdScanner | None
     inspector: ChildInspector
-    model_path: Path
+    model_mark: tuple[object, ...]
     lists: list_store.ListSnapshot | None = None
     check_by_name: dict[str, Check] = field(default_factory=dict)
+
+
+def content_of(graph: Graph) -> Content:
+    """The content check, whose model is exchanged while it runs."""
+    content = graph.check_by_name["content"]
+    assert isinstance(content, Content)
+    return content
 
 
 class App:
@@ -152,12 +169,14 @@ class App:
         self._place.recover(self.database, self.custody, self.boot_id)
         self.graph = self._build(config)
 
-    def _build(self, config: Config) -> Graph:
+    def _build(self, config: Config, in_use: Model | None = None) -> Graph:
         model_path = active_model(config, self.database)
         worker = f"{self.slot}:{self.boot_id}"
         if self._greylist is None or config.greylist != self.config.greylist:  # else what it knows by heart stays
             self._greylist = SqlGreylist(self.database, config.greylist)
-        graph = build_graph(config, self.database, self.custody, worker, model_path, self.tallies, self._greylist)
+        graph = build_graph(
+            config, self.database, self.custody, worker, model_path, self.tallies, self._greylist, in_use=in_use
+        )
         graph.engine.has_room = self.has_room
         self._writers.add(graph.engine.handoff)
         if graph.engine.senders is not None:
@@ -205,7 +224,7 @@ class App:
     async def reload(self, config: Config) -> None:
         """Build a whole new graph, or keep the old one and raise ConfigError."""
         check_names(config)
-        fresh = await asyncio.to_thread(self._build, config)
+        fresh = await asyncio.to_thread(self._build, config, content_of(self.graph).model)
         old, self.graph, self.config = self.graph, fresh, config
         if isinstance(fresh.upstream, SmtpUpstream) and isinstance(old.upstream, SmtpUpstream):
             fresh.upstream.extensions = old.upstream.extensions  # until its first connection says otherwise
@@ -218,7 +237,7 @@ class App:
     async def refresh_forever(self) -> None:
         """Take over list entries and models that the API or the command line changed."""
         while True:
-            await asyncio.sleep(self.config.lists.refresh_seconds)
+            await asyncio.sleep(min(self.config.lists.refresh_seconds, MODEL_SECONDS))
             try:
                 await self.refresh()
             except FilterdError as error:
@@ -238,18 +257,24 @@ class App:
         if known is None or version != known.version or expired:
             graph.lists = await asyncio.to_thread(take_snapshot, self.database)
             lists.table = network_table(self.config, graph.lists)
+        await self._refresh_model(graph)
+
+    async def _refresh_model(self, graph: Graph) -> None:
+        """Exchange the model when another was promoted, or its files changed; connections go on and use it from their next message."""
         path = await asyncio.to_thread(active_model, self.config, self.database)
-        if path != graph.model_path:
-            content = graph.check_by_name["content"]
-            assert isinstance(content, Content)
-            model = await asyncio.to_thread(load_model, path)
-            graph.model_path = path
-            if model is None:
-                log.error("the old model stays in use", extra={"path": str(path)})
-                return
-            content.model = model
-            metrics.MODEL_LOADED.set(1)
-            log.info("model in use", extra={"model": model.name})
+        mark = await asyncio.to_thread(model_mark, self.config, path)
+        if mark == graph.model_mark:
+            return
+        content = content_of(graph)
+        model = await asyncio.to_thread(load_model, self.config, path)
+        graph.model_mark = mark
+        metrics.MODEL_REFUSED.set(model is None)
+        if model is None:
+            log.error("the old model stays in use", extra={"path": str(path)})
+            return
+        content.model = model
+        metrics.MODEL_LOADED.set(1)
+        log.info("model in use", extra={"model": model.name})
 
     async def close(self) -> None:
         """Let go of everything; what was handed to the ledger is written first."""
@@ -281,10 +306,15 @@ def build_graph(
     greylist: Greylist | None = None,
     upstream: Upstream | None = None,
     clock: Callable[[], float] = time.time,
+    in_use: Model | None = None,
 ) -> Graph:
-    """Everything that decides and hands over, from one configuration."""
+    """Everything that decides and hands over, from one configuration.
+
+    `in_use`: the model that scored until now, for the case that the one at `model_path` cannot be loaded.
+    """
     resolver = _build_resolver(config)
-    model = model_to_begin_with(config, model_path)
+    mark = model_mark(config, model_path)
+    model = model_to_begin_with(config, model_path, in_use)
     snapshot = take_snapshot(database)
     table = network_table(config, snapshot)
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
@@ -303,7 +333,7 @@ def build_graph(
         hostname=config.server.hostname,
         authserv_id=config.authserv_id,
         worker=worker,
-        postmaster_domain=_postmaster_domain(config),
+        postmasters=_postmasters(config),
         header_bytes=config.limits.header_bytes,
         clients=config.clients,
         greylist_config=config.greylist,
@@ -313,7 +343,7 @@ def build_graph(
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )
-    return Graph(engine, checks, resolver, used_upstream, malware, inspector, model_path, snapshot, by_name)
+    return Graph(engine, checks, resolver, used_upstream, malware, inspector, mark, snapshot, by_name)
 
 
 def _build_resolver(config: Config) -> DnsResolver:
@@ -321,10 +351,11 @@ def _build_resolver(config: Config) -> DnsResolver:
     return DnsResolver(dns.servers, dns.timeout_seconds, dns.cache_entries, zones=zones)
 
 
-def _postmaster_domain(config: Config) -> str:
-    """Where our own postmaster's mail goes: the hostname if we take mail for it, else the first accepted domain."""
+def _postmasters(config: Config) -> dict[str, str]:
+    """Where mail to our own postmaster goes: names that we take no other mail for have that of the first accepted domain."""
     domains = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
-    return "" if config.server.hostname in domains or not domains else domains[0]
+    ours = (config.server.hostname, config.reports.domain)
+    return {name: domains[0] for name in ours if domains and name and name not in domains}
 
 
 def build_scanner(config: Config, database: Database | None) -> Scanner:

@@ -68,6 +68,11 @@ ATTACHMENT_PROCESSES = Counter(
     ["event"],
 )
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
+MODEL_REFUSED = Gauge(
+    "filterd_model_refused",
+    "1 while the model that should be in use cannot be: wrong signature, damaged files; another one, or none, scores",
+    multiprocess_mode="max",
+)
 MALWARE_SCANS = Counter(
     "filterd_malware_scans_total",
     "Messages by what the malware scan said: ok, malware_found, malware_suspected, malware_not_scanned (too large), failed",
