@@ -55,15 +55,17 @@ def fit(
     chosen: Sequence[int] | None = None,
     *,
     passes: int = LOCAL_PASSES,
-    step: float = LOCAL_STEP,
+    step: float | Sequence[float] = LOCAL_STEP,
     orders: int = ORDERS,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> Learner:
     """The mean of `orders` learners that each went over the chosen rows (default: all) `passes` times; deterministic.
 
+    `step`: one for all rows, or one for each of them.
     What goes on from a checkpoint is bit for bit what an uninterrupted run gives.  `progress` counts orders x passes x rows.
     """
+    steps = [step] * len(rows) if isinstance(step, float | int) else step
     numbers = np.arange(len(rows)) if chosen is None else np.asarray(chosen, np.int64)
     done, mean = (checkpoint.load() if checkpoint is not None else None) or (0, Learner())
     if progress is not None:
@@ -73,7 +75,7 @@ def fit(
         generator = np.random.default_rng(SEED + order)
         for _ in range(passes):
             for number in generator.permutation(numbers):
-                learner.learn(rows[int(number)], labels[int(number)], step)
+                learner.learn(rows[int(number)], labels[int(number)], steps[int(number)])
                 if progress is not None:
                     progress.advance()
         mean.weights += learner.weights / np.float32(orders)

@@ -1,0 +1,332 @@
+"""Owns the gate: which criteria a candidate must meet to become the model, each with words and the messages that show it.
+
+Works on scores only: what they were given by, and where the messages come from, is the caller's (api/retrain.py, tests,
+benchmarks).  Must not know databases, features or files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from filterd.learning.bounds import clopper_pearson
+
+SHOWN = 20  # messages named with one criterion: enough to look at, few enough to read
+MIN_STREAM = (
+    3  # recent messages of one sender or campaign from which a change of mind about it is more than one message
+)
+# Different people whose reports speak against a stream's present treatment from which the gate believes them without a
+# trusted word: one more than the three of fifty that benchmarks/learning gives the attacker.
+MIN_WITNESSES = 4
+_TIE = 1e-9  # log-loss: rounding, not a difference
+_FARTHEST = 700.0  # log-odds; beyond it exp() overflows and nothing changes
+
+
+class Verdict(StrEnum):
+    """What the gate says."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One message whose class is known, and what both models say of it.
+
+    Attributes:
+        message: what names it to a person: our id, or that of its report.
+        candidate, active: calibrated log-odds; more than 0 calls it spam.
+    """
+
+    message: str
+    spam: bool
+    candidate: float
+    active: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Recent mail of one author domain, or of one campaign, about which nobody complained.
+
+    Attributes:
+        name: the domain, or the campaign's id.
+        messages: with the treatment that nobody complained about as their class.
+        witnesses: different people who reported other mail of the same stream as the opposite.
+        trusted: whether a trusted word did.
+    """
+
+    name: str
+    messages: tuple[Judged, ...]
+    witnesses: int = 0
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One thing that was asked, and the answer.
+
+    Attributes:
+        text: one sentence for people, with the numbers.
+        messages: those that show why not; at most SHOWN.
+    """
+
+    name: str
+    passed: bool
+    text: str
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """One model on the held-out messages; shares with exact 95 % limits (Clopper-Pearson).
+
+    Attributes:
+        false_positives: ham with log-odds above 0.
+        caught: spam with log-odds above 0.
+        log_loss: mean over all messages, in nats; 0 without messages.
+    """
+
+    ham: int
+    spam: int
+    false_positives: int
+    caught: int
+    false_positive_limits: tuple[float, float]
+    caught_limits: tuple[float, float]
+    log_loss: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "ham": self.ham,
+            "spam": self.spam,
+            "false_positives": self.false_positives,
+            "false_positive_limits": [round(limit, 6) for limit in self.false_positive_limits],
+            "caught": self.caught,
+            "caught_limits": [round(limit, 6) for limit in self.caught_limits],
+            "log_loss": round(self.log_loss, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """What the gate found."""
+
+    verdict: Verdict
+    criteria: tuple[Criterion, ...]
+    candidate: ClassFigures
+    active: ClassFigures
+
+    @property
+    def stopped_by(self) -> tuple[str, ...]:
+        """Names of the criteria that were not met."""
+        return tuple(criterion.name for criterion in self.criteria if not criterion.passed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, for the row of the model and for people."""
+        return {
+            "verdict": self.verdict.value,
+            "criteria": [
+                {"name": c.name, "passed": c.passed, "text": c.text, "messages": list(c.messages)}
+                for c in self.criteria
+            ],
+            "candidate": self.candidate.as_dict(),
+            "active": self.active.as_dict(),
+        }
+
+
+def judge(
+    held_out: Sequence[Judged],
+    *,
+    pins: Sequence[Judged] = (),
+    regression: Sequence[Judged] = (),
+    senders: Iterable[Stream] = (),
+    campaigns: Iterable[Stream] = (),
+    minimum: int = 30,
+) -> GateReport:
+    """Ask every criterion.
+
+    Args:
+        held_out: labelled messages that neither model has learned.
+        pins: the site's confirmed good mail; the candidate's scores are those of the final model here and below.
+        regression: the shipped set.
+        senders: recent forwarded mail that nobody reported as spam, by author domain.
+        campaigns: recent mail that was held or refused and that nobody reported as ham, by campaign.
+        minimum: held-out messages of each class without which there is not enough evidence ([learning] gate_messages).
+    """
+    candidate = class_figures(held_out, lambda item: item.candidate)
+    active = class_figures(held_out, lambda item: item.active)
+    criteria = (
+        _pins(pins),
+        _regression(regression),
+        _false_positives(held_out, candidate, active),
+        _caught(held_out, candidate, active),
+        _log_loss(held_out, candidate, active),
+        _senders(senders),
+        _campaigns(campaigns),
+    )
+    evidence = _evidence(candidate, minimum)
+    if not all(criterion.passed for criterion in criteria):
+        verdict = Verdict.REFUSED
+    else:
+        verdict = Verdict.PASSED if evidence.passed else Verdict.NOT_ENOUGH_EVIDENCE
+    return GateReport(verdict, (*criteria, evidence), candidate, active)
+
+
+def class_figures(items: Sequence[Judged], score: Callable[[Judged], float]) -> ClassFigures:
+    """The figures of one model."""
+    ham = [score(item) for item in items if not item.spam]
+    spam = [score(item) for item in items if item.spam]
+    wrong, caught = sum(value > 0 for value in ham), sum(value > 0 for value in spam)
+    return ClassFigures(
+        len(ham),
+        len(spam),
+        wrong,
+        caught,
+        clopper_pearson(wrong, len(ham)),
+        clopper_pearson(caught, len(spam)),
+        math.fsum(_loss(item.spam, score(item)) for item in items) / max(len(items), 1),
+    )
+
+
+def _loss(spam: bool, log_odds: float) -> float:
+    """Negative log-likelihood of the class, in nats."""
+    against = max(min(-log_odds if spam else log_odds, _FARTHEST), -_FARTHEST)
+    return max(against, 0.0) + math.log1p(math.exp(-abs(against)))
+
+
+def _turned(items: Iterable[Judged], *, spam: bool) -> list[Judged]:
+    """Messages of the class that the model in use judges right and the candidate wrong, the worst first."""
+    found = [item for item in items if item.spam == spam and (item.active > 0) == spam and (item.candidate > 0) != spam]
+    return sorted(found, key=lambda item: (-abs(item.candidate), item.message))
+
+
+def _names(items: Iterable[Judged]) -> tuple[str, ...]:
+    return tuple(item.message for item in items)[:SHOWN]
+
+
+def _pins(pins: Sequence[Judged]) -> Criterion:
+    turned = _turned(pins, spam=False)
+    if not pins:
+        text = "no confirmed good mail is pinned yet"
+    elif turned:
+        text = f"{_number(len(turned))} of {_number(len(pins))} pinned good messages would be called spam again"
+    else:
+        text = f"none of {_number(len(pins))} pinned good messages would be called spam again"
+    return Criterion("pins", not turned, text, _names(turned))
+
+
+def _regression(items: Sequence[Judged]) -> Criterion:
+    blocked, lost = _turned(items, spam=False), _turned(items, spam=True)
+    if not blocked and not lost:
+        return Criterion("regression", True, f"the shipped set of {_number(len(items))} messages is judged as before")
+    parts = []
+    if blocked:
+        parts.append(f"{_number(len(blocked))} good ones would be called spam")
+    if lost:
+        parts.append(f"{_number(len(lost))} spam would be passed")
+    text = f"of the shipped set of {_number(len(items))} messages {' and '.join(parts)}"
+    return Criterion("regression", False, text, _names([*blocked, *lost]))
+
+
+def _false_positives(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
+    passed = candidate.false_positive_limits[1] <= active.false_positive_limits[1]
+    text = (
+        f"{_of(candidate.false_positives, candidate.ham)} good held-out messages called spam (at most "
+        f"{candidate.false_positive_limits[1]:.1%}), by the model in use {_number(active.false_positives)} (at most "
+        f"{active.false_positive_limits[1]:.1%})"
+    )
+    return Criterion("false_positives", passed, text, () if passed else _names(_turned(items, spam=False)))
+
+
+def _caught(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
+    passed = candidate.caught >= active.caught
+    text = (
+        f"{_of(candidate.caught, candidate.spam)} held-out spam caught (at least {candidate.caught_limits[0]:.1%}), by the "
+        f"model in use {_number(active.caught)} (at least {active.caught_limits[0]:.1%})"
+    )
+    return Criterion("caught", passed, text, () if passed else _names(_turned(items, spam=True)))
+
+
+def _log_loss(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
+    passed = candidate.log_loss <= active.log_loss + _TIE
+    worst = sorted(items, key=lambda item: _loss(item.spam, item.active) - _loss(item.spam, item.candidate))
+    text = f"log-loss {candidate.log_loss:.4f} on held-out messages, of the model in use {active.log_loss:.4f}"
+    return Criterion("log_loss", passed, text, () if passed else _names(worst))
+
+
+def _senders(streams: Iterable[Stream]) -> Criterion:
+    turned, count, excused = _turned_streams(streams, spam=False)
+    if not turned:
+        text = f"no sender's mail that is let through today would be called spam ({_number(count)} senders"
+        return Criterion("senders", True, f"{text}{_excused(excused)})")
+    text = f"mail of {_streams(turned, 'would be called spam')}, which is let through today and which nobody reported"
+    remedy = "; if it is spam, report one of them as administrator and train again"
+    return Criterion("senders", False, text + remedy, _shown(turned))
+
+
+def _campaigns(streams: Iterable[Stream]) -> Criterion:
+    turned, count, excused = _turned_streams(streams, spam=True)
+    if not turned:
+        text = f"no campaign that is stopped today would be passed ({_number(count)} campaigns"
+        return Criterion("campaigns", True, f"{text}{_excused(excused)})")
+    text = f"of campaign {_streams(turned, 'would be passed')}, which is stopped today and which nobody asked for"
+    remedy = "; if it is good mail, release one of them as false positive and train again"
+    return Criterion("campaigns", False, text + remedy, _shown(turned))
+
+
+def _turned_streams(streams: Iterable[Stream], *, spam: bool) -> tuple[list[tuple[Stream, list[Judged]]], int, int]:
+    """(streams the candidate judges the other way in more than half, how many were looked at, how many were excused)."""
+    turned: list[tuple[Stream, list[Judged]]] = []
+    count = excused = 0
+    for stream in streams:
+        total = len(stream.messages)
+        if total < MIN_STREAM:
+            continue
+        count += 1
+        wrong = [item for item in stream.messages if (item.candidate > 0) != spam]
+        before = sum((item.active > 0) != spam for item in stream.messages)
+        if 2 * before > total or 2 * len(wrong) <= total:
+            continue
+        if stream.trusted or stream.witnesses >= MIN_WITNESSES:
+            excused += 1
+        else:
+            turned.append((stream, wrong))
+    turned.sort(key=lambda pair: (-len(pair[1]), pair[0].name))
+    return turned, count, excused
+
+
+def _streams(turned: Sequence[tuple[Stream, list[Judged]]], fate: str) -> str:
+    first, wrong = turned[0]
+    others = f" and of {_number(len(turned) - 1)} more" if len(turned) > 1 else ""
+    return f"{first.name} ({len(wrong)} of {len(first.messages)} recent messages {fate}){others}"
+
+
+def _excused(count: int) -> str:
+    return f", {_number(count)} more that people reported" if count else ""
+
+
+def _shown(turned: Sequence[tuple[Stream, list[Judged]]]) -> tuple[str, ...]:
+    """Some of each stream: all of the first would hide the others."""
+    each = max(1, SHOWN // len(turned))
+    return tuple(item.message for _, wrong in turned for item in wrong[:each])[:SHOWN]
+
+
+def _evidence(figures: ClassFigures, minimum: int) -> Criterion:
+    passed = min(figures.ham, figures.spam) >= minimum
+    text = (
+        f"{_number(figures.ham)} good and {_number(figures.spam)} spam held-out messages that neither model has learned, "
+        f"{_number(minimum)} of each are needed"
+    )
+    return Criterion("evidence", passed, text)
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _of(count: int, total: int) -> str:
+    return f"{_number(count)} of {_number(total)}"
