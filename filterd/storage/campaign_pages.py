@@ -233,8 +233,14 @@ def campaign_of_report() -> Any:
 
 
 def group_of_report() -> Any:
-    """What counts as one thing that was reported: the campaign, else the message, else the report alone."""
-    return func.coalesce(_r.campaign, _m.campaign, _r.message_id, "#" + _r.id.cast(_r.message_id.type))
+    """What counts as one thing that was reported: the campaign, else the message, else its Message-ID, else the report alone."""
+    name = "name:" + func.nullif(_r.name, "")
+    return func.coalesce(_r.campaign, _m.campaign, _r.message_id, name, "#" + _r.id.cast(_r.message_id.type))
+
+
+def group_key(id: int, message_id: str | None, campaign: str | None, name: str) -> str:
+    """What group_of_report says of a report, `campaign` being its own or that of its message."""
+    return campaign or message_id or (f"name:{name}" if name else f"#{id}")
 
 
 def _held() -> Select[Any]:

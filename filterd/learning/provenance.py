@@ -1,0 +1,72 @@
+"""Owns where a report comes from: what is known of it and its message, and why it must wait for a review.
+
+Held is not refused: Exchange expands groups, so whoever has no copy that we know of may have got one all the same.
+Pure; must not know where any of this is read, nor who reviews.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OUTSIDER = "outsider"
+UNKNOWN_MESSAGE = "unknown_message"
+NOT_DELIVERED = "not_delivered"
+OWN_MAIL = "own_mail"
+BURST = "burst"
+CONTRADICTION = "contradiction"
+LOW_TRUST = "low_trust"
+ALTERED = "altered"
+
+# For people: in answers to reporters, in the review.
+TEXTS = {
+    OUTSIDER: "the reporter is no mailbox of an accepted domain",
+    UNKNOWN_MESSAGE: "we have no record of what the message said",
+    NOT_DELIVERED: "we know of no copy that was delivered to the reporter",
+    OWN_MAIL: "the message is the reporter's own",
+    BURST: "the reporter reports more than learning.reports_per_hour",
+    CONTRADICTION: "others say the opposite of this message or its campaign",
+    LOW_TRUST: "the reporter was wrong too often",
+    ALTERED: "the message that was sent with the report is not the one that we know by its Message-ID",
+}
+
+MIN_TRUST = 0.1  # what two wrong words and no right one leave (learning/trust.py): 0.6 / 8 = 0.075
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is known of a report and of its message.
+
+    Attributes:
+        insider: the reporter is a mailbox of an accepted domain.
+        recorded: what we learn from is our own record, not what came with the report.
+        delivered: the reporter was a recipient with a forwarded or released copy.
+        own: reverse-path or author of the message is the reporter.
+        in_hour: reports of this person in the hour before.
+        contradicted: a report of somebody else that counts says the opposite.
+        trust: of the reporter, 0 to 1.
+        altered: what came with the report is unlike our record.
+    """
+
+    insider: bool
+    recorded: bool
+    delivered: bool
+    own: bool
+    in_hour: int
+    contradicted: bool
+    trust: float
+    altered: bool
+
+
+def holds(origin: Origin, reports_per_hour: int) -> tuple[str, ...]:
+    """Why a report that is no administrator's waits for a review; empty when it counts at once."""
+    found = {
+        OUTSIDER: not origin.insider,
+        UNKNOWN_MESSAGE: not origin.recorded,
+        NOT_DELIVERED: origin.recorded and not origin.delivered,
+        OWN_MAIL: origin.own,
+        BURST: origin.in_hour >= reports_per_hour,
+        CONTRADICTION: origin.contradicted,
+        LOW_TRUST: origin.trust < MIN_TRUST,
+        ALTERED: origin.altered,
+    }
+    return tuple(name for name, held in found.items() if held)
