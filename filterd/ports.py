@@ -280,6 +280,7 @@ class HeldMessage:
         recipients: mailbox -> forward-path parameters, for the recipients whose copy is held.
         reason: why, for people (spam, policy, upstream refused …).
         retry: recipients whose copy shall be delivered by the outbox as soon as upstream takes it.
+        reasons: recipients whose copy is held for another reason than the rest.
     """
 
     prepended: bytes
@@ -290,6 +291,7 @@ class HeldMessage:
     score: float
     retry: frozenset[str] = frozenset()
     parameters: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Spf(parts.resolver),
         SpfHelo(parts.resolver),
         SenderRate(config.clients, parts.tallies),
-        RecipientCheck(parts.directory),
+        RecipientCheck(parts.directory, config.reports.domain or ""),
         Harvest(config.clients, parts.tallies),
         *greylist,
         Dkim(parts.resolver, parts.clock),

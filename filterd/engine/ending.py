@@ -18,7 +18,7 @@ from filterd.engine.shared import Engine
 from filterd.lookups import Lookups
 from filterd.mail.authres import authentication_results, results_text
 from filterd.mail.envelope import Connection, Recipient
-from filterd.mail.evidence import Evidence, Result
+from filterd.mail.evidence import Evidence, Reason, Result
 from filterd.mail.headers import prepended, received, remove_forged, report, utc
 from filterd.mail.message import Message
 from filterd.mail.received_spf import received_spf
@@ -113,6 +113,9 @@ class Ending:
         forward = [(r, v) for r, v in verdicts if v.action in (Action.ACCEPT, Action.TAG)]
         hold = [(r, v) for r, v in verdicts if v.action not in (Action.ACCEPT, Action.TAG)]
         now, engine, envelope = self.now, self.engine, self.now.envelope
+        # What users report has a reason of its own, copy by copy: it is worked on, while the rest waits for a person.
+        reported = {str(r.mailbox): v.reason.value for r, v in hold if v.reason is Reason.USER_REPORT}
+        others = [v for r, v in hold if str(r.mailbox) not in reported]
         cleaned = remove_forged(message, engine.authserv_id)
         if cleaned.removed:
             metrics.FORGED_FIELDS.inc(len(cleaned.removed))
@@ -136,7 +139,8 @@ class Ending:
             forward_prepended=above(forward[0][1]) if forward else b"",
             hold=tuple(r for r, _ in hold),
             hold_prepended=above((hold or forward)[0][1]),
-            hold_reason=hold[0][1].reason.value if hold else "",
+            hold_reason=(others or [v for _, v in hold])[0].reason.value if hold else "",
+            hold_reasons=reported,
             refused=tuple(now.refused.values()),
         )
 
@@ -169,7 +173,7 @@ class Ending:
 
     def _note_campaign(self, message: Message, reply: Reply, verdicts: Verdicts) -> None:
         """A message that does not come again is counted with those like it."""
-        if self.engine.campaign_notes is not None:
+        if self.engine.campaign_notes is not None and not self.now.is_report:  # it is none of those that it holds
             self.engine.campaign_notes.note(message, self.now.envelope.id, self.now.received_ms, reply, verdicts)
 
     async def _record(self, outcomes: Sequence[Outcome], message: Message | None) -> None:

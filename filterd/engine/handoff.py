@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from filterd import metrics
 from filterd.deadline import Deadline
@@ -55,6 +55,7 @@ class Job:
     Attributes:
         forward: recipients whose copy goes to upstream.
         hold: recipients whose copy goes to the quarantine, with `hold_reason` for people.
+        hold_reasons: mailbox -> its own reason, where it is another one.
         forward_prepended, hold_prepended: our header fields for either copy.
         refused: outcomes of recipients that were refused at RCPT.
     """
@@ -69,6 +70,7 @@ class Job:
     hold_prepended: bytes
     hold_reason: str
     refused: tuple[Outcome, ...] = ()
+    hold_reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def failure_reply(name: str, reference: str) -> Reply:
@@ -159,7 +161,7 @@ class HandOff:
         ]
         for recipient in held:
             name = str(recipient.mailbox)
-            detail = f"upstream: {replies[name]}" if name in replies else job.hold_reason
+            detail = f"upstream: {replies[name]}" if name in replies else job.hold_reasons.get(name, job.hold_reason)
             outcomes.append(Outcome(name, TerminalState.QUARANTINED, str(reply), detail))
         box = self._held(job, held, replies, retry)
         try:
@@ -200,6 +202,7 @@ class HandOff:
             score=job.evidence.score,
             retry=frozenset(retry),
             parameters=job.envelope.parameters,
+            reasons={name: why for name, why in job.hold_reasons.items() if name not in refused},
         )
 
     async def _all(self, job: Job, reply: Reply, state: TerminalState, detail: str) -> Reply:

@@ -52,6 +52,12 @@ class Transaction:
         if verdict is not None:
             self.verdicts.append((name, verdict))
 
+    @property
+    def is_report(self) -> bool:
+        """Whether every accepted recipient is an address that users report mail to."""
+        found = [self.of_recipient.get(key, ()) for key in self.accepted]
+        return bool(found) and all(any(e.reason is Reason.USER_REPORT for e in about) for about in found)
+
     def settle(self) -> None:
         """No recipient comes any more.  A mailbox that was refused once and accepted later is accepted."""
         self.envelope = replace(self.envelope, recipients=tuple(self.accepted.values()))

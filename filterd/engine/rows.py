@@ -40,6 +40,13 @@ def _recipient_unknown(case: Case) -> Found | None:
     return None
 
 
+def _user_report(case: Case) -> Found | None:
+    """Taken into custody whatever it carries: what people report is spam and malware.  It is never forwarded, or it would go in circles."""
+    if ("recipient", Reason.USER_REPORT) not in case.reasons:
+        return None
+    return _rate_limit(case) or (Action.QUARANTINE, Reason.USER_REPORT, None)
+
+
 def _unavailable(case: Case) -> Found | None:
     # observe mode lets through what the scan finds, so it does not wait for the scan either
     not_needed = {"malware"} if case.malware.on_failure == "open" or case.config.observe else set()
@@ -199,6 +206,7 @@ ROWS: tuple[Row, ...] = (
     Row("relay_denied", "the recipient's domain is not one of ours", _relay_denied, always=True),
     Row("harvest", "the client tries out addresses", _harvest),
     Row("recipient_unknown", "nobody here has the recipient's address", _recipient_unknown, always=True),
+    Row("user_report", "a user reports mail to us", _user_report, always=True),
     Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),
     Row("block_list", "an entry of the own block list", _block_list),
     # Certain finds before the allow list: known senders have infected machines.  Uncertain ones after it: who is on

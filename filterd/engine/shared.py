@@ -6,7 +6,7 @@ Must not know what is done with them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from filterd.auth.seal import Signer
@@ -26,7 +26,7 @@ class Engine:
 
     Attributes:
         worker: "slot:boot id" of this process, for the ledger.
-        postmaster_domain: where mail to our own postmaster goes, when our hostname is no accepted domain; empty: nowhere.
+        postmasters: names of ours that are no accepted domains -> the accepted domain whose postmaster is theirs too.
         header_bytes: largest header section that is passed on.
         model_name: the content model in use, for the record.
         clients, greylist_config: what clients may do, and from where on mail is doubtful.
@@ -45,7 +45,7 @@ class Engine:
     hostname: str
     authserv_id: str
     worker: str
-    postmaster_domain: str = ""
+    postmasters: Mapping[str, str] = field(default_factory=dict)
     header_bytes: int = 262_144
     clients: ClientsConfig = field(default_factory=ClientsConfig)
     greylist_config: GreylistConfig = field(default_factory=GreylistConfig)

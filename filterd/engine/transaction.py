@@ -176,7 +176,8 @@ class Session:
                 message = Message(bytes(message.octets[:_KEPT_OF_REFUSED]))
             if refusal is not None:
                 return await ending.refuse_all(message, refusal.with_reference(now.envelope.id), "refused_at_data")
-            now.evidence += await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message))
+            if not now.is_report:  # what a report carries is not its own, and must not be asked about again
+                now.evidence += await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message))
             verdicts = [(r, self._decide(Stage.DATA, r)) for r in now.envelope.recipients]
             return await ending.carry_out(message, verdicts)
         except Exception:  # a fault of ours must leave the message with the client (FAILURE row "engine")
@@ -204,10 +205,11 @@ class Session:
         return self._now
 
     def _our_postmaster(self, recipient: Recipient) -> Recipient:
-        """`<Postmaster>` without a domain arrives with our hostname; it must be reachable (RFC 5321 4.5.1)."""
-        mailbox, engine = recipient.mailbox, self.engine
-        if engine.postmaster_domain and mailbox.key == f"postmaster@{engine.hostname}":
-            return replace(recipient, mailbox=Mailbox(mailbox.local, engine.postmaster_domain))
+        """`<Postmaster>` without a domain arrives with our hostname; it must be reachable, and where we take reports too (RFC 5321 4.5.1)."""
+        mailbox = recipient.mailbox
+        domain = self.engine.postmasters.get(mailbox.domain_key)
+        if domain and mailbox.local.lower() == "postmaster":
+            return replace(recipient, mailbox=Mailbox(mailbox.local, domain))
         return recipient
 
     def _decide(self, stage: Stage, recipient: Recipient) -> Verdict:

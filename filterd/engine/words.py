@@ -94,6 +94,7 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("content", Reason.LOOKS_LIKE_HAM): "content looks like ham",
     ("content", Reason.LOOKS_LIKE_SPAM): "content looks like spam",
     ("content", Reason.UNSURE): "content is unsure",
+    ("recipient", Reason.USER_REPORT): "an address that users report mail to",
 }
 
 # Who was asked, as the subject of "… did not answer".

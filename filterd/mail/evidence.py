@@ -82,6 +82,7 @@ class Reason(StrEnum):
     # recipients
     RECIPIENT_UNKNOWN = "recipient_unknown"
     RELAY_DENIED = "relay_denied"
+    USER_REPORT = "user_report"
     # SPF, DKIM, DMARC
     NO_RECORD = "no_record"
     SPF_FAIL = "spf_fail"

@@ -166,7 +166,7 @@ def _rows_held(message: MessageRecord, held: HeldMessage, body: StoredBody, at_m
                 "recipient": clean(recipient),
                 "parameters": pack_list(parameters),
                 "state": "release requested" if recipient in held.retry else "held",
-                "reason": reason,
+                "reason": clean(held.reasons.get(recipient, reason)),
                 "changed_ms": at_ms,
                 "changed_by": CUSTODY,
             }

@@ -59,12 +59,13 @@ class Stagehand:
     more: tuple[Check, ...] = ()
     greylist: MemoryGreylist | None = None
     signer: Signer | None = None
+    reports: str = ""
 
     async def session(self) -> Session:
         table = NetworkTable(
             [*((n, "block", "test") for n in self.blocked), *((n, "allow", "test") for n in self.allowed)]
         )
-        checks: list[Check] = [Lists(table), *self.more, RecipientCheck(self.directory), Weighs(self.weight)]
+        checks: list[Check] = [Lists(table), *self.more, RecipientCheck(self.directory, self.reports), Weighs(self.weight)]
         engine = Engine(
             Pipeline(checks),
             Policy(self.policy),
@@ -72,7 +73,7 @@ class Stagehand:
             "filter.example.org",
             "filter.example.org",
             "smtp-0:1",
-            postmaster_domain="example.org",
+            postmasters={"filter.example.org": "example.org", "reports.example.org": "example.org"},
             clock=lambda: 1_800_000_000.0,
             has_room=lambda: self.room,
             clients=self.clients,

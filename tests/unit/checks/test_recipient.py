@@ -1,4 +1,4 @@
-"""Who may send to strangers: our own users, over upstream; nobody else."""
+"""Who may send to strangers: our own users, over upstream; nobody else.  Who may report mail: whoever is inside."""
 
 from __future__ import annotations
 
@@ -33,3 +33,38 @@ def test_only_who_has_authenticated_may_send_to_foreign_domains(
     (found,) = ask(check, context(replace(CLIENT, trust=trust), recipient=Recipient(address)))
     assert (found.reason, found.recipient) == (reason, address.key)
     assert ("foreign" in found.log_text) == (address is FOREIGN)
+
+
+@pytest.mark.parametrize("local", ["spam", "phish", "notspam", "SPAM"])
+@pytest.mark.parametrize(
+    ("trust", "reason"),
+    [
+        (TrustClass.REPORT, Reason.USER_REPORT),
+        (TrustClass.INTERNAL, Reason.USER_REPORT),
+        (TrustClass.AUTHENTICATED, Reason.USER_REPORT),
+        (TrustClass.INTERNET, Reason.RECIPIENT_UNKNOWN),
+    ],
+)
+@pytest.mark.parametrize("domain", ["example.org", "reports.example.net"])
+def test_report_addresses_exist_for_those_inside_only(
+    local: str, trust: TrustClass, reason: Reason, domain: str
+) -> None:
+    check = RecipientCheck(ScriptedDirectory(down=True), domain)  # no directory is asked about them
+    mailbox = Mailbox(local, domain.upper())
+    (found,) = ask(check, context(replace(CLIENT, trust=trust), recipient=Recipient(mailbox)))
+    assert (found.reason, found.recipient) == (reason, mailbox.key)
+
+
+@pytest.mark.parametrize(("local", "domain"), [("spam", "example.org"), ("anna", "reports.example.org")])
+def test_other_addresses_are_no_report_addresses(local: str, domain: str) -> None:
+    check = RecipientCheck(ScriptedDirectory(frozenset({"nobody"})), "reports.example.org")
+    inside = replace(CLIENT, trust=TrustClass.REPORT)
+    (found,) = ask(check, context(inside, recipient=Recipient(Mailbox(local, domain))))
+    assert found.reason is (Reason.OK if domain == "example.org" else Reason.RELAY_DENIED)
+
+
+def test_without_a_domain_for_reports_there_are_no_report_addresses() -> None:
+    check = RecipientCheck(ScriptedDirectory())
+    inside = replace(CLIENT, trust=TrustClass.REPORT)
+    (found,) = ask(check, context(inside, recipient=Recipient(Mailbox("spam", "example.org"))))
+    assert found.reason is Reason.OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import ClassVar
 
 import pytest
@@ -14,7 +15,7 @@ from filterd.config import PolicyConfig
 from filterd.engine.ending import Ending
 from filterd.errors import TemporaryError
 from filterd.mail.address import Mailbox
-from filterd.mail.envelope import Recipient
+from filterd.mail.envelope import Connection, Recipient, TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
@@ -153,3 +154,52 @@ def test_a_message_for_thousands_costs_each_of_them_the_same() -> None:
         return lambda: asyncio.run(scene())
 
     assert_growth(prepare, 1000, 4000, 4 * 2)  # it was quadratic: 16
+
+
+INSIDE = Connection(ip_address("192.0.2.7"), trust=TrustClass.REPORT)
+REPORT_TO = "spam@reports.example.org"
+
+
+@pytest.mark.parametrize("observe", [False, True])
+def test_a_report_is_held_unexamined_and_reaches_nobody(observe: bool) -> None:
+    looks = Finds("malware", Stage.DATA)
+    stage = Stagehand(client=INSIDE, reports="reports.example.org", more=(looks,), policy=PolicyConfig(observe=observe))
+    assert [r.code for r in stage.talk(REPORT_TO)] == [250, 250, 250]
+    (held,) = stage.custody.held.values()
+    assert (held.reason, list(held.recipients)) == ("user_report", [REPORT_TO])
+    assert stage.upstream.taken == []
+    assert looks.seen == [], "what a report carries is not looked at again"
+
+
+@pytest.mark.parametrize("order", [("bob", REPORT_TO), (REPORT_TO, "bob")])
+def test_a_report_with_a_copy_for_somebody_else_does_both(order: tuple[str, ...]) -> None:
+    stage = Stagehand(client=INSIDE, reports="reports.example.org")
+    assert [r.code for r in stage.talk(*order)] == [250, 250, 250, 250]
+    assert [names for names, _ in stage.upstream.taken] == [("bob@example.org",)]
+    (held,) = stage.custody.held.values()
+    assert (held.reasons, list(held.recipients)) == ({REPORT_TO: "user_report"}, [REPORT_TO])
+
+
+@pytest.mark.parametrize("order", [("bob", REPORT_TO), (REPORT_TO, "bob")])
+def test_a_report_whose_other_copy_is_spam_keeps_both_with_reasons_of_their_own(order: tuple[str, ...]) -> None:
+    stage = Stagehand(client=INSIDE, reports="reports.example.org", weight=5.0)
+    stage.talk(*order)
+    (held,) = stage.custody.held.values()
+    assert (held.reason, held.reasons) == ("looks_like_spam", {REPORT_TO: "user_report"})
+    assert set(held.recipients) == {REPORT_TO, "bob@example.org"}
+
+
+def test_a_report_beside_a_copy_that_upstream_refuses_stays_a_report() -> None:
+    refused = Reply(550, "5.1.1", "User unknown")
+    upstream = ScriptedUpstream(rcpt={"bob@example.org": refused})
+    stage = Stagehand(client=INSIDE, reports="reports.example.org", upstream=upstream)
+    stage.talk("anna", "bob", REPORT_TO)
+    (held,) = stage.custody.held.values()
+    assert (held.reason, held.reasons) == ("upstream_refused", {REPORT_TO: "user_report"})
+    assert set(held.recipients) == {REPORT_TO, "bob@example.org"}
+
+
+def test_postmaster_of_the_report_domain_is_reachable() -> None:
+    stage = Stagehand(client=INSIDE, reports="reports.example.org")
+    assert [r.code for r in stage.talk("postmaster@reports.example.org")] == [250, 250, 250]
+    assert stage.upstream.taken[0][0] == ("postmaster@example.org",)

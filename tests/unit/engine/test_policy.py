@@ -479,3 +479,26 @@ def test_observe_mode_lets_finds_through_and_does_not_wait_for_the_scan() -> Non
 def test_a_message_that_is_too_large_for_the_scan_is_neither_guilty_nor_better() -> None:
     verdict = decide([found("malware", Reason.MALWARE_NOT_SCANNED)], POLICY, recipient=ANNA)
     assert (verdict.action, verdict.score) == (Action.ACCEPT, 0.0)
+
+
+@pytest.mark.parametrize("observe", [False, True])
+@pytest.mark.parametrize("stage", [Stage.RCPT, Stage.DATA])
+def test_a_report_is_held_whatever_was_found_and_never_forwarded(observe: bool, stage: Stage) -> None:
+    evidence = [
+        found("recipient", Reason.USER_REPORT, recipient="spam@reports.example.org"),
+        *(found("malware", Reason.MALWARE_FOUND), found("lists", Reason.BLOCK_LISTED), content(5.0)),
+        *(found("malware", Reason.UNAVAILABLE), found("dnsbl", Reason.LISTED, 20.0)),
+    ]
+    verdict = decide(evidence, Policy(PolicyConfig(observe=observe)), stage, "spam@reports.example.org")
+    assert (verdict.action, verdict.row, verdict.reply) == (Action.QUARANTINE, "user_report", None)
+
+
+@pytest.mark.parametrize("observe", [False, True])
+def test_too_many_reports_in_a_minute_come_again_later(observe: bool) -> None:
+    evidence = [
+        found("recipient", Reason.USER_REPORT, recipient="spam@reports.example.org"),
+        found("rate", Reason.RATE_EXCEEDED, detail="user"),
+    ]
+    verdict = decide(evidence, Policy(PolicyConfig(observe=observe)), Stage.RCPT, "spam@reports.example.org")
+    assert verdict.action is Action.DEFER
+    assert str(verdict.reply).startswith("450 4.7.1 Too many messages from you")

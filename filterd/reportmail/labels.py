@@ -1,0 +1,36 @@
+"""Owns what a report mail says about what it holds: by the address it went to, or by its subject.
+
+The subjects are Microsoft's format for third-party report buttons.  Must not know how the mail came, nor what is learned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Local-parts below reports.domain, and the labels of the corpus ledger (storage/reports.py).
+LABELS = {"spam": "spam", "phish": "phish", "notspam": "ham"}
+
+_PREFIXES = {"1|": "spam", "junk:": "spam", "2|": "ham", "not junk:": "ham", "3|": "phish", "phishing:": "phish"}
+_PREFIX = re.compile(r"\s{0,20}(1\||2\||3\||junk:|not junk:|phishing:)", re.I)
+
+
+def label_of_address(address: str) -> str | None:
+    """The label of a report address, None when it is none."""
+    return LABELS.get(address.rpartition("@")[0].lower())
+
+
+def label_of_subject(subject: str, attached: Iterable[str] = ()) -> str | None:
+    """The label that a subject begins with, None when with none.
+
+    `attached`: subjects of the attached messages.  Some programs put one of them above the report; its author would then say
+    what his message is, so a subject that is one of them says nothing.
+    """
+    match = _PREFIX.match(subject)
+    if match is None or _plain(subject) in {_plain(text) for text in attached}:
+        return None
+    return _PREFIXES[match[1].lower()]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()
