@@ -1,31 +1,35 @@
 """Owns the training subprocess: `python -m api.retrain --config FILE --out FOLDER` makes a candidate from the reports.
 
-It begins where no report was learned yet and learns all reports that count, so that a withdrawn one leaves no trace
-(true unlearning) and none is learned twice.  A process of its own, so that a training that goes wrong takes neither mail
-nor API with it.  Prints one JSON object.  Must not activate anything.
+It begins where no report was learned yet and learns the whole corpus ledger, so that a withdrawn report leaves no trace (true
+unlearning) and none is learned twice; then the gate judges it.  A process of its own, so that a training that goes wrong takes
+neither mail nor API with it.  Prints one JSON object.  Must not activate anything.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from filterd.app import active_model
-from filterd.classifier.features import FEATURE_VERSION, from_octets
+from api import gate_mail
+from filterd import modelstore
+from filterd.classifier.features import FEATURE_VERSION
 from filterd.classifier.manifest import MANIFEST, read_manifest
 from filterd.classifier.model import Model
-from filterd.config import SEED_MODEL, load_active
+from filterd.config import SEED_MODEL, Config, load_active
 from filterd.errors import FilterdError, ModelError
-from filterd.storage import reports
+from filterd.storage import examples, recent
 from filterd.storage.database import Database, open_database
-from filterd.storage.reports import Label
-from training.estimator import REPORTED_STEP
-from training.fitting import Labelled, retrain, valid_indices
+from training.candidate import Candidate, Lessons, Mode, make
+from training.gate import GateReport, Judged, class_figures, judge
+
+log = logging.getLogger(__name__)
 
 NICENESS = 10  # mail goes first
 _SEED_PREFIX = "seed-"  # of the names of shipped models (training/seed.py)
@@ -36,60 +40,133 @@ _GENERATIONS = 100  # of candidates, each made from the one before by an older p
 def main(arguments: list[str] | None = None) -> int:
     """Train; exit status 1 and one line on standard error when it cannot be done."""
     parser = argparse.ArgumentParser(
-        prog="python -m api.retrain", description="Train a candidate model from the reports."
+        prog="python -m api.retrain", description="Train a candidate model from the reports, and let the gate judge it."
     )
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the candidate; must not exist")
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="learn from the reports alone, without the weights of the seed"
+    )
+    parser.add_argument(
+        "--actor",
+        help="who asked for it: the candidate is signed and written down; OUT must then be a folder in state_dir/models",
+    )
     options = parser.parse_args(arguments)
     os.nice(NICENESS)
     try:
         config = load_active(options.config)
         database = open_database(config)
-        base = root_of(active_model(config, database), installed(config.state_dir / "models"))
-        print(json.dumps(train(database, base, options.out)))
+        found = train(config, database, options.out, Mode.SCRATCH if options.from_scratch else Mode.WARM)
+        if options.actor is not None:
+            install(config, database, options.out, found, options.actor)
+        print(json.dumps(found))
     except (FilterdError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def train(database: Database, base: Path, out: Path) -> dict[str, Any]:
-    """Write the candidate; what was learned and how many reports base and candidate judge as reported.
+def train(
+    config: Config, database: Database, out: Path, mode: Mode = Mode.WARM, now_ms: int | None = None
+) -> dict[str, Any]:
+    """Write the candidate; its name, what was learned, and the gate's report.
 
-    Raises ModelError when there is nothing to learn from or `base` cannot be used, StorageError, OSError.
+    Raises ModelError when there is nothing to learn from or the model it begins with cannot be used, StorageError, OSError.
     """
-    if next(examples(database), None) is None:
-        others = "; those there are have features of another version" if left_out(database) else ""
-        raise ModelError(f"there is no report to learn from{others}")
-    manifest = retrain(base, examples(database), out)
-    total = sum(manifest.training["learned"].values())
+    active = active_model(config, database)
+    root = root_of(active, installed(config.state_dir / "models"))
+    modelstore.load(config, root)
+    position = examples.position(database)
+    lessons = read_lessons(config, database, position)
+    made = make(root, lessons, mode=mode, minimum=config.learning.gate_messages)
+    report = judge_candidate(config, database, made, lessons, modelstore.load(config, active), now_ms)
+    everything = [
+        Judged(lessons.notes[number].message, lessons.notes[number].spam, log_odds, 0.0)
+        for number, log_odds in made.held_out.items()
+    ]
+    metrics = {
+        "held_out": class_figures(everything, lambda item: item.candidate).as_dict(),
+        "reference": gate_mail.reference(database, made, lessons),
+    }
+    manifest = made.publish(out, metrics)
     return {
         "model": manifest.name,
         "base": manifest.training["base"],
+        "mode": mode.value,
+        "position": position,
         "learned": manifest.training["learned"],
-        "left_out": left_out(database),
-        "agrees": {
-            "reports": total,
-            "base": _agreeing(Model.load(base), examples(database)),
-            "candidate": _agreeing(Model.load(out), examples(database)),
-        },
+        "left_out": lessons.left_out,
+        "gate": report.as_dict(),
     }
 
 
-def examples(database: Database) -> Iterator[Labelled]:
-    """All reports that count, oldest first; phish is spam to the model.
+def read_lessons(config: Config, database: Database, position: int) -> Lessons:
+    """What the ledger lets us learn, up to a report.  Raises ModelError when there is nothing."""
+    lessons = Lessons()
+    for example in examples.examples(database, position, config.learning.agreement):
+        lessons.append(example)
+    if not len(lessons):
+        others = "; those there are have features of another version" if lessons.left_out else ""
+        raise ModelError(f"there is no report to learn from{others}")
+    return lessons
 
-    Features that an older program stored are left out: their numbers mean other things to the models of this one.
+
+def judge_candidate(
+    config: Config,
+    database: Database,
+    made: Candidate,
+    lessons: Lessons,
+    active: Model,
+    now_ms: int | None = None,
+) -> GateReport:
+    """The gate's report.  What `active` has learned is no evidence about it and stays out of the held-out messages."""
+    until = active.manifest.training.get("until_ms")
+    learned_until = until if isinstance(until, int) else 0
+    known = recent.told_until(database, learned_until) if learned_until else frozenset()
+    notes, rows = lessons.notes, lessons.rows
+
+    def by_active(indices: Any) -> float:
+        return active.calibrated(active.score(indices))
+
+    held_out = [
+        Judged(notes[number].message, notes[number].spam, log_odds, by_active(rows[number]))
+        for number, log_odds in sorted(made.held_out.items())
+        if notes[number].created_ms > learned_until and not {notes[number].group, notes[number].message} & known
+    ]
+    at_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    candidate = made.final.log_odds
+    senders, campaigns = gate_mail.streams(database, at_ms, candidate, by_active)
+    return judge(
+        held_out,
+        pins=gate_mail.pinned(database, candidate, by_active),
+        regression=gate_mail.regression(candidate, by_active),
+        senders=senders,
+        campaigns=campaigns,
+        minimum=config.learning.gate_messages,
+    )
+
+
+def install(config: Config, database: Database, out: Path, found: dict[str, Any], actor: str) -> None:
+    """Sign the candidate and write down its row with the gate's report.  Raises ModelError, PermanentError."""
+    if out.absolute().parent != (config.state_dir / "models").absolute():
+        raise ModelError(f"--out: expected a folder in {config.state_dir / 'models'}, found {out}")
+    modelstore.install(config, database, out.name, position=found["position"], gate=found["gate"], actor=actor)
+
+
+def active_model(config: Config, database: Database) -> Path:
+    """Folder of the model in use: the seed, like in the workers, where the promoted one cannot be loaded.
+
+    Raises ModelError when the configuration names one that cannot be loaded.
     """
-    for report in reports.labelled(database):
-        indices = from_octets(report.features)
-        if indices is not None:
-            yield Labelled(indices, report.label is not Label.HAM, REPORTED_STEP)
-
-
-def left_out(database: Database) -> int:
-    """How many reports that count were stored with features of another version than this program's."""
-    return sum(from_octets(report.features) is None for report in reports.labelled(database))
+    path = modelstore.active_model(config, database)
+    try:
+        modelstore.load(config, path)
+    except ModelError as error:
+        if config.model.path is not None:
+            raise
+        log.warning("the promoted model cannot be loaded, the seed takes its place", extra={"error": str(error)})
+        return SEED_MODEL
+    return path
 
 
 def installed(models: Path) -> list[Path]:
@@ -124,11 +201,6 @@ def root_of(model: Path, folders: Iterable[Path]) -> Path:
             raise ModelError(f"{model}: was trained from {base}, which is no longer installed; {_REMEDY}")
         model = by_name[base]
     raise ModelError(f"{model}: more than {_GENERATIONS} generations")
-
-
-def _agreeing(model: Model, labelled: Iterable[Labelled]) -> int:
-    """How many reports the model judges as they are labelled, at even odds."""
-    return sum((model.calibrated(model.score(valid_indices(item.indices))) > 0) == item.spam for item in labelled)
 
 
 if __name__ == "__main__":

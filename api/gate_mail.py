@@ -1,0 +1,148 @@
+"""Owns the mail that the gate looks at beside the ledger: pinned messages, the shipped set, the site's mail of the last days.
+
+Both models score stored features, which are those of the whole message.  Must not know what the gate makes of the scores.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filterd.auth.author import domains_in
+from filterd.classifier.features import Indices, from_octets
+from filterd.config import SEED_MODEL
+from filterd.content.freemail import FREEMAIL
+from filterd.content.persons import mailboxes
+from filterd.learning import drift
+from filterd.storage import pins, recent
+from filterd.storage.database import Database
+from training.candidate import Candidate, Lessons, Trained
+from training.extract import item_features
+from training.fitting import valid_indices
+from training.gate import Judged, Stream
+from training.readers import read_index
+
+DAYS = 14  # of recent mail: two weeks show what writes weekly
+DAY_MS = 86_400_000
+REGRESSION = SEED_MODEL.parent / "regression"
+_NAMED = 200  # characters of a stream's name
+
+Score = Callable[[Indices], float]
+
+
+def judged(message: str, spam: bool, indices: Indices, candidate: Score, active: Score) -> Judged:
+    """What both models say of one message."""
+    return Judged(message, spam, candidate(indices), active(indices))
+
+
+def pinned(database: Database, candidate: Score, active: Score) -> list[Judged]:
+    """The site's confirmed good mail; pins of an older program's features are left out, no model can judge them."""
+    found = []
+    for pin in pins.list_pins(database):
+        indices = from_octets(pin.features)
+        if indices is not None:
+            name = pin.message_id or f"pin {pin.id}"
+            found.append(judged(name, False, valid_indices(indices), candidate, active))
+    return found
+
+
+@cache
+def _shipped(folder: Path) -> list[tuple[str, bool, Indices]]:
+    return [(item.path, item.spam, item_features(item)) for item in read_index(folder / "index.tsv", folder)]
+
+
+def regression(candidate: Score, active: Score, folder: Path = REGRESSION) -> list[Judged]:
+    """The shipped set.  Raises CorpusError, OSError when it is not there."""
+    return [judged(path, spam, indices, candidate, active) for path, spam, indices in _shipped(folder)]
+
+
+@dataclass(slots=True)
+class _Streams:
+    """Mail of one fate by sender or campaign, and what was said against that fate."""
+
+    messages: defaultdict[str, list[Judged]] = field(default_factory=lambda: defaultdict(list))
+    witnesses: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    trusted: set[str] = field(default_factory=set)
+
+    def testify(self, name: str, witness: recent.Witness) -> None:
+        self.witnesses[name].add(witness.reporter)
+        if witness.trusted:
+            self.trusted.add(name)
+
+    def result(self) -> list[Stream]:
+        return [
+            Stream(name[:_NAMED], tuple(messages), len(self.witnesses[name]), name in self.trusted)
+            for name, messages in sorted(self.messages.items())
+        ]
+
+
+def streams(database: Database, now_ms: int, candidate: Score, active: Score) -> tuple[list[Stream], list[Stream]]:
+    """(forwarded mail by sender, stopped mail by campaign) of the last days.
+
+    A message that somebody reported as the opposite of its fate is left out, its copies that nobody reported are not: else three
+    people could hide from the gate what they want to be blocked.
+    """
+    since = now_ms - DAYS * DAY_MS
+    senders, campaigns = _Streams(), _Streams()
+    told: dict[bool, set[str]] = {True: set(), False: set()}
+    for witness in recent.witnesses(database, since):
+        if witness.message_id is not None:
+            told[witness.ham].add(witness.message_id)
+        if witness.ham and witness.campaign is not None:
+            campaigns.testify(witness.campaign, witness)
+        if not witness.ham and (sender := author(witness.header_from)):
+            senders.testify(sender, witness)
+    for mail, indices in _readable(recent.newest(database, since)):
+        if mail.message_id in told[not mail.forwarded]:
+            continue
+        name = author(mail.header_from) if mail.forwarded else mail.campaign
+        if name:
+            spam = not mail.forwarded
+            target = senders if mail.forwarded else campaigns
+            target.messages[name].append(judged(mail.message_id, spam, indices, candidate, active))
+    return senders.result(), campaigns.result()
+
+
+def author(header_from: str) -> str:
+    """The author domain; the whole address where everybody can have one; empty when From names nobody."""
+    domains = domains_in(header_from)
+    if not domains:
+        return ""
+    if domains[0] not in FREEMAIL:
+        return domains[0]
+    people = mailboxes(header_from)
+    return f"{people[0].local.lower()}@{domains[0]}" if people else domains[0]
+
+
+def reference(database: Database, made: Candidate, lessons: Lessons) -> dict[str, Any]:
+    """What later days are held against (filterd/learning/drift.py): mail of the days before the newest lesson.
+
+    Before that and not before now: so that the same ledger and the same mail give the same manifest whenever it is made.
+    """
+    until = int(made.training["until_ms"])
+    final = made.final
+    mail = recent.newest(database, until - DAYS * DAY_MS, until)
+    scored = [
+        drift.Scored(item.message_id, final.log_odds(indices), _unknown(final, indices))
+        for item, indices in _readable(mail)
+    ]
+    told = [
+        drift.Told(lessons.notes[number].message, log_odds, lessons.notes[number].spam)
+        for number, log_odds in sorted(made.held_out.items())
+    ]
+    return drift.reference(scored, told)
+
+
+def _unknown(model: Trained, indices: Indices) -> float:
+    return float((model.learner.weights[indices] == 0).sum()) / max(len(indices), 1)
+
+
+def _readable(mail: Iterable[recent.RecentMail]) -> Iterator[tuple[recent.RecentMail, Indices]]:
+    for item in mail:
+        indices = from_octets(item.features)
+        if indices is not None:
+            yield item, valid_indices(indices)
