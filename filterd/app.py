@@ -138,6 +138,7 @@ class Graph:
     malware: ClamdScanner | None
     inspector: ChildInspector
     model_mark: tuple[object, ...]
+    shadow_mark: tuple[object, ...] | None = None
     lists: list_store.ListSnapshot | None = None
     check_by_name: dict[str, Check] = field(default_factory=dict)
 
@@ -188,6 +189,7 @@ class App:
             collector = self._collector(config.dmarc_reports)
             self._writers.add(collector)
             graph.engine.dmarc_notes = DmarcNotes(collector.note, config.dmarc_reports.email.lower())
+        self._take_shadow(config, graph)
         return graph
 
     def _collector(self, config: DmarcReportsConfig) -> Collector:
@@ -258,6 +260,7 @@ class App:
             graph.lists = await asyncio.to_thread(take_snapshot, self.database)
             lists.table = network_table(self.config, graph.lists)
         await self._refresh_model(graph)
+        await asyncio.to_thread(self._take_shadow, self.config, graph)
 
     async def _refresh_model(self, graph: Graph) -> None:
         """Exchange the model when another was promoted, or its files changed; connections go on and use it from their next message."""
@@ -275,6 +278,18 @@ class App:
         content.model = model
         metrics.MODEL_LOADED.set(1)
         log.info("model in use", extra={"model": model.name})
+
+    def _take_shadow(self, config: Config, graph: Graph) -> None:
+        """Exchange the model that scores beside the one in use; one that cannot be loaded does not score, and mail goes on.  Blocks."""
+        path = modelstore.shadow_model(config, self.database)
+        mark = model_mark(config, path) if path is not None else None
+        if mark == graph.shadow_mark:
+            return
+        shadow = load_model(config, path) if path is not None else None
+        graph.shadow_mark = mark
+        content_of(graph).shadow = shadow
+        if shadow is not None or path is None:
+            log.info("model in shadow", extra={"model": shadow.name if shadow else ""})
 
     async def close(self) -> None:
         """Let go of everything; what was handed to the ledger is written first."""
@@ -343,7 +358,9 @@ def build_graph(
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,
     )
-    return Graph(engine, checks, resolver, used_upstream, malware, inspector, mark, snapshot, by_name)
+    return Graph(
+        engine, checks, resolver, used_upstream, malware, inspector, mark, lists=snapshot, check_by_name=by_name
+    )
 
 
 def _build_resolver(config: Config) -> DnsResolver:

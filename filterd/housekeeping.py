@@ -1,4 +1,4 @@
-"""Owns what must run somewhere besides the mail path: delivery of the outbox, DMARC reports and the daily expiry.
+"""Owns what must run somewhere besides the mail path: delivery of the outbox, DMARC reports, the watch over models, the daily expiry.
 
 The side service runs it; without one `serve` starts it as a part of its own (`--part outbox`).  Must not know HTTP or SMTP.
 """
@@ -24,6 +24,7 @@ from filterd.parent import watch_parent
 from filterd.ports import Upstream
 from filterd.storage import aggregate, campaigns, greylist, ledger, quarantine
 from filterd.storage.database import Database, now_ms, open_database
+from filterd.watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
     stop = asyncio.Event()
     async with _reports(config, database) as reports:
         deliveries = asyncio.create_task(OutboxRunner(database, upstream).run(stop), name="outbox")
-        sending = {deliveries}
+        sending = {deliveries, asyncio.create_task(Watching(config, database).run(stop), name="watching models")}
         if reports is not None:
             sending.add(asyncio.create_task(reports.run(stop), name="DMARC reports"))
         expiry = asyncio.create_task(_expire_daily(config, database), name="expiry")

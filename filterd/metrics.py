@@ -73,6 +73,18 @@ MODEL_REFUSED = Gauge(
     "1 while the model that should be in use cannot be: wrong signature, damaged files; another one, or none, scores",
     multiprocess_mode="max",
 )
+SHADOW_MESSAGES = Counter(
+    "filterd_shadow_messages_total",
+    "Messages decided again with the score of the model in shadow: same, stricter, milder",
+    ["result"],
+)
+MODEL_ROLLBACKS = Counter("filterd_model_rollbacks_total", "Promoted models that filterd has taken back by itself")
+DRIFT_ALARM = Gauge(
+    "filterd_drift_alarm",
+    "1 while the last day's mail is not what the model was made for: scores, unknown, calibration",
+    ["kind"],
+    multiprocess_mode="mostrecent",
+)
 MALWARE_SCANS = Counter(
     "filterd_malware_scans_total",
     "Messages by what the malware scan said: ok, malware_found, malware_suspected, malware_not_scanned (too large), failed",

@@ -26,7 +26,7 @@ class Compared:
     """How far live mail was compared.
 
     Attributes:
-        since_ms: Unix milliseconds from which the model scores beside the one in use.
+        started_ms: Unix milliseconds from which the model scores beside the one in use.
         cursor: last row of the ledger that was looked at; None before the first look.
         messages: that both have scored.
         stricter, milder: those of them for which something stricter, or milder, would have been done.
@@ -35,7 +35,7 @@ class Compared:
         ready: whether it has shown enough, and nothing stops it.
     """
 
-    since_ms: int
+    started_ms: int
     cursor: int | None = None
     messages: int = 0
     stricter: int = 0
@@ -45,11 +45,11 @@ class Compared:
     ready: bool = False
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], since_ms: int) -> Compared:
-        """What `as_dict` wrote; a shadow that nobody has looked at yet began at `since_ms`."""
+    def from_dict(cls, data: Mapping[str, Any], started_ms: int) -> Compared:
+        """What `as_dict` wrote; a shadow that nobody has looked at yet began at `started_ms`."""
         cursor = data.get("cursor")
         return cls(
-            since_ms=int(data.get("since_ms", since_ms)),
+            started_ms=int(data.get("started_ms", started_ms)),
             cursor=None if cursor is None else int(cursor),
             messages=int(data.get("messages", 0)),
             stricter=int(data.get("stricter", 0)),
@@ -62,7 +62,7 @@ class Compared:
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
-            "since_ms": self.since_ms,
+            "started_ms": self.started_ms,
             "cursor": self.cursor,
             "messages": self.messages,
             "stricter": self.stricter,
@@ -96,7 +96,7 @@ def judge(compared: Compared, at_ms: int, hours: int, messages: int, most_strict
     """
     share = compared.stricter / compared.messages if compared.messages else 0.0
     seen = f"{compared.messages} messages, {compared.stricter} stricter ({100 * share:.2g} %), {compared.milder} milder"
-    passed = (at_ms - compared.since_ms) / _HOUR_MS
+    passed = (at_ms - compared.started_ms) / _HOUR_MS
     if passed < hours or compared.messages < messages:
         return Outcome.WAITING, f"{seen}; {max(0.0, passed):.0f} of {hours} hours, needs {messages} messages"
     if share > most_stricter:
