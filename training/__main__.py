@@ -4,34 +4,69 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from zipfile import BadZipFile
 
 import numpy as np
 
 from filterd.errors import FilterdError
-from training import evaluate, seed
+from training import evaluate, seed, sources
 from training.estimator import REPORTED_STEP, TRUSTED_STEP
-from training.extract import FeatureStore
-from training.fitting import Labelled, calibrate, fit, retrain
+from training.fitting import Labelled, retrain
+from training.local import make_local
 from training.metrics import figures, table
-from training.publish import LocalMail, copy_verified, publish
-from training.readers import CorpusError, Item, by_date, digest, read_folder, read_index, read_mbox
+from training.publish import copy_verified
+from training.readers import CorpusError, by_date
+from training.work import Work
 
 MAX_REPORTS = 256 * 1024 * 1024
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when it succeeded, 1 with a sentence on stderr when it could not, 2 for wrong usage."""
+    """Run one command; 0 when it succeeded, 1 with a sentence on stderr when it could not, 2 for wrong usage.
+
+    Stopped by Ctrl-C it is 130, by SIGTERM 143, as of a shell.
+    """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with _terminable():
+            options.run(options)
+    except _Terminated:
+        return _stopped(options, signal.SIGTERM)
+    except KeyboardInterrupt:
+        return _stopped(options, signal.SIGINT)
     except (FilterdError, OSError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM; handled by everybody who knows what Ctrl-C means."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stopped(options: argparse.Namespace, number: int) -> int:
+    kept = getattr(options, "work", None)
+    what = f"the same command goes on with what is kept in {kept}" if kept else "nothing is kept"
+    print(f"\ntraining: stopped; {what}", file=sys.stderr)
+    return 128 + number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,11 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_seed)
 
     one = commands.add_parser("fit", help="make a model from your own mail")
-    one.add_argument("--index", type=Path, help="index file: label, path, date, separated by tabs")
-    one.add_argument("--root", type=Path, help="folder that the index's paths are relative to")
-    one.add_argument("--ham", type=Path, action="append", default=[], help="folder of .eml files, Maildir or mbox")
-    one.add_argument("--spam", type=Path, action="append", default=[], help="folder of .eml files, Maildir or mbox")
+    sources.add_arguments(one)
     one.add_argument("--out", type=Path, required=True, help="model folder to write")
+    one.add_argument(
+        "--work",
+        type=Path,
+        metavar="FOLDER",
+        help="keep there what is done, 8 kB for each message: the same command goes on after an interruption; treat it as mail",
+    )
     one.set_defaults(run=_fit)
 
     one = commands.add_parser("retrain", help="learn reports on top of a model and write a new model")
@@ -77,10 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     one.add_argument("protocol", choices=["online", "batch", "cross"])
-    one.add_argument(
-        "--index", type=Path, required=True, help="label, path, date, separated by tabs, in order of arrival"
-    )
-    one.add_argument("--root", type=Path, required=True, help="folder that the index's paths are relative to")
+    sources.add_arguments(one)
     one.add_argument(
         "--scores", type=Path, required=True, help="file to write: label, log-odds, path, separated by tabs"
     )
@@ -90,7 +125,6 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help="only the first N messages (cross: N over all top-level folders, the first of each)",
     )
-    one.add_argument("--envelope", type=Path, help="path, client address, HELO; default: envelope.tsv beside the index")
     one.add_argument(
         "--model", type=Path, default=evaluate.SHIPPED, help="model for cross with one folder; default: the seed"
     )
@@ -108,42 +142,12 @@ def _seed(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    items = _collections(options)
-    labels = [item.spam for item in items]
-    if len(set(labels)) < 2:
-        raise CorpusError("both ham and spam are needed")
-    store = FeatureStore.of(items, options.jobs, "fit")
-    older, newest = evaluate.held_out_split(items, list(range(len(items))))
-    trial = fit(store, labels, older)
-    truth = [labels[number] for number in newest]
-    raw = [trial.score(store[number]) for number in newest]
-    slope, offset = calibrate(raw, truth)
-    held_out = figures(truth, [slope * score + offset for score in raw])
-    final = fit(store, labels)
-    local = LocalMail()
-    for indices, spam in zip(store, labels, strict=True):
-        local.add(indices, spam)
-    manifest = publish(
-        final.weights,
-        final.information,
-        options.out,
-        prefix="local",
-        calibration=(slope, offset),
-        local=local,
-        training={"corpus_sha256": digest(items), "ham": labels.count(False), "spam": labels.count(True)},
-        metrics={"held_out_all": held_out.as_dict()},
-    )
+    items = by_date(sources.collected(options))
+    with Work(options.work, items) if options.work is not None else nullcontext() as kept:
+        if kept is not None and kept.notice:
+            print(f"training: {kept.notice}", file=sys.stderr)
+        manifest, held_out = make_local(items, options.out, options.jobs, kept)
     print(f"{manifest.name}: held out, newest fifth of each folder\n{table([('all', held_out)])}")
-
-
-def _collections(options: argparse.Namespace) -> list[Item]:
-    items: list[Item] = []
-    if options.index is not None:
-        items += read_index(options.index, options.root or options.index.parent)
-    for spam, places in ((False, options.ham), (True, options.spam)):
-        for place in places:
-            items += read_folder(place, spam=spam) if place.is_dir() else read_mbox(place, spam=spam)
-    return by_date(items)
 
 
 def _retrain(options: argparse.Namespace) -> None:
@@ -186,9 +190,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    items = evaluate.limited(read_index(options.index, options.root, options.envelope), options.limit, options.protocol)
-    if not items:
-        raise CorpusError(f"{options.index}: no messages")
+    items = evaluate.limited(sources.collected(options), options.limit, options.protocol)
     scored: Iterable[evaluate.Scored]
     if options.protocol == "cross":
         scored = evaluate.cross(items, options.jobs, options.model)

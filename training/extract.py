@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import signal
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,27 +20,40 @@ from joblib import Parallel, delayed
 from filterd.classifier.features import Indices, features
 from filterd.classifier.model import Model
 from filterd.classifier.stream import content_stream
+from filterd.errors import FilterdError
+from training import work
 from training.edge import at_the_edge
+from training.progress import Progress
 from training.readers import Item, chunks
+from training.work import Row, Work
 
 T = TypeVar("T")
 
 _CHUNK = 100  # messages per job: about 0.1 s of work against 1 ms of hand-over
+_ORPHAN_SECONDS = 1.0  # how often a process looks whether the one that started it is still there
 
 
 def item_features(item: Item) -> Indices:
     """The features of one message as the edge would see it; a file that cannot be read has none."""
+    return _item_row(item).indices
+
+
+def _item_row(item: Item) -> Row:
     try:
-        octets = item.read()
-    except OSError as error:
+        known = item.source.features() if item.source is not None else None
+        octets = item.read() if known is None else known.astype("<u4").tobytes()
+    except (FilterdError, OSError) as error:
         print(f"{item.path}: {error}", file=sys.stderr)
-        return np.empty(0, np.uint32)
+        return Row(np.empty(0, np.uint32), hashlib.sha256().digest())
+    content = hashlib.sha256(octets).digest()
+    if known is not None:
+        return Row(known, content)
     message, facts = at_the_edge(octets, item.facts)
-    return features(content_stream(message, facts))
+    return Row(features(content_stream(message, facts)), content)
 
 
-def _chunk_features(items: list[Item]) -> list[Indices]:
-    return [item_features(item) for item in items]
+def _chunk_rows(items: list[Item]) -> list[Row]:
+    return [_item_row(item) for item in items]
 
 
 def _chunk_scores(items: list[Item], folder: Path) -> list[float]:
@@ -52,8 +68,11 @@ def _model(folder: Path) -> Model:
 
 def _item_score(item: Item, model: Model) -> float:
     try:
+        known = item.source.features() if item.source is not None else None
+        if known is not None:
+            return model.calibrated(model.score(known))
         octets = item.read()
-    except OSError as error:
+    except (FilterdError, OSError) as error:
         print(f"{item.path}: {error}", file=sys.stderr)
         return 0.0
     return model.classify(*at_the_edge(octets, item.facts)).log_odds
@@ -61,46 +80,96 @@ def _item_score(item: Item, model: Model) -> float:
 
 def stream_features(items: list[Item], jobs: int = 2, note: str = "") -> Iterator[Indices]:
     """The features of every item in order; at most a few chunks are held at a time."""
-    return _in_chunks(_chunk_features, items, jobs, note)
+    return (row.indices for row in _in_chunks(_chunk_rows, items, jobs, note))
 
 
 def stream_scores(items: list[Item], model: Path, jobs: int = 2, note: str = "") -> Iterator[float]:
-    """What the daemon with that model says of every item, in order: calibrated log-odds, passages and all."""
+    """What the daemon with that model says of every item, in order: calibrated log-odds, passages and all.
+
+    Of a message whose features alone are left: what the weights say of them.
+    """
     return _in_chunks(partial(_chunk_scores, folder=model), items, jobs, note)
 
 
-def _in_chunks(work: Callable[[list[Item]], list[T]], items: list[Item], jobs: int, note: str) -> Iterator[T]:
-    begun = time.monotonic()
-    done = 0
-    parallel = Parallel(n_jobs=jobs if len(items) > 2 * _CHUNK else 1, return_as="generator", pre_dispatch="3*n_jobs")
-    for result in parallel(delayed(work)(chunk) for chunk in chunks(items, _CHUNK)):
-        yield from result
-        done += len(result)
-        if note and (done % 1000 < _CHUNK or done == len(items)):
-            rate = done / max(time.monotonic() - begun, 1e-6)
-            print(f"{note}: {done}/{len(items)} messages, {rate:.0f}/s", file=sys.stderr)
+def _in_chunks(
+    call: Callable[[list[Item]], list[T]], items: list[Item], jobs: int, note: str, before: int = 0
+) -> Iterator[T]:
+    """`before`: how many messages were done by an earlier run."""
+    with Progress(note, before + len(items)) as progress:
+        progress.already(before)
+        parallel = Parallel(
+            n_jobs=jobs if len(items) > 2 * _CHUNK else 1, return_as="generator", pre_dispatch="3*n_jobs"
+        )
+        for result in parallel(delayed(_helped)(call, chunk, os.getpid()) for chunk in chunks(items, _CHUNK)):
+            for one in result:
+                yield one
+                progress.advance()
+
+
+def _helped(call: Callable[[list[Item]], list[T]], items: list[Item], parent: int) -> list[T]:
+    if os.getpid() != parent:
+        _serve(parent)
+    return call(items)
+
+
+@lru_cache(maxsize=1)
+def _serve(parent: int) -> None:
+    """In a process that helps: Ctrl-C is the parent's to handle, and whoever kills the parent has killed this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    tick = threading.Event()
+    while os.getppid() == parent:
+        tick.wait(_ORPHAN_SECONDS)
+    os._exit(1)
 
 
 class FeatureStore(Sequence[Indices]):
-    """The features of many messages in a temporary file (about 6 kB each), read by mapping: several passes, little memory."""
+    """The features of many messages in a file (about 7 kB each), read by mapping: several passes, little memory.
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the store, unlinked by the system
+    Attributes:
+        contents: SHA-256 of the octets of each message.
+    """
+
+    def __init__(self, kept: Work | None = None) -> None:
+        """`kept`: the work folder that holds them; else a temporary file."""
+        # A temporary file lives as long as the store and is unlinked by the system.
+        self._file: BinaryIO = kept.features if kept is not None else tempfile.TemporaryFile()  # noqa: SIM115
         self._offsets: list[int] = [0]
         self._mapped: npt.NDArray[np.uint32] | None = None
+        self.contents: list[bytes] = []
+        for count, content in kept.rows if kept is not None else ():
+            self._note(count, content)
 
     @classmethod
-    def of(cls, items: list[Item], jobs: int = 2, note: str = "") -> FeatureStore:
-        """The store of the features of `items`, in their order."""
-        store = cls()
-        for indices in stream_features(items, jobs, note):
-            store.append(indices)
+    def of(cls, items: list[Item], jobs: int = 2, note: str = "", kept: Work | None = None) -> FeatureStore:
+        """The store of the features of `items`, in their order; goes on from what the work folder has."""
+        store = cls(kept)
+        done = len(store)
+        waiting: list[Row] = []
+        for row in _in_chunks(_chunk_rows, items[done:], jobs, note, done):
+            if kept is None:
+                store.append(row.indices, row.content)
+                continue
+            waiting.append(row)
+            if len(waiting) == work.CHUNK or done + len(waiting) == len(items):
+                kept.keep(waiting)
+                done += len(waiting)
+                for each in waiting:
+                    store._note(len(each.indices), each.content)
+                waiting = []
         return store
 
-    def append(self, indices: Indices) -> None:
-        """Add one message."""
+    def append(self, indices: Indices, content: bytes = b"") -> None:
+        """Add one message, where there is no work folder."""
         self._file.write(indices.astype("<u4").tobytes())
-        self._offsets.append(self._offsets[-1] + len(indices))
+        self._note(len(indices), content)
+
+    def _note(self, count: int, content: bytes) -> None:
+        self._offsets.append(self._offsets[-1] + count)
+        self.contents.append(content)
         self._mapped = None
 
     def __len__(self) -> int:

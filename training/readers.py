@@ -1,4 +1,4 @@
-"""Owns how collections of labelled mail are found and read: index file, folder of .eml files, Maildir, mbox.
+"""Owns what a collection of labelled mail is, and how an index file, a folder of .eml files and an mbox file are read.
 
 Must not know features or models.  A message is read when it is needed, never all at once.
 """
@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from filterd.classifier.features import Indices
 from filterd.classifier.stream import ConnectionFacts
 from filterd.errors import FilterdError
 from training.edge import MAX_OCTETS
@@ -19,10 +21,24 @@ _SPAM = frozenset({"spam", "1", "true"})
 _HAM = frozenset({"ham", "0", "false"})
 _CLOCK = re.compile(rb"[0-9]{2}:[0-9]{2}")  # every mbox line has a time (RFC 4155 appendix A); quoted prose seldom has
 MAX_MBOX_MESSAGE = 64 * 1024 * 1024
+_LINE = 65_536  # octets of an mbox line that are read at once; a longer line is no beginning of a message
 
 
 class CorpusError(FilterdError):
     """A collection cannot be read as what it was said to be."""
+
+
+class Source(Protocol):
+    """Where a message comes from that lies in no file; small, and handed to the processes that decode."""
+
+    def octets(self) -> bytes:
+        """The message.  Raises FilterdError when it is no longer there."""
+
+    def features(self) -> Indices | None:
+        """Its features when they are kept, so that nothing need be decoded; None when they are not.  Raises FilterdError."""
+
+    def stamp(self) -> str:
+        """Changes whenever the octets or features do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,7 @@ class Item:
         facts: recorded connection facts, None when there are none.
         offset: first octet in `file`.
         length: octets to read; negative means to the end.
+        source: where to read it instead, when it lies in no file.
     """
 
     spam: bool
@@ -46,6 +63,7 @@ class Item:
     facts: ConnectionFacts | None = None
     offset: int = 0
     length: int = -1
+    source: Source | None = None
 
     @property
     def folder(self) -> str:
@@ -54,10 +72,16 @@ class Item:
         return head if slash else "."
 
     def read(self) -> bytes:
-        """The message as collected, at most MAX_OCTETS.  Raises OSError."""
+        """The message as collected, at most MAX_OCTETS.  Raises OSError, or FilterdError by a source."""
+        return self.read_head(MAX_OCTETS)
+
+    def read_head(self, octets: int) -> bytes:
+        """Like `read`, at most so many octets."""
+        if self.source is not None:
+            return self.source.octets()[:octets]
         with self.file.open("rb") as handle:
             handle.seek(self.offset)
-            return handle.read(MAX_OCTETS if self.length < 0 else min(self.length, MAX_OCTETS))
+            return handle.read(octets if self.length < 0 else min(self.length, octets))
 
 
 def read_index(index: Path, root: Path, envelope: Path | None = None) -> list[Item]:
@@ -94,27 +118,33 @@ def _read_envelope(table: Path) -> dict[str, ConnectionFacts]:
 
 
 def read_folder(folder: Path, *, spam: bool) -> list[Item]:
-    """Every file below `folder` (.eml files, or a Maildir with cur/ and new/) under one label, ordered by name."""
+    """Every file below `folder` under one label, ordered by name; hidden files and folders are left out."""
     if not folder.is_dir():
         raise CorpusError(f"{folder} is not a folder")
-    if (folder / "cur").is_dir() and (folder / "new").is_dir():
-        files = [file for part in ("cur", "new") for file in (folder / part).iterdir() if file.is_file()]
-    else:
-        files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
-    return [Item(spam, f"{folder.name}/{file.relative_to(folder)}", file) for file in sorted(files)]
+    inside = ((file, file.relative_to(folder)) for file in folder.rglob("*"))
+    files = [
+        (file, name) for file, name in inside if not any(part.startswith(".") for part in name.parts) and file.is_file()
+    ]
+    return [Item(spam, f"{folder.resolve().name}/{name}", file) for file, name in sorted(files)]
 
 
 def read_mbox(file: Path, *, spam: bool) -> list[Item]:
-    """Every message of an mbox file under one label; a message begins at a "From " line with a time after an empty line."""
+    """Every message of an mbox file under one label; a message begins at a "From " line with a time after an empty line.
+
+    Raises CorpusError for a file in which none begins.
+    """
     starts: list[int] = []
     position = 0
-    blank = True
+    blank = whole = True
     with file.open("rb") as lines:
-        for line in lines:
-            if blank and line.startswith(b"From ") and _CLOCK.search(line):
+        while line := lines.readline(_LINE):
+            if blank and line.startswith(b"From ") and _CLOCK.search(line[:200]):
                 starts.append(position)
-            blank = line in {b"\n", b"\r\n"}
+            blank = whole and line in {b"\n", b"\r\n"}
+            whole = line.endswith(b"\n")
             position += len(line)
+    if position and not starts:
+        raise CorpusError(f"{file}: is no mbox file, no message begins in it; for .eml files name their folder")
     ends = [*starts[1:], position]
     return [
         Item(spam, f"{file.name}/{number}", file, "", None, begin, min(end - begin, MAX_MBOX_MESSAGE))
@@ -122,13 +152,16 @@ def read_mbox(file: Path, *, spam: bool) -> list[Item]:
     ]
 
 
-def digest(items: list[Item]) -> str:
-    """SHA-256 over label, path and content of every item in order: which mail a model was trained on."""
+def digest(items: list[Item], contents: list[bytes] | None = None) -> str:
+    """SHA-256 over label, path and content of every item in order: which mail a model was trained on.
+
+    `contents`: SHA-256 of each, where they are known; else every message is read.
+    """
     total = hashlib.sha256()
-    for item in items:
+    known = contents if contents is not None else (hashlib.sha256(item.read()).digest() for item in items)
+    for item, content in zip(items, known, strict=True):
         label = "spam" if item.spam else "ham"
-        content = hashlib.sha256(item.read()).hexdigest()
-        total.update(f"{label}\t{item.path}\t{content}\n".encode("utf-8", "surrogateescape"))
+        total.update(f"{label}\t{item.path}\t{content.hex()}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 

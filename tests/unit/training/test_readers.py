@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,12 @@ def test_envelope_beside_the_index_is_read(tmp_path: Path) -> None:
     assert second.facts is None
 
 
-def test_folder_and_maildir(tmp_path: Path) -> None:
-    for name in ("mails/a.eml", "mails/deep/b.eml", "mails/.hidden", "md/cur/1:2,S", "md/new/2", "md/tmp/3"):
+def test_folder_without_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("mails/a.eml", "mails/deep/b.eml", "mails/.hidden", "mails/.git/x"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"Subject: x\n\n")
     assert [item.path for item in read_folder(tmp_path / "mails", spam=True)] == ["mails/a.eml", "mails/deep/b.eml"]
-    assert [item.path for item in read_folder(tmp_path / "md", spam=False)] == ["md/cur/1:2,S", "md/new/2"]
 
 
 def test_mbox(tmp_path: Path) -> None:
@@ -62,6 +62,27 @@ def test_mbox(tmp_path: Path) -> None:
     ]
 
 
+def test_mbox_lines_longer_than_any_buffer(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    long = b"x" * 200_000
+    box.write_bytes(b"From a 10:00\n\n" + long + b"\nFrom b 11:00\n\n\nFrom c 12:00\n\n" + long + b"\n\n")
+    first, second = read_mbox(box, spam=True)
+    assert first.read() == b"From a 10:00\n\n" + long + b"\nFrom b 11:00\n\n\n"
+    assert second.read().startswith(b"From c 12:00\n")
+
+
+@pytest.mark.parametrize("octets", [bytes(300_000), b"From: a message\n\nalone\n"])
+def test_a_file_that_is_no_mbox_is_named(tmp_path: Path, octets: bytes) -> None:
+    (tmp_path / "box").write_bytes(octets)
+    with pytest.raises(CorpusError, match="box: is no mbox file"):
+        read_mbox(tmp_path / "box", spam=True)
+
+
+def test_an_empty_mbox_has_no_mail(tmp_path: Path) -> None:
+    (tmp_path / "box").touch()
+    assert read_mbox(tmp_path / "box", spam=True) == []
+
+
 def test_order_of_dates_keeps_undated_messages_in_place() -> None:
     items = [
         Item(False, name, Path(name), date)
@@ -74,5 +95,6 @@ def test_digest_depends_on_label_and_content(tmp_path: Path) -> None:
     items = read_index(write_collection(tmp_path, 4), tmp_path)
     before = digest(items)
     assert before == digest(items)
+    assert before == digest(items, [hashlib.sha256(item.read()).digest() for item in items])
     items[0].file.write_bytes(b"Subject: other\n\n")
     assert digest(items) != before
