@@ -14,10 +14,12 @@ from pydantic import Field
 
 from api.auth import Principal, needs
 from api.problems import not_found
+from api.routers.quarantine import say
 from api.services import Services, Svc
 from api.views import Body, Cursor, Limit, Listing, MessageId, TimeMs, View, errors, refused
 from filterd.errors import PermanentError
 from filterd.storage import campaign_pages, quarantine
+from filterd.storage.reports import Label
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,20 @@ class BulkBody(Body):
     """Also messages with a finding in attachments or links, and those that the next mail server refused: likeness is that of text."""
 
 
+class ReleaseBody(BulkBody):
+    """How many messages, and whether they were held wrongly."""
+
+    false_positive: bool = False
+    """They are no spam: one trusted report on the campaign, and no model may ever call one of these messages spam again."""
+
+
+class DeleteBody(BulkBody):
+    """How many messages, and whether they are spam."""
+
+    spam: bool = False
+    """They are spam: one trusted report on the campaign."""
+
+
 class Refusal(View):
     """One message that was left as it is."""
 
@@ -129,24 +145,34 @@ def get(services: Svc, id: MessageId) -> Detail:
 
 @router.post("/{id}/release", responses=errors(404))
 def release(
-    services: Svc, id: MessageId, who: Annotated[Principal, Depends(needs("quarantine"))], body: BulkBody | None = None
+    services: Svc,
+    id: MessageId,
+    who: Annotated[Principal, Depends(needs("quarantine"))],
+    body: ReleaseBody | None = None,
 ) -> Bulk:
     """Release every held copy of the oldest held messages; see POST /v1/quarantine/{id}/release."""
 
     def one(message_id: str) -> None:
         quarantine.release(services.database, message_id, None, who.actor)
+        if body is not None and body.false_positive:
+            say(services, message_id, Label.HAM, who)
 
     return _bulk(services, id, body, one, "released", who)
 
 
 @router.post("/{id}/delete", responses=errors(404))
 def delete(
-    services: Svc, id: MessageId, who: Annotated[Principal, Depends(needs("quarantine"))], body: BulkBody | None = None
+    services: Svc,
+    id: MessageId,
+    who: Annotated[Principal, Depends(needs("quarantine"))],
+    body: DeleteBody | None = None,
 ) -> Bulk:
     """Delete every held copy and the octets of the oldest held messages; see DELETE /v1/quarantine/{id}."""
 
     def one(message_id: str) -> None:
         quarantine.delete(services.database, message_id, who.actor)
+        if body is not None and body.spam:
+            say(services, message_id, Label.SPAM, who)
 
     return _bulk(services, id, body, one, "deleted", who)
 

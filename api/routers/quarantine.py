@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 from starlette.responses import Response
 
@@ -15,9 +15,11 @@ from api.problems import ApiError, not_found
 from api.safejson import SafeJson
 from api.services import Services, Svc
 from api.views import Body, Cursor, Done, Limit, Listing, MessageId, Text, TimeMs, View, errors, refused
-from filterd.errors import PermanentError
+from filterd.errors import PermanentError, StorageError
+from filterd.reporting import QUARANTINE, Claim, submit
 from filterd.storage import quarantine
 from filterd.storage.quarantine import CopyState, QuarantineItem
+from filterd.storage.reports import Label
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ class ReleaseBody(Body):
     """Original recipients; absent: every copy that is held."""
     to: list[Address] = Field(default=[], max_length=100)
     """Mailboxes that were no recipients and get a copy as well."""
+    false_positive: bool = False
+    """It is no spam: a report of the token's owner, which is trusted, and no model may ever call this message spam again."""
 
 
 class Released(View):
@@ -84,6 +88,15 @@ class Released(View):
     id: str
     outbox_ids: list[int]
     """See GET /v1/outbox."""
+    report: int | None = None
+    """The report that false_positive made; null without it, or when it could not be written: report it then."""
+
+
+class Deleted(Done):
+    """It is deleted."""
+
+    report: int | None = None
+    """The report that spam=true made; null without it, or when it could not be written: report it then."""
 
 
 @router.get("", responses=errors(), dependencies=[Depends(needs("read"))])
@@ -169,11 +182,17 @@ def release(
     except PermanentError as error:
         raise refused(_renamed(error)) from None
     log.info("quarantined message released", extra={"id": id, "by": who.actor, "outbox": ids})
-    return Released(id=id, outbox_ids=ids)
+    said = say(services, id, Label.HAM, who) if wanted.false_positive else None
+    return Released(id=id, outbox_ids=ids, report=said)
 
 
 @router.delete("/{id}", responses=errors(404, 409))
-def delete(services: Svc, id: MessageId, who: Annotated[Principal, Depends(needs("quarantine"))]) -> Done:
+def delete(
+    services: Svc,
+    id: MessageId,
+    who: Annotated[Principal, Depends(needs("quarantine"))],
+    spam: Annotated[bool, Query(description="It is spam: a report of the token's owner, which is trusted.")] = False,
+) -> Deleted:
     """Delete every held copy and the octets; the record stays."""
     _item(services, id)
     try:
@@ -181,7 +200,17 @@ def delete(services: Svc, id: MessageId, who: Annotated[Principal, Depends(needs
     except PermanentError as error:
         raise refused(error) from None
     log.info("quarantined message deleted", extra={"id": id, "by": who.actor})
-    return Done(id=id, done="deleted")
+    return Deleted(id=id, done="deleted", report=say(services, id, Label.SPAM, who) if spam else None)
+
+
+def say(services: Services, id: str, label: Label, who: Principal) -> int | None:
+    """The report that an action is; None when it could not be written: the action is done all the same."""
+    claim = Claim(label, who.name, QUARANTINE, message_id=id, trusted=True)
+    try:
+        return submit(services.config, services.database, claim).report_id
+    except (PermanentError, StorageError) as error:
+        log.error("an action in the quarantine is not reported", extra={"id": id, "label": label, "error": str(error)})
+        return None
 
 
 def _item(services: Services, id: str) -> QuarantineItem:

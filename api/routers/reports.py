@@ -1,35 +1,34 @@
-"""Owns /v1/reports: what people say a message is.  A report is a record, it changes no model by itself."""
+"""Owns /v1/reports and /v1/reporters: what people say a message is, the review of what is held, and whose word counts.
+
+A report is a record, it changes no model by itself.  Must not know why a report is held (filterd.reporting).
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import logging
-from dataclasses import dataclass
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, ValidationError
 from starlette.datastructures import QueryParams
 
 from api.auth import Principal, needs
 from api.problems import ApiError, not_found
-from api.services import Svc
+from api.services import Services, Svc
 from api.views import Before, Body, Done, Limit, RowId, Rows, Text, View, errors, refused
-from filterd.classifier.features import features, to_octets
-from filterd.classifier.stream import ConnectionFacts, content_stream
-from filterd.content.fingerprint import fingerprint
-from filterd.engine.scan import with_crlf
 from filterd.errors import PermanentError
-from filterd.mail.message import Message
-from filterd.storage import campaign_pages, campaigns, ledger, reports
-from filterd.storage.database import Database
+from filterd.learning.provenance import TEXTS
+from filterd.learning.trust import State
+from filterd.reporting import Claim, Submitted, UnknownMessageError, reporter_key, submit
+from filterd.storage import campaign_pages, reports, words
 from filterd.storage.reports import Label
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/v1/reports", tags=["reports"])
+router = APIRouter(prefix="/v1", tags=["reports"])
 
 SOURCE = "api"
 _RAW = "message/rfc822"
@@ -49,10 +48,21 @@ class Report(View):
     has_features: bool
     """Whether training can learn from it."""
     withdrawn_ms: int | None
-    """Unix milliseconds since when it does not count; null while it counts."""
+    """Unix milliseconds at which it was withdrawn; null when it was not."""
     withdrawn_by: str
     campaign: str | None
     """That of its message; null when it belongs to none."""
+    state: State
+    """counting; held: waits for a review; overruled: a review said that it is wrong; withdrawn."""
+    holds: list[str]
+    """Why it waits for a review, or waited."""
+    trusted: bool
+    """An administrator's word: it outweighs others."""
+    name: str
+    """Message-ID field of the message; empty when it is not known."""
+    decided_ms: int | None
+    """Unix milliseconds of the review; null when there was none."""
+    decided_by: str
 
 
 class CampaignReport(View):
@@ -76,17 +86,38 @@ class CampaignReport(View):
     subject: str
 
 
+class Reporter(View):
+    """One who reports."""
+
+    reporter: str
+    trust: float
+    """0 to 1, derived from what others say: 0.3 when nothing is known; what is reported below 0.1 is held."""
+    agreed: int
+    """Campaigns (or single messages) on which an administrator, or three others, said the same."""
+    disagreed: int
+    """Campaigns (or single messages) on which an administrator said the opposite."""
+    counting: int
+    """Reports in this state."""
+    held: int
+    overruled: int
+    withdrawn: int
+    last_ms: int
+    """Unix milliseconds of the newest report."""
+
+
 class NewReport(Body):
-    """What a message is; give its id or the message itself."""
+    """What a message is; give its id, its Message-ID or the message itself."""
 
     label: Label
     """spam, ham or phish."""
     message_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z_-]{1,64}$")
     """Our id of the message."""
+    internet_message_id: str | None = Field(default=None, min_length=1, max_length=1000)
+    """Its Message-ID field, as Outlook gives it."""
     message: str | None = None
-    """The message itself, base64 (RFC 4648 4)."""
+    """The message itself, base64 (RFC 4648 4); may stand beside internet_message_id."""
     reporter: str = Field(default="", max_length=320)
-    """Who says so; empty: the name of the token."""
+    """Mailbox of the person who says so; empty: the owner of the token, whose word counts as an administrator's."""
     note: str = Field(default="", max_length=2000)
 
 
@@ -96,17 +127,16 @@ class Reported(View):
     id: int
     message_id: str | None
     """Our id, when the message is one of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    message_id: str | None
-    features: bytes | None
-    campaign: str | None = None
+    state: State
+    """counting, or held: it waits for a review."""
+    holds: dict[str, str]
+    """Why it waits: words for programs, and texts for people."""
+    already: bool
+    """This reporter said the same of this message, or of its campaign, before; nothing was written."""
 
 
 @router.post(
-    "",
+    "/reports",
     status_code=201,
     responses=errors(404, 408, 413, 415),
     openapi_extra={
@@ -122,44 +152,63 @@ class _Found:
 async def add(request: Request, services: Svc, who: Annotated[Principal, Depends(needs("report"))]) -> Reported:
     """Report a message as spam, ham or phish.
 
-    JSON names our id or carries the message in base64; or the body is the message itself (Content-Type:
-    message/rfc822) and label, reporter and note are query parameters.  A message that we know by its Message-ID
-    is linked to our own record, whose features are those that the verdict was made from.
+    JSON names our id or the Message-ID, or carries the message in base64; or the body is the message itself (Content-Type:
+    message/rfc822) and label, internet_message_id, reporter and note are query parameters.  A message that we know by its
+    Message-ID is linked to our own record, whose features are those that the verdict was made from.
+
+    Without `reporter` the token speaks for itself, and its word is trusted.  What a person says is held for a review when it is
+    not certain that they may say it; see `holds`.
     """
     async with services.place():
         body, octets = await _read(request)
-        found = await anyio.to_thread.run_sync(_find, services.database, body, octets)
-    reporter = body.reporter or who.name
-    try:
-        id = await anyio.to_thread.run_sync(
-            lambda: reports.add(
-                services.database,
-                found.message_id,
-                body.label,
-                reporter,
-                SOURCE,
-                found.features,
-                body.note,
-                found.campaign,
-            )
+        claim = Claim(
+            label=body.label,
+            reporter=body.reporter.strip() or who.name,
+            source=SOURCE,
+            message_id=body.message_id,
+            internet_message_id=body.internet_message_id or "",
+            octets=octets,
+            note=body.note,
+            trusted=not body.reporter.strip(),
         )
-    except PermanentError as error:
-        raise refused(error) from None
-    log.info("reported", extra={"report": id, "id": found.message_id, "label": body.label.value, "by": who.actor})
-    return Reported(id=id, message_id=found.message_id)
+        try:
+            found = await anyio.to_thread.run_sync(submit, services.config, services.database, claim)
+        except UnknownMessageError:
+            raise not_found("message", claim.message_id or "") from None
+        except PermanentError as error:
+            raise refused(error) from None
+    return reported(found)
 
 
-@router.get("", responses=errors(), dependencies=[Depends(needs("read"))])
+@router.get("/reports", responses=errors(), dependencies=[Depends(needs("read"))])
 def search(
-    services: Svc, label: Label | None = None, message_id: Text = None, limit: Limit = 100, before: Before = None
+    services: Svc,
+    label: Label | None = None,
+    message_id: Text = None,
+    state: State | None = None,
+    hold: Annotated[
+        str | None, Query(pattern=r"^[a-z_]{1,32}$", description="Held, now or once, for this reason.")
+    ] = None,
+    reporter: Text = None,
+    limit: Limit = 100,
+    before: Before = None,
 ) -> Rows[Report]:
-    """Reports, newest first, withdrawn ones too."""
-    found = reports.list_reports(services.database, label=label, message_id=message_id, limit=limit, before=before)
+    """Reports, newest first, withdrawn ones too.  What waits for a review: `state=held`."""
+    found = reports.list_reports(
+        services.database,
+        label=label,
+        message_id=message_id,
+        state=state,
+        hold=hold,
+        reporter=reporter_key(reporter) if reporter else None,
+        limit=limit,
+        before=before,
+    )
     rows = [Report.model_validate(report) for report in found]
     return Rows(items=rows, next_before=rows[-1].id if len(rows) == limit else None)
 
 
-@router.get("/campaigns", responses=errors(), dependencies=[Depends(needs("read"))])
+@router.get("/reports/campaigns", responses=errors(), dependencies=[Depends(needs("read"))])
 def by_campaign(
     services: Svc, label: Label | None = None, limit: Limit = 100, before: Before = None
 ) -> Rows[CampaignReport]:
@@ -169,13 +218,53 @@ def by_campaign(
     return Rows(items=rows, next_before=rows[-1].last_id if len(rows) == limit else None)
 
 
-@router.delete("/{id}", responses=errors(404))
+@router.get("/reporters", responses=errors(), dependencies=[Depends(needs("read"))])
+def reporters(services: Svc, limit: Limit = 100) -> Rows[Reporter]:
+    """Who reports and how far their word was found right, those with most reports first."""
+    return Rows(items=[Reporter.model_validate(item) for item in words.list_reporters(services.database, limit)])
+
+
+@router.post("/reports/{id}/accept", responses=errors(404, 409))
+def accept(services: Svc, id: RowId, who: Annotated[Principal, Depends(needs("learn"))]) -> Report:
+    """The review says that a report is right: it counts as an administrator's word; ham is pinned."""
+    return _decided(services, id, True, who)
+
+
+@router.post("/reports/{id}/reject", responses=errors(404, 409))
+def reject(services: Svc, id: RowId, who: Annotated[Principal, Depends(needs("learn"))]) -> Report:
+    """The review says that a report is wrong: it is never learned, and costs its reporter trust."""
+    return _decided(services, id, False, who)
+
+
+@router.delete("/reports/{id}", responses=errors(404))
 def withdraw(services: Svc, id: RowId, who: Annotated[Principal, Depends(needs("report"))]) -> Done:
-    """Unlearn: the report stays on record, the next training leaves it out."""
+    """Unlearn: the report stays on record, the next training leaves it out; what it pinned is pinned no longer."""
     if not reports.unlearn(services.database, id, who.actor):
         raise not_found("counting report", id)
     log.info("report withdrawn", extra={"report": id, "by": who.actor})
     return Done(id=id, done="withdrawn")
+
+
+def reported(found: Submitted) -> Reported:
+    """What became of a report, as the API says it."""
+    return Reported(
+        id=found.report_id,
+        message_id=found.message_id,
+        state=found.state,
+        holds={name: TEXTS.get(name, name) for name in found.holds},
+        already=found.already,
+    )
+
+
+def _decided(services: Services, id: int, accepted: bool, who: Principal) -> Report:
+    if reports.get(services.database, id) is None:
+        raise not_found("report", id)
+    try:
+        found = reports.decide(services.database, id, accepted, who.actor)
+    except PermanentError as error:
+        raise refused(error) from None
+    log.info("report reviewed", extra={"report": id, "accepted": accepted, "by": who.actor})
+    return Report.model_validate(found)
 
 
 async def _read(request: Request) -> tuple[NewReport, bytes]:
@@ -192,8 +281,10 @@ async def _read(request: Request) -> tuple[NewReport, bytes]:
         body = NewReport.model_validate_json(raw)
     except ValidationError as error:
         raise _invalid(error, "body") from None
-    if (body.message is None) == (body.message_id is None):
-        raise ApiError(422, "expected either message_id or message", "give one of both", "body.message_id")
+    by_name = body.message is not None or body.internet_message_id is not None
+    if by_name == (body.message_id is not None):
+        problem = "expected either message_id, or internet_message_id or message"
+        raise ApiError(422, problem, "give our id, or what the message itself says", "body.message_id")
     if body.message is None:
         return body, b""
     try:
@@ -216,30 +307,3 @@ def _invalid(error: ValidationError, where: str) -> ApiError:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join([where, *(str(part) for part in first["loc"])])[:200]
     return ApiError(422, str(first["msg"])[:500], "see /docs for what is expected", field)
-
-
-def _find(database: Database, body: NewReport, octets: bytes) -> _Found:
-    """Which message of ours it is, and its features when the evidence has none.  Raises ApiError 404."""
-    if body.message_id is not None:
-        if ledger.trace(database, body.message_id) is None:
-            raise not_found("message", body.message_id)
-        return _Found(body.message_id, None)
-    message = Message(with_crlf(octets))
-    ours = _ours(database, message)
-    if ours is not None:
-        return ours
-    learnt = to_octets(features(content_stream(message, ConnectionFacts())))
-    like = fingerprint(message)
-    return _Found(None, learnt, campaigns.find(database, like.keys, like.sketch) if like else None)
-
-
-def _ours(database: Database, message: Message) -> _Found | None:
-    """Our record of the message, by its Message-ID; None when there is none, or none that can be learnt from."""
-    name = message.first("message-id")
-    if not name or len(name) > 1000:
-        return None
-    for summary in ledger.search_trace(database, message_id=name, limit=1).items:
-        trace = ledger.trace(database, summary.id)
-        if trace is not None and trace.evidence is not None and trace.evidence.features:
-            return _Found(summary.id, None)
-    return None

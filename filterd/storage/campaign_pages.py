@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, exists, func, or_, select
 
 from filterd.errors import PermanentError
+from filterd.learning.trust import State
 from filterd.ports import UPSTREAM_REFUSED
 from filterd.storage.browse import CopyState
 from filterd.storage.campaigns import HOUR_MS
@@ -193,7 +194,7 @@ def list_reports(
             func.max(_r.created_ms).label("last_ms"),
         )
         .select_from(reports.outerjoin(campaign_members, _m.message_id == _r.message_id))
-        .where(_r.withdrawn_ms.is_(None))
+        .where(_r.state == State.COUNTING)
         .group_by(group, _r.label)
         .order_by(newest.desc())
         .limit(limit)
@@ -261,7 +262,7 @@ def _campaigns(connection: Connection, rows: Sequence[Any]) -> tuple[Campaign, .
     said = (
         select(campaign_of_report().label("campaign"), _r.label, func.count().label("reports"))
         .select_from(reports.outerjoin(campaign_members, _m.message_id == _r.message_id))
-        .where(_r.withdrawn_ms.is_(None), or_(_r.campaign.in_(ids), and_(_r.campaign.is_(None), _m.campaign.in_(ids))))
+        .where(_r.state == State.COUNTING, or_(_r.campaign.in_(ids), and_(_r.campaign.is_(None), _m.campaign.in_(ids))))
         .group_by(campaign_of_report(), _r.label)
     )
     reported: defaultdict[str, dict[str, int]] = defaultdict(dict)

@@ -1,36 +1,55 @@
-"""Owns what people say a message is: spam, ham, phish; and what training may learn from it.
+"""Owns the rows of the corpus ledger: what people say a message is, and what became of it: counting, held, overruled, withdrawn.
 
-A report carries the features of its message, because the evidence they come from expires.  Must not know how to train.
+A report carries the features of its message, because the evidence they come from expires.  Each change is one transaction with
+the pins that hang on it.  Must not know why a report is held (learning/provenance.py), nor what is learned (examples.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 
 from filterd.errors import PermanentError
-from filterd.storage.campaign_pages import campaign_of_report, group_of_report
+from filterd.learning.trust import State
+from filterd.storage import pins
+from filterd.storage.campaign_pages import campaign_of_report
 from filterd.storage.database import Database, now_ms
-from filterd.storage.entries import clean
+from filterd.storage.entries import clean, unpack_list
 from filterd.storage.paging import check_limit
+from filterd.storage.report_rows import (
+    Entry,
+    Label,
+    campaign_of,
+    contradicted,
+    insert_entry,
+    one_at_a_time,
+    pin,
+    same_thing,
+    seen,
+    settle,
+)
 from filterd.storage.schema import campaign_members, evidence, reports
 
-_PAGE = 500
-PER_CAMPAIGN = 1  # examples of one campaign and label: a hundred copies of one text teach nothing that one does not
+__all__ = [
+    "Entry",
+    "Label",
+    "Recorded",
+    "Report",
+    "add",
+    "decide",
+    "get",
+    "list_reports",
+    "record",
+    "remove",
+    "unlearn",
+]
+
+_HOUR_MS = 3_600_000
 _WITH_MEMBERS = reports.outerjoin(campaign_members, campaign_members.c.message_id == reports.c.message_id)
-
-
-class Label(StrEnum):
-    """What a message is."""
-
-    SPAM = "spam"
-    HAM = "ham"
-    PHISH = "phish"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +60,12 @@ class Report:
         message_id: our id; None when the message did not come through us.
         source: how it reached us (api, console, import …).
         has_features: whether it can be learnt from.
-        withdrawn_ms: Unix milliseconds at which it stopped to count; None while it counts.
+        withdrawn_ms: Unix milliseconds at which it was withdrawn; None when it was not.
         campaign: that of its message; None when it belongs to none.
+        holds: why it waits for a review, or waited.
+        trusted: an administrator's word.
+        name: Message-ID field of the message; empty when it is not known.
+        decided_ms, decided_by: of the review.
     """
 
     id: int
@@ -56,7 +79,7 @@ class Report:
     withdrawn_ms: int | None
     withdrawn_by: str
     campaign: str | None = None
-    state: str = "counting"
+    state: State = State.COUNTING
     holds: tuple[str, ...] = ()
     trusted: bool = False
     name: str = ""
@@ -65,20 +88,46 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """One example to learn from.
+class Recorded:
+    """What stands in the ledger now; `already`: it stood there before."""
 
-    Attributes:
-        features: little-endian uint32, never empty.
+    id: int
+    state: State
+    holds: tuple[str, ...]
+    already: bool = False
+
+
+def record(db: Database, entry: Entry, judge: Callable[[int, bool], tuple[str, ...]], at_ms: int) -> Recorded:
+    """Write a report, if its reporter has not said the same of this message or campaign before.
+
+    Args:
+        judge: (reports of this person in the hour before, whether a report of somebody else that counts says the opposite)
+            to the reasons why it is held; not asked for a trusted one.
+
+    All in one transaction: of two that come at once the second sees the first.  Raises StorageError.
     """
-
-    report_id: int
-    message_id: str | None
-    label: Label
-    features: bytes
-    created_ms: int
-    reporter: str
-    source: str
+    hour = (reports.c.created_ms > at_ms - _HOUR_MS, reports.c.created_ms <= at_ms)
+    own = (reports.c.reporter == entry.reporter, reports.c.state != State.WITHDRAWN)
+    with db.write() as connection:
+        one_at_a_time(db, connection)
+        campaign = campaign_of(connection, entry.message_id) or entry.campaign
+        same = same_thing(entry.message_id, campaign, entry.name)
+        columns = (reports.c.id, reports.c.label, reports.c.state, reports.c.holds, reports.c.trusted)
+        # Ordered in Python: the few words of one person on one thing come from the index without reading features.
+        said = connection.execute(select(*columns).where(*own, same)).all()
+        before = max(said, key=lambda row: row.id, default=None)
+        if before is not None and before.label == entry.label and (before.trusted or not entry.trusted):
+            if before.trusted:
+                pin(connection, before.id, entry)
+            return Recorded(before.id, State(before.state), unpack_list(before.holds), True)
+        held: tuple[str, ...] = ()
+        if not entry.trusted:
+            in_hour = connection.scalar(select(func.count()).where(reports.c.reporter == entry.reporter, *hour)) or 0
+            held = judge(in_hour, contradicted(connection, entry, campaign))
+        state = State.HELD if held else State.COUNTING
+        id = insert_entry(connection, entry, campaign, state, held, at_ms)
+        pin(connection, id, entry)
+        return Recorded(id, state, held)
 
 
 def add(
@@ -90,9 +139,12 @@ def add(
     features: bytes | None = None,
     note: str = "",
     campaign: str | None = None,
+    *,
+    trusted: bool = False,
 ) -> int:
-    """Write a report; returns its id.  Without `features` those of the evidence record are taken, if there are any.
+    """Write a report that counts, whoever said so and however often; returns its id.  For imports; people come by `record`.
 
+    Without `features` those of the evidence record are taken, if there are any.
     `campaign`: of a message that did not come through us; that of our own messages is known.
 
     Raises PermanentError that names the field.
@@ -104,26 +156,16 @@ def add(
     with db.write() as connection:
         if not features and message_id is not None:
             features = connection.scalar(select(evidence.c.features).where(evidence.c.message_id == message_id))
-        if message_id is not None:
-            member = select(campaign_members.c.campaign).where(campaign_members.c.message_id == message_id)
-            campaign = connection.scalar(member) or campaign
-        key = connection.execute(
-            insert(reports),
-            {
-                "message_id": message_id,
-                "label": label,
-                "reporter": clean(reporter),
-                "source": clean(source),
-                "features": features or None,
-                "note": clean(note),
-                "created_ms": now_ms(),
-                "withdrawn_ms": None,
-                "withdrawn_by": "",
-                "campaign": campaign,
-            },
-        ).inserted_primary_key
-        assert key is not None
-        return int(key[0])
+        entry = Entry(message_id, Label(label), reporter, source, features or b"", note, trusted=trusted)
+        campaign = campaign_of(connection, message_id) or campaign
+        return insert_entry(connection, entry, campaign, State.COUNTING, (), now_ms())
+
+
+def get(db: Database, id: int) -> Report | None:
+    """One report, or None."""
+    with db.read() as connection:
+        row = connection.execute(_listed().where(reports.c.id == id)).first()
+    return _report(row) if row else None
 
 
 def list_reports(
@@ -131,14 +173,23 @@ def list_reports(
     *,
     label: str | None = None,
     message_id: str | None = None,
+    state: str | None = None,
+    hold: str | None = None,
+    reporter: str | None = None,
     limit: int = 100,
     before: int | None = None,
 ) -> tuple[Report, ...]:
-    """Reports, newest first, withdrawn ones too; `before` is the id of the last one of the page before."""
-    columns = [column for column in reports.c if column.name not in ("features", "campaign")]
-    more = (reports.c.features.is_not(None).label("has_features"), campaign_of_report().label("campaign"))
-    query = select(*columns, *more).select_from(_WITH_MEMBERS)
-    query = query.order_by(reports.c.id.desc()).limit(check_limit(limit))
+    """Reports, newest first, withdrawn ones too; `before` is the id of the last one of the page before.
+
+    `hold`: only those held, now or before their review, for this reason.
+    """
+    query = _listed().order_by(reports.c.id.desc()).limit(check_limit(limit))
+    if state is not None:
+        query = query.where(reports.c.state == state)
+    if hold is not None:
+        query = query.where(reports.c.holds.contains(f'"{hold}"', autoescape=True))
+    if reporter is not None:
+        query = query.where(reports.c.reporter == reporter)
     if label is not None:
         query = query.where(reports.c.label == label)
     if message_id is not None:
@@ -149,61 +200,87 @@ def list_reports(
         return tuple(_report(row) for row in connection.execute(query))
 
 
-def unlearn(db: Database, id: int, actor: str) -> bool:
-    """Withdraw a report: it stays on record, training leaves it out.  Whether one that counted was there."""
-    counting = (reports.c.id == id, reports.c.withdrawn_ms.is_(None))
+def decide(db: Database, id: int, accepted: bool, actor: str) -> Report:
+    """The review: an accepted report counts as an administrator's word, a rejected one is overruled; either can be changed.
+
+    Accepted ham is pinned; a message that is rejected as ham or accepted as spam is no longer.
+
+    Raises PermanentError (id: there is none; state: it was withdrawn).
+    """
+    at = now_ms()
     with db.write() as connection:
-        values = {"withdrawn_ms": now_ms(), "withdrawn_by": clean(actor)}
-        return connection.execute(update(reports).where(*counting).values(values)).rowcount > 0
+        one_at_a_time(db, connection)
+        row = connection.execute(select(reports).where(reports.c.id == id)).first()
+        if row is None:
+            raise PermanentError(f"id: no report {id}")
+        if row.state == State.WITHDRAWN:
+            raise PermanentError(f"state: report {id} was withdrawn; it can only be reported anew")
+        state = State.COUNTING if accepted else State.OVERRULED
+        values = {"state": state.value, "trusted": accepted, "decided_ms": at, "decided_by": clean(actor)}
+        connection.execute(update(reports).where(reports.c.id == id).values(values))
+        if not accepted:
+            pins.remove_of_report(connection, id)
+        settle(connection, row)
+        if accepted:
+            author, subject = seen(connection, row.message_id)
+            pin(
+                connection,
+                id,
+                Entry(
+                    message_id=row.message_id,
+                    label=Label(row.label),
+                    reporter=actor,
+                    source=row.source,
+                    features=bytes(row.features or b""),
+                    trusted=True,
+                    pinned=row.label == Label.HAM,
+                    header_from=author,
+                    subject=subject or row.name,
+                ),
+            )
+    found = get(db, id)
+    if found is None:
+        raise PermanentError(f"id: no report {id}")
+    return found
+
+
+def unlearn(db: Database, id: int, actor: str) -> bool:
+    """Withdraw a report: it stays on record, training leaves it out, its pin goes.  Whether one that was not withdrawn was there."""
+    with db.write() as connection:
+        one_at_a_time(db, connection)
+        row = connection.execute(select(reports).where(reports.c.id == id, reports.c.state != State.WITHDRAWN)).first()
+        if row is None:
+            return False
+        values = {"state": State.WITHDRAWN.value, "withdrawn_ms": now_ms(), "withdrawn_by": clean(actor)}
+        connection.execute(update(reports).where(reports.c.id == id).values(values))
+        pins.remove_of_report(connection, id)
+        settle(connection, row)
+        return True
 
 
 def remove(db: Database, id: int) -> bool:
-    """Erase a report (such as a wish under data protection law).  Whether there was one."""
+    """Erase a report and its pin (such as a wish under data protection law).  Whether there was one."""
     with db.write() as connection:
-        return connection.execute(delete(reports).where(reports.c.id == id)).rowcount > 0
+        one_at_a_time(db, connection)
+        row = connection.execute(select(reports).where(reports.c.id == id)).first()
+        if row is None:
+            return False
+        connection.execute(delete(reports).where(reports.c.id == id))
+        pins.remove_of_report(connection, id)
+        settle(connection, row)
+        return True
 
 
-def labelled(db: Database, per_campaign: int = PER_CAMPAIGN) -> Iterator[Labelled]:
-    """All examples to learn from, oldest first.
-
-    Of several reports on one message the newest counts; of one campaign and label the newest `per_campaign`.
-    """
-    last = 0
-    newest = (
-        select(func.max(reports.c.id))
-        .where(reports.c.withdrawn_ms.is_(None))
-        .group_by(func.coalesce(reports.c.message_id, "#" + reports.c.id.cast(reports.c.message_id.type)))
-    )
-    place = func.row_number().over(partition_by=(group_of_report(), reports.c.label), order_by=reports.c.id.desc())
-    ranked = (
-        select(reports.c.id, place.label("place"))
-        .select_from(_WITH_MEMBERS)
-        .where(reports.c.features.is_not(None), reports.c.id.in_(newest))
-        .subquery()
-    )
-    chosen = select(ranked.c.id).where(ranked.c.place <= per_campaign)
-    while True:
-        query = select(reports).where(reports.c.id > last, reports.c.id.in_(chosen)).order_by(reports.c.id).limit(_PAGE)
-        with db.read() as connection:  # page by page: a reader that stays open would keep the WAL from shrinking
-            rows = connection.execute(query).all()
-        for row in rows:
-            yield Labelled(
-                row.id,
-                row.message_id,
-                Label(row.label),
-                bytes(row.features),
-                row.created_ms,
-                row.reporter,
-                row.source,
-            )
-        if len(rows) < _PAGE:
-            return
-        last = rows[-1].id
+def _listed() -> Any:
+    columns = [column for column in reports.c if column.name not in ("features", "campaign")]
+    more = (reports.c.features.is_not(None).label("has_features"), campaign_of_report().label("campaign"))
+    return select(*columns, *more).select_from(_WITH_MEMBERS)
 
 
 def _report(row: Any) -> Report:
     values = dict(row._mapping)
     values["label"] = Label(values["label"])
+    values["state"] = State(values["state"])
     values["holds"] = tuple(json.loads(values["holds"]))
     values["has_features"] = bool(values["has_features"])
     return Report(**values)

@@ -1,0 +1,152 @@
+"""Owns what happens to the corpus ledger inside one transaction: rows, their pins, and who contradicts whom.
+
+Must not know why a report is held, nor who asks (reports.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, insert, or_, select, text, update
+
+from filterd.learning.provenance import CONTRADICTION
+from filterd.learning.trust import State
+from filterd.storage import pins
+from filterd.storage.database import Database
+from filterd.storage.entries import clean, pack_list
+from filterd.storage.schema import campaign_members, messages, reports
+
+ONLY_CONTRADICTION = pack_list([CONTRADICTION])
+_GROUP = 20_000  # reports on one campaign that are looked at when one of them changes
+_ADVISORY_LOCK = 0x7265706F  # "repo": PostgreSQL takes one report at a time, as SQLite does anyway
+
+
+class Label(StrEnum):
+    """What a message is."""
+
+    SPAM = "spam"
+    HAM = "ham"
+    PHISH = "phish"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A report that comes.
+
+    Attributes:
+        features: little-endian uint32; empty when nothing is known to learn from.
+        pinned: its message is a confirmed false positive; header_from and subject say which, for people.
+    """
+
+    message_id: str | None
+    label: Label
+    reporter: str
+    source: str
+    features: bytes
+    note: str = ""
+    campaign: str | None = None
+    name: str = ""
+    trusted: bool = False
+    pinned: bool = False
+    header_from: str = ""
+    subject: str = ""
+
+
+def one_at_a_time(db: Database, connection: Connection) -> None:
+    if not db.is_sqlite:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+
+
+def campaign_of(connection: Connection, message_id: str | None) -> str | None:
+    if message_id is None:
+        return None
+    query = select(campaign_members.c.campaign).where(campaign_members.c.message_id == message_id)
+    return connection.scalar(query)
+
+
+def same_thing(message_id: str | None, campaign: str | None, name: str) -> Any:
+    """Whether a row of reports is about the same; see campaign_pages.group_of_report."""
+    found = []
+    if campaign is not None:
+        member = and_(campaign_members.c.message_id == reports.c.message_id, campaign_members.c.campaign == campaign)
+        found += [reports.c.campaign == campaign, and_(reports.c.campaign.is_(None), exists().where(member))]
+    if message_id is not None:
+        found.append(reports.c.message_id == message_id)
+    elif name:
+        found.append(and_(reports.c.message_id.is_(None), reports.c.name == name))
+    return or_(False, *found)
+
+
+def contradicted(connection: Connection, entry: Entry, campaign: str | None) -> bool:
+    ham = reports.c.label == Label.HAM
+    opposite = reports.c.label != Label.HAM if entry.label is Label.HAM else ham
+    others = (reports.c.state == State.COUNTING, opposite, reports.c.reporter != entry.reporter)
+    # One column each, so that each has its index.
+    keys = ((reports.c.message_id, entry.message_id), (reports.c.campaign, campaign))
+    for column, key in keys:
+        if key is not None and connection.scalar(select(reports.c.id).where(column == key, *others).limit(1)):
+            return True
+    return False
+
+
+def insert_entry(
+    connection: Connection, entry: Entry, campaign: str | None, state: State, holds: tuple[str, ...], at_ms: int
+) -> int:
+    values = {
+        "message_id": entry.message_id,
+        "label": entry.label.value,
+        "reporter": clean(entry.reporter),
+        "source": clean(entry.source),
+        "features": entry.features or None,
+        "note": clean(entry.note),
+        "created_ms": at_ms,
+        "withdrawn_ms": None,
+        "withdrawn_by": "",
+        "campaign": campaign,
+        "state": state.value,
+        "holds": pack_list(holds),
+        "trusted": entry.trusted,
+        "name": clean(entry.name),
+    }
+    key = connection.execute(insert(reports), values).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def pin(connection: Connection, id: int, entry: Entry) -> None:
+    """What a trusted word says of the pins of its message."""
+    if not entry.trusted:
+        return
+    if entry.label is not Label.HAM and entry.message_id is not None:
+        pins.remove_of_message(connection, entry.message_id)
+    elif entry.pinned and entry.features:
+        who = (id, entry.message_id, entry.header_from, entry.subject)
+        pins.add_in(connection, entry.features, entry.reporter, *who)
+
+
+def seen(connection: Connection, message_id: str | None) -> tuple[str, str]:
+    """Author and subject of a message of ours."""
+    query = select(messages.c.header_from, messages.c.subject).where(messages.c.id == message_id)
+    row = connection.execute(query).first() if message_id is not None else None
+    return (row.header_from, row.subject) if row else ("", "")
+
+
+def settle(connection: Connection, changed: Any) -> None:
+    """Reports that wait only because others say the opposite count once nobody does, as if what is gone had never come."""
+    keys = ((reports.c.message_id, changed.message_id), (reports.c.campaign, changed.campaign))
+    columns = (reports.c.id, reports.c.label, reports.c.reporter, reports.c.state, reports.c.holds)
+    rows: dict[int, Any] = {}
+    for column, key in keys:
+        if key is not None:
+            query = select(*columns).where(column == key, reports.c.state.in_((State.COUNTING, State.HELD)))
+            rows |= {row.id: row for row in connection.execute(query.limit(_GROUP))}
+    counting = [(row.label == Label.HAM, row.reporter) for row in rows.values() if row.state == State.COUNTING]
+    waiting = [row for row in rows.values() if row.state == State.HELD and row.holds == ONLY_CONTRADICTION]
+    for row in sorted(waiting, key=lambda row: row.id):
+        ham = row.label == Label.HAM
+        if not any(said != ham and reporter != row.reporter for said, reporter in counting):
+            values = {"state": State.COUNTING.value, "holds": "[]"}
+            connection.execute(update(reports).where(reports.c.id == row.id).values(values))
+            counting.append((ham, row.reporter))
