@@ -1,7 +1,7 @@
 """Owns who may ask what: tokens, scopes, and the answers 401, 403, 429.  RFC 6750 (Bearer), RFC 7617 (Basic), RFC 6585 4.
 
-Nothing but GET /v1/health is open: the middleware stands before the router, so that a new path, a wrong one and a wrong
-method need a token as well.  Must not know any noun.
+Nothing is open but GET /v1/health and the paths that the composition names: the middleware stands before the router, so that a
+new path, a wrong one and a wrong method need a token as well.  Must not know any noun.
 """
 
 from __future__ import annotations
@@ -102,17 +102,21 @@ class Verifier:
 
 
 class FailureLimiter:
-    """Counts wrong tokens of each client address in a window; knows at most _ADDRESSES of them."""
+    """Counts wrong tokens of each client address in a window; knows at most _ADDRESSES of them.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Anything else that one asker may do `most` times in a window is counted by it too.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = FAILURES) -> None:
         self._clock = clock
+        self._most = most
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def wait(self, address: str) -> int:
         """Seconds that this address must wait; 0 when it may try."""
         started, count = self._windows.get(address, (0.0, 0))
         left = started + WINDOW_SECONDS - self._clock()
-        return max(1, int(left + 0.999)) if count >= FAILURES and left > 0 else 0
+        return max(1, int(left + 0.999)) if count >= self._most and left > 0 else 0
 
     def failed(self, address: str) -> None:
         """Count a wrong token."""
@@ -127,15 +131,28 @@ class FailureLimiter:
 class Authentication:
     """Lets a request through when it has a good token, and remembers whose; sees neither body nor route."""
 
-    def __init__(self, app: ASGIApp, verifier: Verifier, limiter: FailureLimiter, basic: frozenset[str]) -> None:
-        """`basic`: first path segments where a browser may give the token as the password of HTTP Basic."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        verifier: Verifier,
+        limiter: FailureLimiter,
+        basic: frozenset[str],
+        opened: frozenset[tuple[str, str]] = frozenset(),
+    ) -> None:
+        """What may be asked without a token, or with it in another way.
+
+        Args:
+            basic: first path segments where a browser may give the token as the password of HTTP Basic.
+            opened: methods and whole paths that need no token, besides OPEN.
+        """
         self.app = app
+        self._open = OPEN | opened
         self._verifier = verifier
         self._limiter = limiter
         self._basic = basic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"], scope["path"]) in OPEN:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) in self._open:
             await self.app(scope, receive, send)
             return
         try:

@@ -32,7 +32,10 @@ _FIELDS = {
 
 
 class SecurityFields:
-    """Adds the security header fields to every answer that has not set them itself; answers nothing but HTTP."""
+    """Adds the security header fields to every answer that has not set them itself; answers nothing but HTTP.
+
+    A field that an answer has set to nothing is left out: X-Frame-Options knows no word for "any site over HTTPS".
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -49,7 +52,8 @@ class SecurityFields:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _FIELDS.items():
-                    headers.setdefault(name, value)
+                    if not headers.setdefault(name, value):
+                        del headers[name]
             await send(message)
 
         await self.app(scope, receive, send_with_fields)

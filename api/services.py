@@ -12,6 +12,7 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
+from api.auth import FailureLimiter
 from api.jobs import Jobs
 from api.problems import unavailable
 from api.vitals import Vitals
@@ -35,6 +36,7 @@ class Scans(Protocol):
 
 
 PLACE_SECONDS = 30.0  # a request waits that long for its place, then 503
+ADDIN_REPORTS = 20  # of one user of the add-in in a minute: more than anybody clicks
 
 ScannerFactory = Callable[[Config, Database], Scans]
 
@@ -69,8 +71,11 @@ class Services:
 
     Attributes:
         upstream: where released copies go.
+        config_path: file of `config`, for processes of their own; None when there is none.
         started: on the monotonic clock.
         outbox_alive: whether the task that delivers released copies runs.
+        wrong_identities: wrong tokens of the add-in's users, by client address.
+        addin_reports: reports of the add-in's users, by user.
     """
 
     config: Config
@@ -78,10 +83,13 @@ class Services:
     upstream: Upstream
     scanner: ScannerCache
     jobs: Jobs
+    config_path: Path | None = None
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SCANS))
     started: float = field(default_factory=time.monotonic)
     outbox_alive: Callable[[], bool] = lambda: False
     vitals: Vitals = field(default_factory=Vitals)
+    wrong_identities: FailureLimiter = field(default_factory=FailureLimiter)
+    addin_reports: FailureLimiter = field(default_factory=lambda: FailureLimiter(most=ADDIN_REPORTS))
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
