@@ -15,6 +15,7 @@ from filterd.commands import (
     lists,
     password,
     protocol,
+    reports,
     scan,
     serve,
     token,
@@ -30,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="filterd", description="Anti-spam edge filter for Microsoft Exchange.")
     top.add_argument("--version", action="version", version=f"filterd {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, scan, audit, trace, protocol, token, password, lists, dmarc_reports, configuration, doctor):
+    mail = (serve, scan, audit, trace, protocol)
+    house = (token, password, lists, reports, dmarc_reports, configuration, doctor)
+    for module in (*mail, *house):
         module.register(commands)
     return top
 

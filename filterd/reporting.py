@@ -19,7 +19,7 @@ from filterd.content.fingerprint import fingerprint
 from filterd.content.persons import mailboxes
 from filterd.engine.scan import with_crlf
 from filterd.errors import PermanentError
-from filterd.learning.provenance import Origin, holds
+from filterd.learning.provenance import Origin, holds, reporter_key
 from filterd.learning.trust import State
 from filterd.mail.address import parse_mailbox
 from filterd.mail.message import Message
@@ -144,12 +144,6 @@ def submit(config: Config, database: Database, claim: Claim, at_ms: int | None =
         },
     )
     return Submitted(found.id, found.state, found.holds, entry.message_id, found.already)
-
-
-def reporter_key(text: str) -> str:
-    """A reporter as the ledger has it: a mailbox in lower case, another name as it is."""
-    mailbox = parse_mailbox(text.strip())
-    return mailbox.key if mailbox else text.strip()
 
 
 def _checked(claim: Claim) -> Claim:

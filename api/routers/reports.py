@@ -20,9 +20,9 @@ from api.problems import ApiError, not_found
 from api.services import Services, Svc
 from api.views import Before, Body, Done, Limit, RowId, Rows, Text, View, errors, refused
 from filterd.errors import PermanentError
-from filterd.learning.provenance import TEXTS
+from filterd.learning.provenance import TEXTS, reporter_key
 from filterd.learning.trust import State
-from filterd.reporting import Claim, Submitted, UnknownMessageError, reporter_key, submit
+from filterd.reporting import Claim, Submitted, UnknownMessageError, submit
 from filterd.storage import campaign_pages, reports, words
 from filterd.storage.reports import Label
 

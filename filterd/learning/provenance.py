@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from filterd.mail.address import parse_mailbox
+
 OUTSIDER = "outsider"
 UNKNOWN_MESSAGE = "unknown_message"
 NOT_DELIVERED = "not_delivered"
@@ -55,6 +57,12 @@ class Origin:
     contradicted: bool
     trust: float
     altered: bool
+
+
+def reporter_key(text: str) -> str:
+    """A reporter as the ledger has it: a mailbox in lower case, another name as it is."""
+    mailbox = parse_mailbox(text.strip())
+    return mailbox.key if mailbox else text.strip()
 
 
 def holds(origin: Origin, reports_per_hour: int) -> tuple[str, ...]:
