@@ -143,7 +143,9 @@ def read_mbox(file: Path, *, spam: bool) -> list[Item]:
             blank = whole and line in {b"\n", b"\r\n"}
             whole = line.endswith(b"\n")
             position += len(line)
-    if position and not starts:
+    if not position:
+        return []
+    if not starts:
         raise CorpusError(f"{file}: is no mbox file, no message begins in it; for .eml files name their folder")
     ends = [*starts[1:], position]
     return [

@@ -1,0 +1,162 @@
+"""A model of one's own mail is the same whether its making was left alone, stopped or killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from filterd.classifier.model import Model
+from tests.unit.training.samples import write_collection
+from training import work
+from training.fitting import ORDERS
+from training.local import make_local
+from training.readers import CorpusError, Item, by_date, read_index
+from training.work import Work
+
+COUNT = 240
+# The command as it is, with chunks that a test can fill, and twice the processes that decode.
+COMMAND = (
+    "import sys; from training import extract, work; work.CHUNK = 16; extract._CHUNK = 8; "
+    "from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+@pytest.fixture(scope="module")
+def mail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mail")
+    write_collection(root, COUNT)
+    return root
+
+
+@pytest.fixture(scope="module")
+def items(mail: Path) -> list[Item]:
+    return by_date(read_index(mail / "index.tsv", mail))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("undisturbed") / "model"
+    make_local(items, out, 1)
+    return contents(out)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def begun(mail: Path, folder: Path) -> subprocess.Popen[str]:
+    arguments = [
+        "fit",
+        "--index",
+        str(mail / "index.tsv"),
+        "--work",
+        str(folder / "work"),
+        "--out",
+        str(folder / "model"),
+    ]
+    return subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Until it is so, or the process has ended."""
+    end = time.monotonic() + 60
+    while not condition() and (process is None or process.poll() is None):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def lines(journal: Path) -> int:
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == process.pid:
+                found.append(int(entry.name))
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_ended_again_and_again_and_gone_on_with(mail: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    """Killed, asked to end, Ctrl-C while it decodes, each after a random chunk; killed while it learns."""
+    chance = random.Random(20261126)
+    folder = tmp_path / "work"
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        process = begun(mail, tmp_path)
+        wanted = lines(folder / "chunks.tsv") + chance.randrange(1, 4)
+        until(lambda: lines(folder / "chunks.tsv") >= wanted, process)  # noqa: B023 - called within this turn
+        helpers = children(process)
+        process.send_signal(number)
+        said = process.communicate()[1]
+        if number != signal.SIGKILL:
+            assert process.returncode == 128 + number
+            assert said.endswith(f"training: stopped; the same command goes on with what is kept in {folder}\n")
+            assert "Traceback" not in said
+        until(lambda: not any(map(alive, helpers)))  # noqa: B023 - nobody is left behind
+        assert not (tmp_path / "model").exists()
+    with (folder / "features.u4").open("ab") as file:
+        file.write(b"half of a chunk")
+    process = begun(mail, tmp_path)
+    until((folder / "trial.learner").exists, process)
+    process.kill()
+    assert "is half written or damaged, it is decoded again" in process.communicate()[1]
+    process = begun(mail, tmp_path)
+    process.communicate()
+    assert process.returncode == 0
+    assert contents(tmp_path / "model") == undisturbed
+
+
+def test_learning_goes_on_after_every_order(
+    items: list[Item], undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = work.FolderCheckpoint.save
+    saves = 0
+
+    def once_more(self: work.FolderCheckpoint, orders: int, mean: object) -> None:
+        nonlocal saves
+        saves += 1
+        real(self, orders, mean)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work.FolderCheckpoint, "save", once_more)
+    for _ in range(2 * ORDERS):
+        with pytest.raises(KeyboardInterrupt), Work(tmp_path / "work", items) as kept:
+            make_local(items, tmp_path / "model", 1, kept)
+    with Work(tmp_path / "work", items) as kept:
+        make_local(items, tmp_path / "model", 1, kept)
+    assert saves == 2 * ORDERS, "no order is learned twice"
+    assert contents(tmp_path / "model") == undisturbed
+
+
+def test_it_knows_what_this_site_has_seen(items: list[Item], tmp_path: Path) -> None:
+    manifest, held_out = make_local(items, tmp_path / "model", 1)
+    assert (manifest.local_ham, manifest.local_spam) == (COUNT // 2, COUNT // 2)
+    assert (held_out.ham, held_out.spam) == (COUNT // 10, COUNT // 10)
+    assert Model.load(tmp_path / "model").name == manifest.name
+
+
+def test_one_class_is_not_enough(items: list[Item], tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="both ham and spam"):
+        make_local([item for item in items if item.spam], tmp_path / "model", 1)
+    assert os.listdir(tmp_path) == []
