@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ from api.describe import describe
 from api.guards import JSON_BYTES, AccessLog, BodyLimit, SecurityFields
 from api.jobs import Jobs, retrain_command
 from api.routers import (
+    addin,
+    addin_users,
     campaigns,
     docs,
     health,
@@ -29,16 +32,33 @@ from api.routers import (
     tokens,
     trace,
 )
+from api.schedule import train_by_itself
 from api.services import ScannerCache, ScannerFactory, Services
 from filterd import __version__
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.app import build_scanner
 from filterd.config import Config
 from filterd.housekeeping import background
+from filterd.modelbundle import MAX_BUNDLE
 from filterd.ports import Upstream
 from filterd.storage.database import Database
 
-ROUTERS = (health, quarantine, campaigns, trace, outbox, reports, scan, lists, models, tokens, metrics, docs)
+ROUTERS = (
+    health,
+    quarantine,
+    campaigns,
+    trace,
+    outbox,
+    reports,
+    scan,
+    lists,
+    models,
+    tokens,
+    metrics,
+    docs,
+    addin,
+    addin_users,
+)
 
 
 def all_routes() -> list[APIRoute]:
@@ -71,7 +91,8 @@ def create_app(
         database,
         upstream or SmtpUpstream(config.upstream, config.server.hostname),
         ScannerCache(config, database, scanner),
-        Jobs(config.state_dir / "models", command),
+        Jobs(config, database, command),
+        config_path,
     )
 
     @asynccontextmanager
@@ -82,7 +103,11 @@ def create_app(
                 return
             async with background(config, database, services.upstream) as alive:
                 services.outbox_alive = alive
-                yield
+                schedule = asyncio.create_task(train_by_itself(config, database, services.jobs), name="training")
+                try:
+                    yield
+                finally:
+                    schedule.cancel()
         finally:
             await services.jobs.close()
 
@@ -102,11 +127,13 @@ def create_app(
     app.openapi = functools.partial(describe, app, all_routes())  # type: ignore[method-assign]  # FastAPI's documented way
     message = config.limits.message_bytes
     # base64 has 4 octets for 3
-    large = {"/v1/scan": message, "/v1/reports": message * 4 // 3 + JSON_BYTES}
+    large = {"/v1/scan": message, "/v1/reports": message * 4 // 3 + JSON_BYTES, "/v1/models/import": MAX_BUNDLE}
     # The last one added is the first one asked.
     app.add_middleware(problems.CatchAll)
     app.add_middleware(BodyLimit, large=large)
-    app.add_middleware(Authentication, verifier=Verifier(database), limiter=FailureLimiter(), basic=docs.BASIC)
+    app.add_middleware(
+        Authentication, verifier=Verifier(database), limiter=FailureLimiter(), basic=docs.BASIC, opened=addin.OPEN
+    )
     app.add_middleware(AccessLog)
     app.add_middleware(SecurityFields)
     return app

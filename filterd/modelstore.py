@@ -38,6 +38,7 @@ BY_ITSELF = "filterd"  # the actor of what nobody asked for
 _PROVEN = frozenset({ModelState.PASSED, ModelState.SHADOW, ModelState.RETIRED, ModelState.ACTIVE})
 _VERDICTS = {"passed": ModelState.PASSED, "refused": ModelState.REFUSED, "not_enough_evidence": ModelState.UNPROVEN}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # the rows' column has 100 characters
+_RESERVED = frozenset({"events", "import", "key", "retrain", "rollback"})  # words of the API in the place of a name
 _GENERATIONS = 1000  # promotions that a way back may have
 
 
@@ -62,7 +63,7 @@ def folder_of(config: Config, name: str) -> Path:
     """The folder of a model.  Raises PermanentError for what is no name."""
     if name == SEED:
         return SEED_MODEL
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name in _RESERVED:
         raise PermanentError("name: expected letters, digits, dot, hyphen and underscore, at most 100")
     return config.state_dir / "models" / name
 
@@ -250,6 +251,25 @@ def end_shadow(db: Database, name: str, state: ModelState, actor: str, detail: M
     return True
 
 
+def finish(config: Config, db: Database, name: str, result: Mapping[str, Any], actor: str) -> ModelRow:
+    """What follows when a training ended well: signature and row, if it did not see to them itself, then shadow or promotion.
+
+    `result` is what it printed: position of the ledger, gate.  Raises ModelError, PermanentError, StorageError.
+    """
+    row = models.get(db, name)
+    if row is None:
+        gate, position = result.get("gate"), result.get("position")
+        row = install(
+            config,
+            db,
+            name,
+            position=position if isinstance(position, int) else 0,
+            gate=gate if isinstance(gate, Mapping) else {},
+            actor=actor,
+        )
+    return go_on(config, db, name) or row
+
+
 def go_on(config: Config, db: Database, name: str, actor: str = BY_ITSELF) -> ModelRow | None:
     """What follows when the gate passed a candidate: shadow, or with learning.shadow_hours = 0 its promotion if that is automatic.
 
@@ -316,4 +336,4 @@ def _why_not(state: ModelState) -> str:
 
 
 def _named(value: str | None) -> str | None:
-    return value if value and _NAME.fullmatch(value) and value != SEED else None
+    return value if value and _NAME.fullmatch(value) and value not in (SEED, *_RESERVED) else None

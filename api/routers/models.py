@@ -1,53 +1,112 @@
-"""Owns /v1/models and /v1/jobs: what is installed, training a candidate, switching.  Nothing is ever activated by itself."""
+"""Owns /v1/models and /v1/jobs: what is installed, training a candidate, shadow, promotion, the way back, export and import."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
+from pydantic import Field
 
 from api.auth import Principal, needs
-from api.jobs import JobState
+from api.jobs import JobState, compare_models
 from api.problems import ApiError, conflict, not_found
 from api.services import Services, Svc
-from api.views import Rows, View, errors
-from filterd.app import ACTIVE_MODEL, active_model
-from filterd.classifier.manifest import MANIFEST, read_manifest
-from filterd.classifier.model import Model as Loaded
+from api.views import Before, Body, Done, Limit, Rows, View, errors, refused
+from filterd import modelbundle, modelstore, modelview
+from filterd.adapters import model_key
 from filterd.config import SEED_MODEL
-from filterd.errors import ModelError
-from filterd.storage import settings
+from filterd.errors import ModelError, PermanentError
+from filterd.storage import models
+from filterd.storage.models import ModelState
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
-SEED = "seed"
-MAX_MODELS = 1000
-Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$")]
+Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 JobId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{1,32}$")]
+Learner = Annotated[Principal, Depends(needs("learn"))]
+_TAR = "application/x-tar"
+_REMEDY = "GET /v1/models/{name} and the log say more"
 
 
 class InstalledModel(View):
-    """One model folder."""
+    """One model."""
 
     name: str
-    """Give it to activate; "seed" is the shipped one."""
+    """Of its folder; "seed" is the shipped one."""
     active: bool
-    """Whether workers use it (they look every few seconds)."""
+    """Whether it scores mail (workers look every few seconds)."""
+    shadow: bool
+    """Whether it scores beside the one in use, without effect."""
+    state: str
+    """candidate, refused, unproven, passed, shadow, active, retired, rolled_back; shipped, found (a folder without record)."""
     model: str
     """Id in evidence records; empty when the manifest cannot be read."""
+    parent: str
+    """The one in use when it was made."""
+    position: int
+    """Highest report that it could learn."""
+    created_ms: int | None
+    created_by: str
+    gate: str
+    """passed, refused, not_enough_evidence; empty when it was not judged here."""
+    stopped_by: tuple[str, ...]
+    """Criteria of the gate that it did not meet."""
+    signed: str
+    """shipped, own, trusted (another site's key), no."""
+    error: str
+    """Why it cannot be used; empty when it can."""
     feature_version: int | None
     training: Mapping[str, Any]
     """How it was made."""
     metrics: Mapping[str, Any]
     """Figures on held-out mail."""
-    error: str
-    """Why the manifest cannot be read; empty when it can."""
+
+
+class Event(View):
+    """Something that was done to a model, or found about it."""
+
+    id: int
+    at_ms: int
+    kind: str
+    name: str
+    actor: str
+    detail: Mapping[str, Any]
+
+
+class Flip(View):
+    """A message for which the model in shadow would have done something else."""
+
+    message_id: str
+    at_ms: int
+    action: str
+    would: str
+    log_odds: float
+    would_log_odds: float
+
+
+class Ancestor(View):
+    """A model that was in use before."""
+
+    name: str
+    state: str
+
+
+class ModelDetails(InstalledModel):
+    """Everything about one model."""
+
+    lineage: list[Ancestor]
+    gate_report: Mapping[str, Any]
+    """Each criterion with its text and the messages that show it."""
+    shadow_report: Mapping[str, Any]
+    flips: list[Flip]
+    events: list[Event]
 
 
 class JobView(View):
@@ -55,72 +114,187 @@ class JobView(View):
 
     id: str
     model: str
-    """Name of the candidate, for POST /v1/models/{name}/activate once it is done."""
+    """Name of the candidate."""
     state: JobState
     created_ms: int
     created_by: str
     ended_ms: int | None
     error: str
+    progress: dict[str, Any]
+    """What it said last about how far it is."""
     result: dict[str, Any]
-    """What the training reports: numbers of examples, figures on held-out mail."""
+    """What was learned, the gate's report, the state of the candidate."""
 
 
-class Activated(View):
-    """The switch is durable; workers follow within a few seconds."""
+class Promotion(Body):
+    """How to promote."""
+
+    force: bool = False
+    """Although the gate of this site did not pass it; a reason is then required."""
+    reason: Annotated[str, Field(max_length=1000)] = ""
+    """Kept with the event."""
+
+
+class Reason(Body):
+    """Why."""
+
+    reason: Annotated[str, Field(max_length=1000)] = ""
+    """Kept with the event."""
+
+
+class Switched(View):
+    """The switch is durable; workers follow within 10 seconds."""
 
     name: str
     model: str
     before: str
-    """Name of the model that was active; activate it to go back."""
+    """Name of the model that was in use."""
+    skipped: Mapping[str, str]
+    """Models on the way back that cannot be used, and why."""
+
+
+class PublicKey(View):
+    """What other sites put into learning.trusted_keys."""
+
+    key: str
 
 
 @router.get("/models", responses=errors(), dependencies=[Depends(needs("read"))])
 def installed(services: Svc) -> Rows[InstalledModel]:
-    """The shipped seed model and every candidate, with their manifests."""
-    active = active_model(services.config, services.database)
-    folders = {SEED: SEED_MODEL}
-    base = _base(services)
-    if base.is_dir():
-        found = sorted(path for path in base.iterdir() if path.name[:1].isalnum() and (path / MANIFEST).is_file())
-        folders |= {path.name: path for path in found[:MAX_MODELS]}
-    if active not in folders.values():
-        folders["(configured)"] = active
-    return Rows(items=[_view(name, path, path == active) for name, path in folders.items()])
+    """All models, newest first, the shipped seed last."""
+    found = modelview.overview(services.config, services.database)
+    return Rows(items=[InstalledModel.model_validate(item) for item in found])
+
+
+@router.get("/models/events", responses=errors(), dependencies=[Depends(needs("read"))])
+def events(services: Svc, before: Before = None, limit: Limit = 100) -> Rows[Event]:
+    """What happened to models, newest first."""
+    found = models.events(services.database, before=before, limit=limit)
+    more = found[-1].id if len(found) == limit else None
+    return Rows(items=[Event.model_validate(event) for event in found], next_before=more)
+
+
+@router.get("/models/key", responses=errors(409), dependencies=[Depends(needs("read"))])
+def key(services: Svc) -> PublicKey:
+    """The public key that this site's models are signed with."""
+    with _refusals(services):
+        return PublicKey(key=model_key.own_key(services.config.state_dir).public)
 
 
 @router.post("/models/retrain", status_code=202, responses=errors(409))
-async def retrain(services: Svc, who: Annotated[Principal, Depends(needs("learn"))]) -> JobView:
-    """Train a candidate from the active model and the reports, in the background; see GET /v1/jobs/{id}."""
+async def retrain(services: Svc, who: Learner) -> JobView:
+    """Train a candidate from the corpus ledger and let the gate judge it, in the background; see GET /v1/jobs/{id}."""
     return JobView.model_validate(services.jobs.start(who.actor))
 
 
-@router.post("/models/{name}/activate", responses=errors(404, 409))
-def activate(services: Svc, name: Name, who: Annotated[Principal, Depends(needs("learn"))]) -> Activated:
-    """Verify a model (manifest, SHA-256 of its files) and let the workers use it; the same call goes back."""
-    if services.config.model.path is not None:
-        raise conflict("model.path in the configuration names the model", "remove that key to switch by API")
-    path = SEED_MODEL if name == SEED else _base(services) / name
-    if not (path / MANIFEST).is_file():
-        raise not_found("model", name)
-    try:
-        loaded = Loaded.load(path)
-    except (ModelError, OSError) as error:
-        log.error("model refused", extra={"model": name, "error": str(error)})
-        raise ApiError(409, "the model does not agree with its manifest or this program", "train it again") from None
-    before = settings.get(services.database, ACTIVE_MODEL) or SEED
-    settings.set(services.database, ACTIVE_MODEL, "" if name == SEED else name)
-    log.info("model activated", extra={"model": loaded.name, "folder": name, "before": before, "by": who.actor})
-    return Activated(name=name, model=loaded.name, before=before)
+@router.post("/models/rollback", responses=errors(409))
+def rollback(services: Svc, who: Learner, body: Reason | None = None) -> Switched:
+    """Go back to the model that was in use before."""
+    with _refusals(services):
+        reason = body.reason if body else ""
+        return Switched.model_validate(
+            modelstore.rollback(services.config, services.database, who.actor, reason=reason)
+        )
+
+
+@router.post(
+    "/models/import",
+    status_code=201,
+    responses=errors(409, 413, 415),
+    openapi_extra={"requestBody": {"content": {_TAR: {}}, "required": True}},
+)
+async def import_model(
+    services: Svc,
+    request: Request,
+    who: Annotated[Principal, Depends(needs("admin"))],
+    name: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = None,
+) -> InstalledModel:
+    """Install a model that another site exported, as a candidate; its key must be trusted here."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _TAR:
+        raise ApiError(415, "expected a tar file", f"send it with Content-Type: {_TAR}")
+    octets = await request.body()
+
+    def install() -> InstalledModel:
+        with _refusals(services):
+            row = modelbundle.import_bundle(services.config, services.database, octets, who.actor, name)
+        log.info("model imported", extra={"folder": row.name, "by": who.actor})
+        return _one(services, row.name)
+
+    return await anyio.to_thread.run_sync(install)
+
+
+@router.get("/models/{name}", responses=errors(404), dependencies=[Depends(needs("read"))])
+def details(services: Svc, name: Name) -> ModelDetails:
+    """Everything about one model: where it comes from, the gate, its time in shadow, what happened to it."""
+    with _refusals(services):
+        return ModelDetails.model_validate(modelview.details(services.config, services.database, name))
+
+
+@router.get("/models/{a}/diff/{b}", responses=errors(404, 409), dependencies=[Depends(needs("read"))])
+async def diff(
+    services: Svc, a: Name, b: Name, messages: Annotated[int, Query(ge=0, le=5_000)] = 1_000
+) -> dict[str, Any]:
+    """What two models were learned from, how far they lie apart, which messages they judge differently."""
+    if services.config_path is None:
+        raise conflict("the API was started without a configuration file", "start it with --config")
+    with _refusals(services):
+        for name in (a, b):
+            await anyio.to_thread.run_sync(modelview.details, services.config, services.database, name)
+        return await compare_models(services.config_path, a, b, messages)
+
+
+@router.get(
+    "/models/{name}/export",
+    response_class=Response,
+    responses={
+        **errors(404, 409),
+        200: {"content": {_TAR: {}}, "description": "The same model gives the same octets."},
+    },
+    dependencies=[Depends(needs("learn"))],
+)
+def export(services: Svc, name: Name) -> Response:
+    """One tar file with the model, its signature and the public key, for another site."""
+    with _refusals(services):
+        octets = modelbundle.bundle(services.config, name)
+    return Response(octets, media_type=_TAR, headers={"Content-Disposition": f'attachment; filename="{name}.tar"'})
+
+
+@router.post("/models/{name}/promote", responses=errors(404, 409))
+def promote(services: Svc, name: Name, who: Learner, body: Promotion | None = None) -> Switched:
+    """Verify a model (signature, manifest, digests) and let it score mail; the workers follow within 10 seconds."""
+    wanted = body or Promotion()
+    with _refusals(services):
+        done = modelstore.promote(
+            services.config, services.database, name, who.actor, force=wanted.force, reason=wanted.reason
+        )
+        return Switched.model_validate(done)
+
+
+@router.post("/models/{name}/shadow", responses=errors(404, 409))
+def shadow(services: Svc, name: Name, who: Learner, body: Promotion | None = None) -> InstalledModel:
+    """Let a model score live mail beside the one in use, without effect."""
+    wanted = body or Promotion()
+    with _refusals(services):
+        modelstore.shadow(services.config, services.database, name, who.actor, force=wanted.force, reason=wanted.reason)
+    return _one(services, name)
+
+
+@router.delete("/models/{name}/shadow", responses=errors(404))
+def end_shadow(services: Svc, name: Name, who: Learner) -> Done:
+    """End a model's time in shadow; the gate's word about it stands."""
+    if not modelstore.end_shadow(services.database, name, ModelState.PASSED, who.actor, {"reason": "asked for"}):
+        raise not_found("model in shadow", name)
+    return Done(id=name, done="ended")
 
 
 @router.get("/jobs", responses=errors(), dependencies=[Depends(needs("read"))])
-async def jobs(services: Svc) -> Rows[JobView]:
-    """Trainings since the API process started, newest first."""
+def jobs(services: Svc) -> Rows[JobView]:
+    """The newest trainings, newest first."""
     return Rows(items=[JobView.model_validate(job) for job in services.jobs.all()])
 
 
 @router.get("/jobs/{id}", responses=errors(404), dependencies=[Depends(needs("read"))])
-async def job(services: Svc, id: JobId) -> JobView:
+def job(services: Svc, id: JobId) -> JobView:
     """One training."""
     found = services.jobs.get(id)
     if found is None:
@@ -128,24 +302,23 @@ async def job(services: Svc, id: JobId) -> JobView:
     return JobView.model_validate(found)
 
 
-def _base(services: Services) -> Path:
-    return services.config.state_dir / "models"
+def _one(services: Services, name: str) -> InstalledModel:
+    return InstalledModel.model_validate(modelview.details(services.config, services.database, name))
 
 
-def _view(name: str, path: Path, active: bool) -> InstalledModel:
+@contextmanager
+def _refusals(services: Services) -> Iterator[None]:
+    """Turns what the model store refuses into answers that name no path of this machine."""
     try:
-        manifest = read_manifest(path)
-    except (ModelError, OSError):
-        problem = "the manifest cannot be read"
-        return InstalledModel(
-            name=name, active=active, model="", feature_version=None, training={}, metrics={}, error=problem
-        )
-    return InstalledModel(
-        name=name,
-        active=active,
-        model=manifest.name,
-        feature_version=manifest.feature_version,
-        training=manifest.training,
-        metrics=manifest.metrics,
-        error="",
-    )
+        yield
+    except ModelError as error:
+        log.error("model refused", extra={"error": str(error)})
+        text = str(error).replace(f"{services.config.state_dir}/", "").replace(f"{SEED_MODEL.parent}/", "")
+        raise ApiError(409, text, _REMEDY) from None
+    except PermanentError as error:
+        field, _, text = str(error).partition(": ")
+        if text.startswith("there is no model "):
+            raise not_found("model", text.removeprefix("there is no model ")) from None
+        if field == "state" or text.startswith("there is already"):
+            raise conflict(text, _REMEDY) from None
+        raise refused(error) from None

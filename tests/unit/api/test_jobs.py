@@ -11,8 +11,20 @@ import pytest
 
 from api.jobs import Job, Jobs, JobState
 from api.problems import ApiError
+from filterd.storage import models
+from filterd.storage.database import Database
+from filterd.storage.models import ModelState
+from tests.support.sideservice import make_config
+from tests.support.storage import make_database
 
-FINE = "import sys, os; os.mkdir(sys.argv[2]); print('{\"examples\": 3}')"
+# A candidate is made as training makes it: the folder, then one line of JSON with position and gate.
+FINE = """
+import json, pathlib, sys
+from tests.support.models import make_model, %s as gate
+print(json.dumps({"progress": {"step": "learning", "share": 0.5}}))
+model = make_model(pathlib.Path(sys.argv[2]))
+print(json.dumps({"model": model, "position": 3, "gate": gate}))
+"""
 COMPLAINS = "import sys, os; os.mkdir(sys.argv[2]); print('too few reports', file=sys.stderr); sys.exit(1)"
 CRASHES = "raise RuntimeError('bug')"
 NO_JSON = "print('hello')"
@@ -21,24 +33,71 @@ HANGS = "import sys, os, time; os.mkdir(sys.argv[2]); time.sleep(600)"
 TELLS_AND_HANGS = "import sys, os, time; os.mkdir(sys.argv[2]); open(%r, 'w').write(str(os.getpid())); time.sleep(600)"
 
 
-def train(tmp_path: Path, code: str, deadline: float = 30.0) -> Job:
+def make_jobs(tmp_path: Path, command: list[str], deadline: float = 30.0, **learning: object) -> tuple[Jobs, Database]:
+    database = make_database(tmp_path)
+    return Jobs(make_config(tmp_path, learning=learning), database, command, deadline), database
+
+
+def train(tmp_path: Path, code: str, deadline: float = 30.0, **learning: object) -> Job:
     async def story() -> Job:
-        jobs = Jobs(tmp_path / "models", [sys.executable, "-c", code], deadline)
+        jobs, database = make_jobs(tmp_path, [sys.executable, "-c", code], deadline, **learning)
         job = jobs.start("anna")
         assert job.state is JobState.RUNNING
+        assert not jobs.can_train
         assert jobs._task is not None
         await jobs._task
         assert jobs.get(job.id) is job
+        after = Jobs(jobs._config, database, None).get(job.id)
+        assert after is not None, "an API process that was started again knows it"
+        assert (after.state, after.error, after.created_by) == (job.state, job.error, "anna")
         return job
 
     return asyncio.run(story())
 
 
-def test_a_candidate_is_made(tmp_path: Path) -> None:
-    job = train(tmp_path, FINE)
-    assert (job.state, job.result, job.error) == (JobState.DONE, {"examples": 3}, "")
-    assert (tmp_path / "models" / job.model).is_dir()
+def state_of(tmp_path: Path, job: Job) -> ModelState:
+    row = models.get(make_database(tmp_path), job.model)
+    assert row is not None
+    return row.state
+
+
+@pytest.mark.parametrize(
+    ("gate", "learning", "state"),
+    [
+        ("PASSED", {}, ModelState.SHADOW),
+        ("PASSED", {"shadow_hours": 0}, ModelState.PASSED),
+        ("PASSED", {"shadow_hours": 0, "promote": "automatic"}, ModelState.ACTIVE),
+        ("REFUSED", {"shadow_hours": 0, "promote": "automatic"}, ModelState.REFUSED),
+        ("UNPROVEN", {"shadow_hours": 0, "promote": "automatic"}, ModelState.UNPROVEN),
+    ],
+)
+def test_a_candidate_goes_as_far_as_the_gate_and_the_configuration_let_it(
+    tmp_path: Path, gate: str, learning: dict[str, object], state: ModelState
+) -> None:
+    job = train(tmp_path, FINE % gate, **learning)
+    assert (job.state, job.error, job.result["position"]) == (JobState.DONE, "", 3)
+    assert job.progress == {"step": "learning", "share": 0.5}
     assert job.ended_ms is not None
+    assert state_of(tmp_path, job) is state
+
+
+def test_a_newer_candidate_takes_the_place_in_shadow(tmp_path: Path) -> None:
+    first, second = (train(tmp_path, FINE % "PASSED") for _ in range(2))
+    assert state_of(tmp_path, first) is ModelState.PASSED
+    assert state_of(tmp_path, second) is ModelState.SHADOW
+    database = make_database(tmp_path)
+    assert models.events(database, first.model)[0].detail["newer"] == second.model
+
+
+def test_a_training_that_was_killed_with_the_service_is_known_as_failed(tmp_path: Path) -> None:
+    jobs, database = make_jobs(tmp_path, ["true"])
+    models.add_event(database, "training", "candidate-abc", "anna", {})
+    job = jobs.get("abc")
+    assert job is not None
+    assert (job.state, job.ended_ms) == (JobState.FAILED, None)
+    assert "ended" in job.error
+    assert [each.id for each in jobs.all()] == ["abc"]
+    assert jobs.get("abcd") is None
 
 
 @pytest.mark.parametrize(
@@ -67,7 +126,7 @@ def test_a_training_that_hangs_is_ended(tmp_path: Path) -> None:
 
 def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     async def story() -> Job:
-        jobs = Jobs(tmp_path, ["/nonexistent/python"])
+        jobs, _ = make_jobs(tmp_path, ["/nonexistent/python"])
         job = jobs.start("anna")
         assert jobs._task is not None
         await jobs._task
@@ -80,7 +139,7 @@ def test_one_at_a_time_and_the_end_of_the_service_ends_it(tmp_path: Path) -> Non
     async def story() -> None:
         pipe = tmp_path / "pipe"
         os.mkfifo(pipe)
-        jobs = Jobs(tmp_path, [sys.executable, "-c", TELLS_AND_HANGS % str(pipe)])
+        jobs, _ = make_jobs(tmp_path, [sys.executable, "-c", TELLS_AND_HANGS % str(pipe)])
         job = jobs.start("anna")
         with pytest.raises(ApiError, match=job.id) as refused:
             jobs.start("berta")
@@ -90,7 +149,7 @@ def test_one_at_a_time_and_the_end_of_the_service_ends_it(tmp_path: Path) -> Non
         assert job.state is JobState.FAILED
         with pytest.raises(ProcessLookupError):
             os.kill(number, 0)
-        assert not (tmp_path / job.model).exists()
+        assert not (tmp_path / "models" / job.model).exists()
         await jobs.close()
 
     asyncio.run(story())
@@ -98,7 +157,7 @@ def test_one_at_a_time_and_the_end_of_the_service_ends_it(tmp_path: Path) -> Non
 
 def test_old_jobs_are_forgotten(tmp_path: Path) -> None:
     async def story() -> int:
-        jobs = Jobs(tmp_path, ["/nonexistent/python"])
+        jobs, _ = make_jobs(tmp_path, ["/nonexistent/python"])
         for _ in range(60):
             jobs.start("anna")
             assert jobs._task is not None
