@@ -108,6 +108,7 @@ def search(
     subject: Text = None,
     text: Text = None,
     campaign: Text = None,
+    reason: Text = None,
     since_ms: TimeMs = None,
     until_ms: TimeMs = None,
     limit: Limit = 100,
@@ -116,7 +117,7 @@ def search(
     """Quarantined messages, newest first.
 
     `recipient` is a whole address; `sender` is a part of reverse-path or author; `text` is a part of any of them,
-    subject or ids.  Case does not matter.
+    subject or ids.  Case does not matter.  Mail by which users report other mail is shown with `reason=user_report` only.
     """
     try:
         page = quarantine.list_quarantine(
@@ -127,6 +128,7 @@ def search(
             subject=subject,
             text=text,
             campaign=campaign,
+            reason=reason,
             since_ms=since_ms,
             until_ms=until_ms,
             limit=limit,

@@ -76,7 +76,7 @@ def unpack(octets: bytes) -> Unpacked:
         if len(result.messages) >= MAX_MESSAGES or room <= 0:
             result.left_out += 1
             continue
-        inner = []
+        inner: list[Reported] = []
         for inner_form, below in _attached(found, []):
             if len(inner) >= MAX_INNER:
                 break

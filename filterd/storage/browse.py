@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, or_, select
 
 from filterd.errors import PermanentError
+from filterd.mail.evidence import Reason
 from filterd.storage.bodies import load
 from filterd.storage.database import Database
 from filterd.storage.entries import unpack_list
@@ -125,6 +126,7 @@ def list_quarantine(
     subject: str | None = None,
     text: str | None = None,
     campaign: str | None = None,
+    reason: str | None = None,
     since_ms: int | None = None,
     until_ms: int | None = None,
     limit: int = 100,
@@ -139,6 +141,7 @@ def list_quarantine(
         subject: part of the subject.
         text: part of reverse-path, author, subject, a recipient, Message-ID, or our id.
         campaign: id of the campaign that they belong to.
+        reason: why they are held; without it mail by which users report other mail is left out.
         since_ms: received at or after; until_ms: received before.
 
     All texts are compared without regard to case.  Raises PermanentError (names the field) and StorageError.
@@ -169,6 +172,8 @@ def list_quarantine(
         query = query.where(or_(*anywhere, _some_copy(has(quarantine_copies.c.recipient, text))))
     if campaign is not None:
         query = query.where(campaign_members.c.campaign == campaign)
+    held_for = quarantine.c.reason
+    query = query.where(held_for != Reason.USER_REPORT.value if reason is None else held_for == reason)
     if since_ms is not None:
         query = query.where(quarantine.c.received_ms >= since_ms)
     if until_ms is not None:

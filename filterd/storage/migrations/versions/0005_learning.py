@@ -50,6 +50,15 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_notices_due", "notices", ["state", "next_ms"], unique=False)
+    waiting = sa.text("state = 'held' AND reason = 'user_report'")
+    op.create_index(
+        "ix_quarantine_copies_reports",
+        "quarantine_copies",
+        ["changed_ms"],
+        unique=False,
+        sqlite_where=waiting,
+        postgresql_where=waiting,
+    )
     op.create_table(
         "addin_users",
         sa.Column("user", sa.String(length=64), nullable=False),
