@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from filterd.checks import content
 from filterd.checks.content import Content
 from filterd.classifier.features import from_octets
 from filterd.classifier.model import Classification, Model
-from filterd.classifier.stream import ConnectionFacts
+from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.config import SEED_MODEL
 from filterd.errors import TemporaryError
 from filterd.mail.evidence import Clue, Evidence, Reason, Result
@@ -114,3 +115,53 @@ def test_the_seed_tells_obvious_mail_apart() -> None:
     model = Model.load(SEED_MODEL)
     assert check(model, Message(HAM)).reason is Reason.LOOKS_LIKE_HAM
     assert check(model, Message(SPAM)).reason is Reason.LOOKS_LIKE_SPAM
+
+
+class Shadow(StandIn):
+    """A model beside the one in use that answers so, or fails."""
+
+    name = "test-2"
+
+    def __init__(self, log_odds: float, fault: Exception | None = None) -> None:
+        super().__init__()
+        self.log_odds, self.fault = log_odds, fault
+
+    def weigh(self, _stream: Any) -> tuple[float, bool]:
+        if self.fault is not None:
+            raise self.fault
+        return self.log_odds, False
+
+
+def beside(shadow: Any) -> Evidence:
+    model = Model.load(SEED_MODEL)
+    (found,) = ask(Content(model, 1.0, shadow), context(CLIENT, message=Message(HAM)))
+    return found
+
+
+def test_a_shadow_stands_in_the_record_and_weighs_nothing() -> None:
+    alone, both = beside(None), beside(Shadow(4.25))
+    assert {key: value for key, value in both.properties.items() if key.startswith("shadow_")} == {
+        "shadow_model": "test-2",
+        "shadow_log_odds": "4.250000",
+        "shadow_familiar": "no",
+    }
+    said = {key: value for key, value in both.properties.items() if not key.startswith("shadow_")}
+    assert replace(both, properties=said) == alone
+
+
+def test_a_shadow_that_fails_costs_no_message(caplog: pytest.LogCaptureFixture) -> None:
+    assert beside(Shadow(0, RuntimeError("weights gone"))) == beside(None)
+    assert "the shadow model failed" in caplog.text
+
+
+def test_the_message_is_read_once_for_both_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Message] = []
+    monkeypatch.setattr(
+        content, "content_stream", lambda message, facts: read.append(message) or content_stream(message, facts)
+    )
+    seed = Model.load(SEED_MODEL)
+    found = beside(seed)
+    assert len(read) == 1
+    assert float(found.properties["shadow_log_odds"]) == pytest.approx(
+        seed.classify(Message(HAM), ConnectionFacts("192.0.2.7", "mail.client.example")).log_odds, abs=1e-6
+    )

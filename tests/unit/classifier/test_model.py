@@ -87,6 +87,23 @@ def test_innocent_text_around_it_does_not_save_spam(seed_model: Model) -> None:
     assert np.array_equal(found.features, whole)  # what is learned is the message, not the passage
 
 
+@pytest.mark.parametrize(
+    "octets", [HAM, SPAM, b"", evasion_shape.visible(innocent(10_000), first=True)(evasion_mails.SPAM["pills"])]
+)
+def test_a_model_in_shadow_says_what_it_would_say_in_use(seed_model: Model, octets: bytes) -> None:
+    stream = content_stream(Message(octets), FACTS)
+    found = seed_model.judge(stream)
+    log_odds, familiar = seed_model.weigh(stream)
+    assert math.isclose(log_odds, found.log_odds, abs_tol=1e-9)
+    assert familiar is found.familiar
+
+
+def test_what_was_never_learned_is_unknown(seed_model: Model) -> None:
+    found = seed_model.classify(Message(HAM), FACTS)
+    assert math.isclose(seed_model.unknown(found.features), 1 - found.seen, abs_tol=1e-9)
+    assert seed_model.unknown(np.empty(0, np.uint32)) == 1.0
+
+
 def test_mail_of_a_kind_that_the_site_has_shown_is_familiar(tmp_path: Path) -> None:
     mails = generated(400)
     learner, local = Learner(), LocalMail()
