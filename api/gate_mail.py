@@ -34,19 +34,28 @@ _NAMED = 200  # characters of a stream's name
 Score = Callable[[Indices], float]
 
 
-def judged(message: str, spam: bool, indices: Indices, candidate: Score, active: Score) -> Judged:
-    """What both models say of one message."""
-    return Judged(message, spam, candidate(indices), active(indices))
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The three models that say something of a message: each gives calibrated log-odds of features."""
+
+    candidate: Score
+    active: Score
+    root: Score | None = None
+
+    def judged(self, message: str, spam: bool, indices: Indices) -> Judged:
+        """What they say of one."""
+        root = self.root(indices) if self.root is not None else None
+        return Judged(message, spam, self.candidate(indices), self.active(indices), root)
 
 
-def pinned(database: Database, candidate: Score, active: Score) -> list[Judged]:
+def pinned(database: Database, scores: Scores) -> list[Judged]:
     """The site's confirmed good mail; pins of an older program's features are left out, no model can judge them."""
     found = []
     for pin in pins.list_pins(database):
         indices = from_octets(pin.features)
         if indices is not None:
             name = pin.message_id or f"pin {pin.id}"
-            found.append(judged(name, False, valid_indices(indices), candidate, active))
+            found.append(scores.judged(name, False, valid_indices(indices)))
     return found
 
 
@@ -55,9 +64,10 @@ def _shipped(folder: Path) -> list[tuple[str, bool, Indices]]:
     return [(item.path, item.spam, item_features(item)) for item in read_index(folder / "index.tsv", folder)]
 
 
-def regression(candidate: Score, active: Score, folder: Path = REGRESSION) -> list[Judged]:
+def regression(candidate: Score, active: Score, root: Score | None = None, folder: Path = REGRESSION) -> list[Judged]:
     """The shipped set.  Raises CorpusError, OSError when it is not there."""
-    return [judged(path, spam, indices, candidate, active) for path, spam, indices in _shipped(folder)]
+    scores = Scores(candidate, active, root)
+    return [scores.judged(path, spam, indices) for path, spam, indices in _shipped(folder)]
 
 
 @dataclass(slots=True)
@@ -80,7 +90,7 @@ class _Streams:
         ]
 
 
-def streams(database: Database, now_ms: int, candidate: Score, active: Score) -> tuple[list[Stream], list[Stream]]:
+def streams(database: Database, now_ms: int, scores: Scores) -> tuple[list[Stream], list[Stream]]:
     """(forwarded mail by sender, stopped mail by campaign) of the last days.
 
     A message that somebody reported as the opposite of its fate is left out, its copies that nobody reported are not: else three
@@ -101,9 +111,8 @@ def streams(database: Database, now_ms: int, candidate: Score, active: Score) ->
             continue
         name = author(mail.header_from) if mail.forwarded else mail.campaign
         if name:
-            spam = not mail.forwarded
             target = senders if mail.forwarded else campaigns
-            target.messages[name].append(judged(mail.message_id, spam, indices, candidate, active))
+            target.messages[name].append(scores.judged(mail.message_id, not mail.forwarded, indices))
     return senders.result(), campaigns.result()
 
 

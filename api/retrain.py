@@ -14,12 +14,13 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from api import gate_mail
 from filterd import modelstore
-from filterd.classifier.features import FEATURE_VERSION
+from filterd.classifier.features import FEATURE_VERSION, Indices
 from filterd.classifier.manifest import MANIFEST, read_manifest
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config, load_active
@@ -75,11 +76,12 @@ def train(
     """
     active = active_model(config, database)
     root = root_of(active, installed(config.state_dir / "models"))
-    modelstore.load(config, root)
+    root_model = modelstore.load(config, root)
     position = examples.position(database)
     lessons = read_lessons(config, database, position)
     made = make(root, lessons, mode=mode, minimum=config.learning.gate_messages)
-    report = judge_candidate(config, database, made, lessons, modelstore.load(config, active), now_ms)
+    judges = (modelstore.load(config, active), root_model)
+    report = judge_candidate(config, database, made, lessons, judges, now_ms)
     everything = [
         Judged(lessons.notes[number].message, lessons.notes[number].spam, log_odds, 0.0)
         for number, log_odds in made.held_out.items()
@@ -116,34 +118,39 @@ def judge_candidate(
     database: Database,
     made: Candidate,
     lessons: Lessons,
-    active: Model,
+    before: tuple[Model, Model],
     now_ms: int | None = None,
 ) -> GateReport:
-    """The gate's report.  What `active` has learned is no evidence about it and stays out of the held-out messages."""
+    """The gate's report.
+
+    `before`: the model in use, and the one in which no report was learned yet.  What the one in use has learned is no evidence
+    about it and stays out of the held-out messages.
+    """
+    active, root = before
     until = active.manifest.training.get("until_ms")
     learned_until = until if isinstance(until, int) else 0
     known = recent.told_until(database, learned_until) if learned_until else frozenset()
     notes, rows = lessons.notes, lessons.rows
-
-    def by_active(indices: Any) -> float:
-        return active.calibrated(active.score(indices))
-
+    scores = gate_mail.Scores(made.final.log_odds, partial(_log_odds, active), partial(_log_odds, root))
     held_out = [
-        Judged(notes[number].message, notes[number].spam, log_odds, by_active(rows[number]))
+        Judged(notes[number].message, notes[number].spam, log_odds, scores.active(rows[number]))
         for number, log_odds in sorted(made.held_out.items())
         if notes[number].created_ms > learned_until and not {notes[number].group, notes[number].message} & known
     ]
     at_ms = int(time.time() * 1000) if now_ms is None else now_ms
-    candidate = made.final.log_odds
-    senders, campaigns = gate_mail.streams(database, at_ms, candidate, by_active)
+    senders, campaigns = gate_mail.streams(database, at_ms, scores)
     return judge(
         held_out,
-        pins=gate_mail.pinned(database, candidate, by_active),
-        regression=gate_mail.regression(candidate, by_active),
+        pins=gate_mail.pinned(database, scores),
+        regression=gate_mail.regression(scores.candidate, scores.active, scores.root),
         senders=senders,
         campaigns=campaigns,
         minimum=config.learning.gate_messages,
     )
+
+
+def _log_odds(model: Model, indices: Indices) -> float:
+    return model.calibrated(model.score(indices))
 
 
 def install(config: Config, database: Database, out: Path, found: dict[str, Any], actor: str) -> None:

@@ -21,6 +21,10 @@ MIN_STREAM = (
 # Different people whose reports speak against a stream's present treatment from which the gate believes them without a
 # trusted word: one more than the three of fifty that benchmarks/learning gives the attacker.
 MIN_WITNESSES = 4
+# Log-odds up to which the content check abstains ([model] abstain_log_odds): what stays below is not called spam.  Half of that
+# zone is also how far a message must have moved: every lesson moves all mail a little, and of hundreds of senders some always
+# stand at the line.
+ABSTAIN = 1.0
 _TIE = 1e-9  # log-loss: rounding, not a difference
 _FARTHEST = 700.0  # log-odds; beyond it exp() overflows and nothing changes
 
@@ -39,13 +43,16 @@ class Judged:
 
     Attributes:
         message: what names it to a person: our id, or that of its report.
-        candidate, active: calibrated log-odds; more than 0 calls it spam.
+        candidate, active: calibrated log-odds; more than 0 leans to spam.
+        root: by the model that nothing was learned from reports yet; None where it is not asked.  So that what no candidate
+            does at once is not done by several after each other.
     """
 
     message: str
     spam: bool
     candidate: float
     active: float
+    root: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +208,19 @@ def _loss(spam: bool, log_odds: float) -> float:
 def _turned(items: Iterable[Judged], *, spam: bool) -> list[Judged]:
     """Messages of the class that the model in use judges right and the candidate wrong, the worst first."""
     found = [item for item in items if item.spam == spam and (item.active > 0) == spam and (item.candidate > 0) != spam]
-    return sorted(found, key=lambda item: (-abs(item.candidate), item.message))
+    return sorted(found, key=_worst_first)
+
+
+def _taken_over(item: Judged) -> bool:
+    """Whether the candidate would treat it otherwise than the model in use, and not by a hair."""
+    reference = [item.active] if item.root is None else [item.active, item.root]
+    if item.spam:
+        return item.candidate <= ABSTAIN < item.active and max(reference) - item.candidate > ABSTAIN
+    return item.active <= ABSTAIN < item.candidate and item.candidate - min(reference) > ABSTAIN
+
+
+def _worst_first(item: Judged) -> tuple[float, str]:
+    return (item.candidate if item.spam else -item.candidate), item.message
 
 
 def _names(items: Iterable[Judged]) -> tuple[str, ...]:
@@ -220,7 +239,8 @@ def _pins(pins: Sequence[Judged]) -> Criterion:
 
 
 def _regression(items: Sequence[Judged]) -> Criterion:
-    blocked, lost = _turned(items, spam=False), _turned(items, spam=True)
+    turned = sorted(filter(_taken_over, items), key=_worst_first)
+    blocked, lost = [item for item in turned if not item.spam], [item for item in turned if item.spam]
     if not blocked and not lost:
         return Criterion("regression", True, f"the shipped set of {_number(len(items))} messages is judged as before")
     parts = []
@@ -259,7 +279,7 @@ def _log_loss(items: Sequence[Judged], candidate: ClassFigures, active: ClassFig
 
 
 def _senders(streams: Iterable[Stream]) -> Criterion:
-    turned, count, excused = _turned_streams(streams, spam=False)
+    turned, count, excused = _turned_streams(streams)
     if not turned:
         text = f"no sender's mail that is let through today would be called spam ({_number(count)} senders"
         return Criterion("senders", True, f"{text}{_excused(excused)})")
@@ -269,7 +289,7 @@ def _senders(streams: Iterable[Stream]) -> Criterion:
 
 
 def _campaigns(streams: Iterable[Stream]) -> Criterion:
-    turned, count, excused = _turned_streams(streams, spam=True)
+    turned, count, excused = _turned_streams(streams)
     if not turned:
         text = f"no campaign that is stopped today would be passed ({_number(count)} campaigns"
         return Criterion("campaigns", True, f"{text}{_excused(excused)})")
@@ -278,8 +298,8 @@ def _campaigns(streams: Iterable[Stream]) -> Criterion:
     return Criterion("campaigns", False, text + remedy, _shown(turned))
 
 
-def _turned_streams(streams: Iterable[Stream], *, spam: bool) -> tuple[list[tuple[Stream, list[Judged]]], int, int]:
-    """(streams the candidate judges the other way in more than half, how many were looked at, how many were excused)."""
+def _turned_streams(streams: Iterable[Stream]) -> tuple[list[tuple[Stream, list[Judged]]], int, int]:
+    """(streams of which the candidate would treat more than half otherwise, how many were looked at, how many were excused)."""
     turned: list[tuple[Stream, list[Judged]]] = []
     count = excused = 0
     for stream in streams:
@@ -287,9 +307,8 @@ def _turned_streams(streams: Iterable[Stream], *, spam: bool) -> tuple[list[tupl
         if total < MIN_STREAM:
             continue
         count += 1
-        wrong = [item for item in stream.messages if (item.candidate > 0) != spam]
-        before = sum((item.active > 0) != spam for item in stream.messages)
-        if 2 * before > total or 2 * len(wrong) <= total:
+        wrong = sorted(filter(_taken_over, stream.messages), key=_worst_first)
+        if 2 * len(wrong) <= total:
             continue
         if stream.trusted or stream.witnesses >= MIN_WITNESSES:
             excused += 1
