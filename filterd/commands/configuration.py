@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from filterd.adapters.accounts import build_authenticator
 from filterd.adapters.accounts_file import read_accounts
 from filterd.adapters.directory_file import read_recipients
+from filterd.adapters.exchange_certificate import read_keys
 from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.upstream_link import check_authorities
 from filterd.app import check_names
@@ -58,6 +59,8 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
         except OSError as error:
             raise ConfigError([f"recipients.file: {config.recipients.file}: {error.strerror}"]) from None
         facts.append(f"recipients.file: {count} addresses")
+    if config.reports.exchange_certificate is not None:
+        facts.append(f"reports.exchange_certificate: {len(read_keys(config.reports.exchange_certificate))} keys")
     build_authenticator(config.auth)
     if config.auth.file is not None:
         try:

@@ -1,4 +1,4 @@
-"""`filterd check-config` looks at the accounts that a configuration names."""
+"""`filterd check-config` looks at the files that a configuration names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import argon2
 import pytest
 
 from filterd.cli import main
+from tests.support.exchange_token import exchange
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -68,3 +69,14 @@ def test_inner_arrays_stand_behind_their_table_in_sample_and_reference(capsys: p
     assert "\npeople = " not in sample
     assert main(["print-config", "--format", "markdown"]) == 0
     assert "## `[[impersonation.people]]`" in capsys.readouterr().out
+
+
+def test_the_certificate_of_the_addin_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "filterd.toml"
+    reports = "public_url = 'https://filter.example.org'\nexchange_certificate = 'exchange.pem'\n"
+    path.write_text(f"[recipients]\naccepted_domains = ['example.org']\n[reports]\n{reports}")
+    assert main(["check-config", "--config", str(path)]) != 0
+    assert f"reports.exchange_certificate: {tmp_path / 'exchange.pem'} cannot be read" in capsys.readouterr().err
+    exchange().write(tmp_path)
+    assert main(["check-config", "--config", str(path)]) == 0
+    assert "reports.exchange_certificate: 1 keys" in capsys.readouterr().out
