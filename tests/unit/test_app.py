@@ -29,6 +29,7 @@ from filterd.storage import aggregate, ledger, lists, settings
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import open_database
 from tests.support.dmarc import RECORD, row
+from tests.support.models import sign
 from tests.support.tallies import MemoryTallies
 
 
@@ -91,6 +92,7 @@ def test_a_promoted_model_of_an_older_program_is_replaced_by_the_seed(
     old.mkdir(parents=True)
     manifest = json.loads((SEED_MODEL / "manifest.json").read_text())
     (old / "manifest.json").write_text(json.dumps({**manifest, "feature_version": 1}))
+    sign(tmp_path / "state", old)
     settings.set(open_database(configuration(tmp_path)), ACTIVE_MODEL, "site-1")
     app = App(configuration(tmp_path), "smtp-0")
     assert app.graph.engine.model_name() == manifest["name"]

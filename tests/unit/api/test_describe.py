@@ -11,7 +11,7 @@ from tests.support.material import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "api.md").read_text()
 EXAMPLE = re.compile(
-    r"curl (?:-O -J )?(?:-X ([A-Z]+) )?(?:-H '[^']+' )?(?:--data-binary @mail.eml )?(?:\\\n\s+)?\"?\$API(/[^\s\"?]*)"
+    r"curl (?:-O -J )?(?:-X ([A-Z]+) )?(?:-H '[^']+' )?(?:--data-binary @[A-Za-z.]+ )?(?:\\\n\s+)?\"?\$API(/[^\s\"?]*)"
 )
 
 

@@ -54,7 +54,7 @@ def test_whole_messages_wait_for_a_place(tmp_path: Path, monkeypatch: pytest.Mon
             database,
             ScriptedUpstream(),
             ScannerCache(config, database, _none),
-            Jobs(tmp_path, None),
+            Jobs(config, database, None),
         )
         for _ in range(SCANS):
             await services.places.acquire()
