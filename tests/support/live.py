@@ -73,12 +73,9 @@ def came(
     return ids
 
 
-def judged(
-    db: Database, count: int, *args: Any, model: str = "one", at_ms: int | None = None, **more: Any
-) -> list[str]:
-    """So many messages whose content was judged so; arguments as for `content`."""
-    records = [record_of(content(*args, model=model, **more), model=model) for _ in range(count)]
-    return came(db, *records, at_ms=at_ms)
+def judged(db: Database, count: int, log_odds: float, *, model: str = "one", at_ms: int | None = None) -> list[str]:
+    """So many messages whose content that model judged so; our ids."""
+    return came(db, *(record_of(content(log_odds, model), model=model) for _ in range(count)), at_ms=at_ms)
 
 
 def installed(
