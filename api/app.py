@@ -31,6 +31,7 @@ from api.routers import (
     scan,
     tokens,
     trace,
+    watch,
 )
 from api.schedule import train_by_itself
 from api.services import ScannerCache, ScannerFactory, Services
@@ -53,6 +54,7 @@ ROUTERS = (
     scan,
     lists,
     models,
+    watch,
     tokens,
     metrics,
     docs,
