@@ -1,4 +1,4 @@
-"""Owns what must run somewhere besides the mail path: delivery of the outbox, DMARC reports, the watch over models, the daily expiry.
+"""Owns what must run somewhere besides the mail path: the outbox, report mails and their answers, DMARC reports, the watch over models, expiry.
 
 The side service runs it; without one `serve` starts it as a part of its own (`--part outbox`).  Must not know HTTP or SMTP.
 """
@@ -19,10 +19,12 @@ from filterd.aggregate.sender import ReportSender, relay_config
 from filterd.auth.seal import sign_dkim
 from filterd.config import Config
 from filterd.errors import ConfigError, StorageError
+from filterd.notices import NoticeRunner
 from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
 from filterd.ports import Upstream
-from filterd.storage import aggregate, campaigns, greylist, ledger, quarantine
+from filterd.report_mail import ReportMailRunner
+from filterd.storage import aggregate, campaigns, greylist, ledger, notices, quarantine
 from filterd.storage.database import Database, now_ms, open_database
 from filterd.watching import Watching
 
@@ -43,6 +45,9 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
     async with _reports(config, database) as reports:
         deliveries = asyncio.create_task(OutboxRunner(database, upstream).run(stop), name="outbox")
         sending = {deliveries, asyncio.create_task(Watching(config, database).run(stop), name="watching models")}
+        sending.add(asyncio.create_task(NoticeRunner(database, upstream).run(stop), name="notices"))
+        if config.reports.domain:
+            sending.add(asyncio.create_task(ReportMailRunner(config, database).run(stop), name="report mails"))
         if reports is not None:
             sending.add(asyncio.create_task(reports.run(stop), name="DMARC reports"))
         expiry = asyncio.create_task(_expire_daily(config, database), name="expiry")
@@ -112,6 +117,7 @@ def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int, in
     forgotten = greylist.expire(database, config.greylist, at_ms)
     aggregate.expire(database, at_ms // _DAY_MS - config.dmarc_reports.keep_days)
     campaigns.expire(database, config.campaigns, at_ms)
+    notices.expire(database, before)
     log.info("expired", extra={"quarantined": messages, "evidence": records, "greylist": forgotten})
     return messages, records, forgotten
 

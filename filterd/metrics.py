@@ -42,6 +42,16 @@ PROTOCOL_LOG_DROPPED = Counter(
     "filterd_protocol_log_dropped_total", "Conversations that the protocol log could not keep"
 )
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
+REPORT_MAILS = Counter(
+    "filterd_report_mails_total",
+    "Report mails: read, retry, given_up, ignored (bounces and automatic replies)",
+    ["result"],
+)
+NOTICES = Counter(
+    "filterd_notices_total",
+    "Deliveries of mail of our own, such as answers to reports: delivered, retry, suspended",
+    ["result"],
+)
 DMARC_ROWS = Counter(
     "filterd_dmarc_counted_total",
     "Messages counted for DMARC reports: kept, dropped (a bound was reached), lost (they could not be written)",
