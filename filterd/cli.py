@@ -13,6 +13,7 @@ from filterd.commands import (
     dmarc_reports,
     doctor,
     lists,
+    models,
     password,
     protocol,
     reports,
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"filterd {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     mail = (serve, scan, audit, trace, protocol)
-    house = (token, password, lists, reports, dmarc_reports, configuration, doctor)
+    house = (token, password, lists, reports, models, dmarc_reports, configuration, doctor)
     for module in (*mail, *house):
         module.register(commands)
     return top
