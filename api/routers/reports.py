@@ -240,7 +240,7 @@ def reject(services: Svc, id: RowId, who: Annotated[Principal, Depends(needs("le
 def withdraw(services: Svc, id: RowId, who: Annotated[Principal, Depends(needs("report"))]) -> Done:
     """Unlearn: the report stays on record, the next training leaves it out; what it pinned is pinned no longer."""
     if not reports.unlearn(services.database, id, who.actor):
-        raise not_found("counting report", id)
+        raise not_found("report", id)
     log.info("report withdrawn", extra={"report": id, "by": who.actor})
     return Done(id=id, done="withdrawn")
 

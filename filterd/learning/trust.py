@@ -100,7 +100,7 @@ class _Group:
             self._overruled.add(word.reporter)
         elif word.state is State.WITHDRAWN or (word.state is State.HELD and not word.disputes):
             return
-        elif word.trusted:
+        elif word.trusted and word.state is State.COUNTING:
             self._trusted.append(word)
         else:
             before = self._untrusted.get(word.reporter)
@@ -137,7 +137,9 @@ class _Group:
         said = [word for word in self._untrusted.values() if word.ham == side and word.state is State.COUNTING]
         confirmed = [word for word in self._trusted if word.ham == side]
         if not confirmed:
-            total = sum(standings.get(word.reporter, Standing()).trust for word in sorted(said, key=lambda w: w.reporter))
+            total = sum(
+                standings.get(word.reporter, Standing()).trust for word in sorted(said, key=lambda w: w.reporter)
+            )
             if not said or total < agreement:
                 return None
         ordered = sorted([*confirmed, *said], key=lambda word: (not word.trusted, -word.id))

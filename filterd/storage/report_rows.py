@@ -80,9 +80,19 @@ def same_thing(message_id: str | None, campaign: str | None, name: str) -> Any:
 
 
 def contradicted(connection: Connection, entry: Entry, campaign: str | None) -> bool:
+    """Whether somebody else's report that counts, the newest of theirs on the same thing, says the opposite."""
     ham = reports.c.label == Label.HAM
     opposite = reports.c.label != Label.HAM if entry.label is Label.HAM else ham
-    others = (reports.c.state == State.COUNTING, opposite, reports.c.reporter != entry.reporter)
+    newer = reports.alias()
+    same = [newer.c.message_id == entry.message_id] if entry.message_id is not None else []
+    same += [newer.c.campaign == campaign] if campaign is not None else []
+    revised = exists().where(
+        newer.c.reporter == reports.c.reporter,
+        newer.c.id > reports.c.id,
+        newer.c.state == State.COUNTING,
+        or_(False, *same),
+    )
+    others = (reports.c.state == State.COUNTING, opposite, reports.c.reporter != entry.reporter, ~revised)
     # One column each, so that each has its index.
     keys = ((reports.c.message_id, entry.message_id), (reports.c.campaign, campaign))
     for column, key in keys:
@@ -135,18 +145,24 @@ def seen(connection: Connection, message_id: str | None) -> tuple[str, str]:
 
 def settle(connection: Connection, changed: Any) -> None:
     """Reports that wait only because others say the opposite count once nobody does, as if what is gone had never come."""
-    keys = ((reports.c.message_id, changed.message_id), (reports.c.campaign, changed.campaign))
+    campaign = changed.campaign or campaign_of(connection, changed.message_id)
+    keys = ((reports.c.message_id, changed.message_id), (reports.c.campaign, campaign))
     columns = (reports.c.id, reports.c.label, reports.c.reporter, reports.c.state, reports.c.holds)
     rows: dict[int, Any] = {}
     for column, key in keys:
         if key is not None:
             query = select(*columns).where(column == key, reports.c.state.in_((State.COUNTING, State.HELD)))
             rows |= {row.id: row for row in connection.execute(query.limit(_GROUP))}
-    counting = [(row.label == Label.HAM, row.reporter) for row in rows.values() if row.state == State.COUNTING]
+    # The newest word of each reporter counts.
+    counting = {
+        row.reporter: row.label == Label.HAM
+        for row in sorted(rows.values(), key=lambda row: row.id)
+        if row.state == State.COUNTING
+    }
     waiting = [row for row in rows.values() if row.state == State.HELD and row.holds == ONLY_CONTRADICTION]
     for row in sorted(waiting, key=lambda row: row.id):
         ham = row.label == Label.HAM
-        if not any(said != ham and reporter != row.reporter for said, reporter in counting):
+        if not any(said != ham and reporter != row.reporter for reporter, said in counting.items()):
             values = {"state": State.COUNTING.value, "holds": "[]"}
             connection.execute(update(reports).where(reports.c.id == row.id).values(values))
-            counting.append((ham, row.reporter))
+            counting[row.reporter] = ham

@@ -144,6 +144,17 @@ def test_labels_stay_apart_and_withdrawn_reports_do_not_count(db: Database) -> N
     assert [r.label for r in campaign_pages.list_reports(db, label="ham")] == ["ham"]
 
 
+def test_held_and_overruled_reports_do_not_count(db: Database) -> None:
+    ids = kept(db, 1, 2)
+    waits = reports.Entry(ids[0], reports.Label.SPAM, "anna", "api", b"\1\0\0\0")
+    reports.record(db, waits, lambda _hour, _against: ("outsider",), 1)
+    reports.decide(db, report(db, ids[1], "bob"), False, "ops")
+    assert campaign_pages.list_reports(db) == ()
+    seen = campaign_pages.get(db, ids[0])
+    assert seen is not None
+    assert seen.reports == {}
+
+
 def test_reports_without_campaign_stand_alone(db: Database) -> None:
     one, other = report(db, None, "anna"), report(db, None, "bob")
     first, second = report(db, "UNKNOWN", "anna"), report(db, "UNKNOWN", "bob")
@@ -159,26 +170,12 @@ def test_reports_without_campaign_stand_alone(db: Database) -> None:
         campaign_pages.list_reports(db, before=0)
 
 
-def test_a_campaign_is_learnt_once_for_each_label(db: Database) -> None:
-    ids, other = kept(db, 1, 4), kept(db, 2, 1)
-    for number, id in enumerate(ids):
-        report(db, id, "anna", "spam", bytes([number, 0, 0, 0]))
-    report(db, other[0], "anna", "spam", b"\x10\0\0\0")
-    report(db, None, "import", "ham", b"\x20\0\0\0")
-    report(db, None, "import", "ham", b"\x21\0\0\0")
-    assert [item.features[0] for item in reports.labelled(db)] == [3, 0x10, 0x20, 0x21]
-    assert [item.features[0] for item in reports.labelled(db, per_campaign=2)] == [2, 3, 0x10, 0x20, 0x21]
-    report(db, ids[0], "bob", "ham", b"\x30\0\0\0")
-    assert [item.features[0] for item in reports.labelled(db)] == [3, 0x10, 0x20, 0x21, 0x30]
-
-
 def test_the_campaign_of_a_report_is_kept_longer_than_the_message(db: Database) -> None:
     ids = kept(db, 1, 2)
     for id in ids:
         report(db, id, "anna")
     expire(db, CampaignsConfig(keep_days=1), 2**50)
     assert [r.campaign for r in reports.list_reports(db)] == [ids[0], ids[0]]
-    assert len(list(reports.labelled(db))) == 1
 
 
 def test_a_report_that_comes_before_its_message_is_counted_finds_its_campaign(db: Database) -> None:
@@ -186,8 +183,6 @@ def test_a_report_that_comes_before_its_message_is_counted_finds_its_campaign(db
     keep(db, *records)
     for record in records:
         report(db, record.id, "anna")
-    assert len(list(reports.labelled(db))) == 2
     add(db, *(sighting(record.id, 1, at_ms=record.received_ms) for record in records))
     assert [r.campaign for r in reports.list_reports(db)] == [records[0].id] * 2
-    assert len(list(reports.labelled(db))) == 1
     assert campaign_pages.list_reports(db)[0].reports == 2
