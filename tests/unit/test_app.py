@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from filterd import modelstore
 from filterd.aggregate.rows import Sighting
-from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner
+from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner, content_of
 from filterd.checks.greylist import GreylistCheck
 from filterd.checks.lists import Lists
 from filterd.checks.rate import Rate
@@ -29,7 +30,7 @@ from filterd.storage import aggregate, ledger, lists, settings
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import open_database
 from tests.support.dmarc import RECORD, row
-from tests.support.models import sign
+from tests.support.models import damage, installed, sign
 from tests.support.tallies import MemoryTallies
 
 
@@ -105,6 +106,47 @@ def test_a_promoted_model_of_an_older_program_is_replaced_by_the_seed(
     assert chosen.graph.engine.model_name() == "", "what the configuration names, or nothing"
     assert REGISTRY.get_sample_value("filterd_model_loaded") == 0
     asyncio.run(chosen.close())
+
+
+def test_a_model_in_shadow_arrives_survives_a_reload_and_goes(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    app = App(config, "smtp-0")
+
+    def shadow() -> str:
+        found = content_of(app.graph).shadow
+        return found.name if found else ""
+
+    async def scene() -> None:
+        made = installed(config, app.database, "two")
+        await app.refresh()
+        assert shadow() == ""
+        modelstore.shadow(config, app.database, "two", "test")
+        await app.refresh()
+        assert shadow() == made.model
+        await app.reload(config)
+        assert shadow() == made.model
+        modelstore.promote(config, app.database, "two", "test")
+        await app.refresh()
+        assert shadow() == ""
+        assert app.graph.engine.model_name() == made.model
+        await app.close()
+
+    asyncio.run(scene())
+
+
+def test_a_damaged_model_in_shadow_does_not_score_and_mail_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configuration(tmp_path)
+    app = App(config, "smtp-0")
+    installed(config, app.database, "two")
+    modelstore.shadow(config, app.database, "two", "test")
+    damage(tmp_path / "state" / "models" / "two" / "weights.f32")
+    asyncio.run(app.refresh())
+    assert content_of(app.graph).shadow is None
+    assert app.graph.engine.model_name()
+    assert "cannot be loaded" in caplog.text
+    asyncio.run(app.close())
 
 
 def test_a_reload_keeps_the_counters_and_takes_the_new_limits(tmp_path: Path) -> None:
