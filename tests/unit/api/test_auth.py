@@ -31,6 +31,12 @@ SCOPE = {
     ("GET", "/v1/jobs/{id}"): "read",
     ("GET", "/v1/lists"): "read",
     ("GET", "/v1/models"): "read",
+    ("GET", "/v1/notices"): "read",
+    ("GET", "/v1/notices/{id}"): "read",
+    ("DELETE", "/v1/notices/{id}"): "quarantine",
+    ("POST", "/v1/notices/{id}/resume"): "quarantine",
+    ("POST", "/v1/notices/{id}/retry"): "quarantine",
+    ("POST", "/v1/notices/{id}/suspend"): "quarantine",
     ("GET", "/v1/outbox"): "read",
     ("GET", "/v1/outbox/{id}"): "read",
     ("GET", "/v1/quarantine"): "read",
@@ -71,7 +77,7 @@ SCOPE = {
 
 
 def _path(template: str) -> str:
-    number = template.startswith(("/v1/campaigns", "/v1/lists", "/v1/outbox", "/v1/reports"))
+    number = template.startswith(("/v1/campaigns", "/v1/lists", "/v1/notices", "/v1/outbox", "/v1/reports"))
     return template.replace("{id}", "1" if number else "abc").replace("{name}", "docs.js").replace("{user}", "0" * 64)
 
 
