@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from training.metrics import figures, limits, ratio_limits, table
+from training.metrics import calibration_error, figures, losses, table
 
 
 def test_counted_by_hand() -> None:
@@ -46,61 +45,15 @@ def test_one_class_alone() -> None:
     assert "50.000" in table([("x", found)])
 
 
-def test_limits_of_shares_are_exact_binomial() -> None:
-    labels = [False] * 100 + [True] * 10
-    found = limits(labels, [1.0] * 2 + [-1.0] * 98 + [2.0] * 10)
-    assert found.hm == pytest.approx((0.2431, 7.0384), abs=1e-3)  # 2 of 100 in the published tables
-    assert found.sm == pytest.approx((0.0, 30.85), abs=1e-2)  # 0 of 10
+def test_losses_of_messages_add_up_to_the_log_loss() -> None:
+    labels, scores = [True, False, True, False], [2.0, -1.0, -0.5, 800.0]
+    each = losses(np.array(labels), np.array(scores))
+    assert each[3] == pytest.approx(800)
+    assert float(each[:3].mean()) == pytest.approx(figures(labels[:3], scores[:3]).log_loss)
 
 
-def test_limits_of_the_area_hold_the_true_area_as_often_as_they_say() -> None:
-    generator = np.random.default_rng(7)
-    labels = [False] * 300 + [True] * 200
-    large = generator.normal(size=200_000)
-    truth = 100 * (1 - roc_auc_score([False] * 100_000 + [True] * 100_000, large + np.repeat([0.0, 2.0], 100_000)))
-    inside = 0
-    for _ in range(200):
-        found = limits(labels, generator.normal(size=500) + np.repeat([0.0, 2.0], [300, 200]))
-        inside += found.one_minus_roca[0] <= truth <= found.one_minus_roca[1]
-    assert 180 <= inside <= 199
-
-
-def test_limits_lie_around_the_figure_with_ties() -> None:
-    labels = [False] * 50 + [True] * 50
-    scores = [0.0] * 40 + [1.0] * 10 + [0.0] * 5 + [1.0] * 45
-    low, high = limits(labels, scores).one_minus_roca
-    assert low < figures(labels, scores).one_minus_roca < high
-
-
-def test_a_perfect_order_has_an_upper_limit_too() -> None:
-    low, high = limits([False] * 1000 + [True] * 100, [-1.0] * 1000 + [1.0] * 100).one_minus_roca
-    assert low == 0.0
-    assert 3 < high < 4  # 0 of 100 pairs that share no message
-
-
-def test_limits_of_one_class_alone() -> None:
-    found = limits([True, True], [1.0, -1.0])
-    assert math.isnan(found.one_minus_roca[0])
-    assert math.isnan(found.hm[1])
-    assert found.sm[0] < 50 < found.sm[1]
-
-
-def test_limits_of_a_ratio_are_paired_and_repeat() -> None:
-    generator = np.random.default_rng(3)
-    labels = [False] * 400 + [True] * 400
-    base = generator.normal(size=800) + np.repeat([0.0, 2.0], 400)
-    noisy = base + generator.normal(size=800)
-    low, high = ratio_limits(labels, base, noisy, 1)
-    assert 1 < low < high
-    assert ratio_limits(labels, base, noisy, 1) == (low, high)
-    same_low, same_high = ratio_limits(labels, base, 2 * base, 1)
-    assert same_low == pytest.approx(1.0)
-    assert same_high == pytest.approx(1.0)
-
-
-def test_a_ratio_that_hangs_on_one_message_has_no_upper_limit() -> None:
-    labels = [False] * 50 + [True] * 50
-    first = [0.0] * 49 + [2.0] + [1.0] * 50
-    second = [0.0] * 48 + [2.0] * 2 + [1.0] * 50
-    assert ratio_limits(labels, first, second, 1)[1] == math.inf
-    assert math.isnan(ratio_limits([True], [1.0], [1.0], 1)[0])
+def test_calibration_error_by_hand() -> None:
+    # two messages in the bin of 0.5, one of them spam; two at 0.9, both ham: (0 + 2 * 0.9) / 4
+    assert calibration_error(np.array([True, False, False, False]), np.array([0.5, 0.5, 0.9, 0.9])) == pytest.approx(
+        0.45
+    )
