@@ -56,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.nice(NICENESS)
     try:
         config = load_active(options.config)
+        if options.actor is not None:
+            _check_place(config, options.out)
         database = open_database(config)
         found = train(config, database, options.out, Mode.SCRATCH if options.from_scratch else Mode.WARM)
         if options.actor is not None:
@@ -155,9 +157,12 @@ def _log_odds(model: Model, indices: Indices) -> float:
 
 def install(config: Config, database: Database, out: Path, found: dict[str, Any], actor: str) -> None:
     """Sign the candidate and write down its row with the gate's report.  Raises ModelError, PermanentError."""
+    modelstore.install(config, database, out.name, position=found["position"], gate=found["gate"], actor=actor)
+
+
+def _check_place(config: Config, out: Path) -> None:
     if out.absolute().parent != (config.state_dir / "models").absolute():
         raise ModelError(f"--out: expected a folder in {config.state_dir / 'models'}, found {out}")
-    modelstore.install(config, database, out.name, position=found["position"], gate=found["gate"], actor=actor)
 
 
 def active_model(config: Config, database: Database) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from itertools import count
 
 import numpy as np
@@ -69,6 +71,7 @@ def came(
     state: TerminalState = TerminalState.FORWARDED,
     campaign: str | None = None,
     recipient: str = "anna@example.net",
+    action: str = "accept",
 ) -> None:
     """A message with its end, its evidence and perhaps its campaign."""
     message = {
@@ -98,12 +101,12 @@ def came(
     record = {
         "message_id": id,
         "version": 2,
-        "action": "accept",
+        "action": action,
         "scl": 1,
         "score": 0.0,
         "probability": 0.5,
         "model": "",
-        "record": b"",
+        "record": zlib.compress(json.dumps({"verdicts": [], "evidence": [], "extra": {}}).encode()),
         "features": to_octets(indices),
     }
     member = {"message_id": id, "campaign": campaign, "at_ms": at_ms, "like_hour": 1, "like_day": 1}
