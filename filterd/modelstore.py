@@ -144,7 +144,9 @@ def promote(config: Config, db: Database, name: str, actor: str, *, force: bool 
         state = row.state if row is not None else ModelState.CANDIDATE
         if name != SEED and state not in _PROVEN:
             if not force:
-                raise PermanentError(f"state: {name} is {state.value}: {_why_not(state)}; it takes force and a reason")
+                raise PermanentError(
+                    f"state: {name} is {_words(state)}: {_why_not(state)}; it takes force and a reason"
+                )
             if not reason.strip():
                 raise PermanentError("reason: expected some words, they are kept: the gate did not pass this model")
         if name == before:
@@ -196,7 +198,8 @@ def rollback(
         _switch(db, connection, present, name, ModelState.ROLLED_BACK)
         told = {"to": name, "reason": reason, "skipped": skipped, **(detail or {})}
         models.add_event_in(connection, "rolled_back", present, actor, told)
-    log.warning("model rolled back", extra={"folder": present, "to": name, "by": actor, "reason": reason})
+    level = logging.WARNING if actor == BY_ITSELF else logging.INFO
+    log.log(level, "model rolled back", extra={"folder": present, "to": name, "by": actor, "reason": reason})
     return Switched(name, loaded.name, present, skipped)
 
 
@@ -230,7 +233,7 @@ def shadow(config: Config, db: Database, name: str, actor: str, *, force: bool =
         if row.state is ModelState.ACTIVE:
             raise PermanentError(f"state: {name} is in use")
         if row.state not in _PROVEN and not force:
-            raise PermanentError(f"state: {name} is {row.state.value}: {_why_not(row.state)}; it takes force")
+            raise PermanentError(f"state: {name} is {_words(row.state)}: {_why_not(row.state)}; it takes force")
         other = _named(settings.get_in(connection, SHADOW_MODEL))
         if other is not None and other != name:
             _end_shadow(db, connection, other, ModelState.PASSED, actor, {"reason": "a newer model", "newer": name})
@@ -333,6 +336,10 @@ def _why_not(state: ModelState) -> str:
         ModelState.UNPROVEN: "the gate had not enough evidence",
         ModelState.ROLLED_BACK: "it was in use and did harm",
     }.get(state, "the gate of this site has not judged it")
+
+
+def _words(state: ModelState) -> str:
+    return {ModelState.CANDIDATE: "a candidate"}.get(state, state.value.replace("_", " "))
 
 
 def _named(value: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import signal
 import sys
@@ -14,10 +15,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from filterd.classifier.manifest import manifest_octets
 from filterd.errors import FilterdError
-from training import evaluate, seed, sources
+from training import evaluate, plots, seed, sources
 from training.estimator import REPORTED_STEP, TRUSTED_STEP
 from training.fitting import Labelled, retrain
+from training.limits import limits, limits_table
 from training.local import make_local
 from training.metrics import figures, table
 from training.publish import copy_verified
@@ -128,6 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--model", type=Path, default=evaluate.SHIPPED, help="model for cross with one folder; default: the seed"
     )
+    one.add_argument("--plot", type=Path, metavar="FOLDER", help="write ROC, calibration and scores there, as pictures")
+    one.add_argument("--plot-format", choices=plots.FORMATS, default="png", help="default: png")
     one.set_defaults(run=_evaluate)
 
     for command in commands.choices.values():
@@ -138,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
 def _seed(options: argparse.Namespace) -> None:
     manifest, rows = seed.make_seed(options.corpus, options.out, options.jobs)
     print(f"{manifest.name}: held out, newest fifth of each folder\n{table(rows)}")
+    digest = hashlib.sha256(manifest_octets(options.out)).hexdigest()
+    print(f"to ship it, put into filterd/classifier/trusted.py: SEED_MANIFEST_SHA256 = {digest!r}")
     print(f"folders it was not trained on\n{table(seed.judge(options.corpus, options.out, options.jobs))}")
 
 
@@ -196,16 +203,30 @@ def _evaluate(options: argparse.Namespace) -> None:
         scored = evaluate.cross(items, options.jobs, options.model)
     else:
         scored = (evaluate.online if options.protocol == "online" else evaluate.batch)(items, options.jobs)
+    if options.plot is not None:
+        plots.check()
+    results = _written(scored, options.scores)
+    names = sorted(results, key=lambda name: (name == "all", name))
+    print(table([(name, figures(*results[name])) for name in names]))
+    print(limits_table([(name, limits(*results[name])) for name in names]))
+    if options.plot is not None:
+        files = plots.write_plots(
+            {name: results[name] for name in names}, options.plot, options.plot_format, options.protocol
+        )
+        print(f"{len(files)} pictures in {options.plot}")
+
+
+def _written(scored: Iterable[evaluate.Scored], path: Path) -> dict[str, tuple[list[bool], list[float]]]:
+    """Write each score to the file as it comes; labels and scores by folder, and of all."""
     results: dict[str, tuple[list[bool], list[float]]] = {}
-    with options.scores.open("w", encoding="utf-8", errors="surrogateescape") as out:
+    with path.open("w", encoding="utf-8", errors="surrogateescape") as out:
         for item, score in scored:
             out.write(f"{'spam' if item.spam else 'ham'}\t{score:.6f}\t{item.path}\n")
             for name in ("all", item.folder):
                 labels, scores = results.setdefault(name, ([], []))
                 labels.append(item.spam)
                 scores.append(score)
-    rows = [(name, figures(*results[name])) for name in (*sorted(set(results) - {"all"}), "all") if name in results]
-    print(table(rows))
+    return results
 
 
 if __name__ == "__main__":

@@ -90,6 +90,17 @@ def public_key(state_dir: Path) -> str | None:
     return text if _decoded(text, _KEY_OCTETS) is not None else None
 
 
+def pair(state_dir: Path) -> bool:
+    """Whether the two key files belong together, or only the private one is missing.  Makes nothing.  Raises ModelError."""
+    path = private_path(state_dir)
+    try:
+        return ModelKey(_read_private(path)).public == public_key(state_dir)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
 def readable_by_others(state_dir: Path) -> bool:
     """Whether the private key's file allows more than its owner: whoever reads it can sign models for this site."""
     try:

@@ -146,7 +146,7 @@ def history(found: Iterable[Mapping[str, Any]], *, named: bool = True) -> str:
         words = [
             f"{key.replace('_', ' ')} {detail[key]}" for key in _EVENT_WORDS if detail.get(key) not in (None, "", 0)
         ]
-        words += ["against the gate"] if detail.get("forced") else []
+        words += ["forced"] if detail.get("forced") else []
         words += [f"messages {' '.join(map(str, detail['messages']))}"] if detail.get("messages") else []
         words += [str(alarm.get("text", "")) for alarm in detail.get("alarms", ())]
         lines += _wrapped(

@@ -13,8 +13,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.exc import ArgumentError
 
-from filterd import metrics
-from filterd.classifier.model import Model
+from filterd import metrics, modelstore
+from filterd.adapters import model_key
 from filterd.config import Config
 from filterd.doctor.finding import Finding, fail, ok, warn
 from filterd.errors import ConfigError, ModelError, StorageError
@@ -109,14 +109,35 @@ def _database(found: Database, what: str) -> list[Finding]:
     return [*findings, ok("clock", time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime()))]
 
 
-def model(path: Path) -> list[Finding]:
-    """Whether the content model at `path` can be used."""
+def model(config: Config, path: Path) -> list[Finding]:
+    """Whether the content model at `path` can be used: signature, digests, version; and who can read the key that signs models."""
+    key = _model_key(config)
     try:
-        found = Model.load(path)
+        found = modelstore.load(config, path)
     except (ModelError, OSError) as error:
-        remedy = "mail goes on with the seed model if it was promoted, else without the content check: activate another model (docs/api.md), or correct model.path"
-        return [fail("model", str(error), remedy)]
-    return [ok("model", f"{found.name} ({path})")]
+        remedy = "mail goes on with the seed model if it was promoted, else without the content check: `filterd models rollback`, or correct model.path"
+        return [fail("model", str(error), remedy), *key]
+    return [ok("model", f"{found.name} ({path})"), *key]
+
+
+def _model_key(config: Config) -> list[Finding]:
+    """Nothing where no model was ever signed."""
+    what, path = "model key", model_key.private_path(config.state_dir)
+    if not path.parent.is_dir():
+        return []
+    if model_key.readable_by_others(config.state_dir):
+        text = f"{path} can be read by others, who could sign models for this site"
+        return [
+            warn(what, text, f"chmod 600 {path}; if somebody may have read it, remove it and sign your models again")
+        ]
+    try:
+        pair = model_key.pair(config.state_dir)
+    except ModelError as error:
+        return [fail(what, str(error), "models that are trained from now on cannot be signed")]
+    if not pair:
+        text = f"{path} is not the key that {model_key.public_path(config.state_dir)} belongs to"
+        return [fail(what, text, "`filterd models key` writes the right one; then sign your models again")]
+    return [ok(what, str(path))]
 
 
 def workers(config: Config) -> list[Finding]:

@@ -16,6 +16,7 @@ from filterd.doctor import house
 from filterd.doctor.finding import Level
 from filterd.storage.database import open_database
 from filterd.storage.schema import messages
+from tests.support.models import make_model, sign
 
 
 def config(folder: Path, **storage: object) -> Config:
@@ -97,10 +98,35 @@ def test_a_broken_database(tmp_path: Path) -> None:
 
 
 def test_model(tmp_path: Path) -> None:
-    (found,) = house.model(SEED_MODEL)
+    (found,) = house.model(config(tmp_path), SEED_MODEL)
     assert found.level is Level.OK
-    (found,) = house.model(tmp_path)
+    (found,) = house.model(config(tmp_path), tmp_path)
     assert found.level is Level.FAIL
+
+
+def test_a_model_that_is_not_signed_and_who_can_read_the_key(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "one"
+    make_model(folder)
+    (found,) = house.model(config(tmp_path), folder)
+    assert (found.level, "is not signed" in found.text) == (Level.FAIL, True)
+    sign(tmp_path, folder)
+    assert [f.level for f in house.model(config(tmp_path), folder)] == [Level.OK, Level.OK]
+    private = tmp_path / "keys" / "model.pem"
+    private.chmod(0o644)
+    _, key = house.model(config(tmp_path), folder)
+    assert (key.level, "chmod 600" in key.remedy) == (Level.WARN, True)
+    private.unlink()
+    assert [f.level for f in house.model(config(tmp_path), folder)] == [Level.OK, Level.OK], "the public one is enough"
+    private.write_text("nonsense")
+    private.chmod(0o600)
+    assert [f.level for f in house.model(config(tmp_path), folder)] == [Level.OK, Level.FAIL]
+    private.unlink()
+    sign(tmp_path / "elsewhere", folder)
+    (tmp_path / "elsewhere" / "keys" / "model.pem").rename(private)
+    broken, key = house.model(config(tmp_path), folder)
+    assert (broken.level, key.level) == (Level.FAIL, Level.FAIL)
+    assert "neither this site's key" in broken.text
+    assert "`filterd models key`" in key.remedy
 
 
 def test_workers_say_which_list_they_have_suspended(tmp_path: Path) -> None:
