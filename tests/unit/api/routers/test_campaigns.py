@@ -12,7 +12,7 @@ from filterd.config import CampaignsConfig
 from filterd.content.fingerprint import fingerprint
 from filterd.mail.message import Message
 from filterd.ports import UPSTREAM_REFUSED, CampaignSighting, TerminalState
-from filterd.storage import quarantine
+from filterd.storage import pins, quarantine, reports
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.custody import SqlCustody
 from tests.support.campaigns import HOUR, sighting
@@ -186,7 +186,7 @@ def test_a_bad_filter_is_named(side: Side) -> None:
 def test_reports_on_one_campaign_are_one(side: Side) -> None:
     ids = kept(side, 1, 3)
     for id, reporter in zip(ids, ("anna", "bob", "anna"), strict=True):
-        side.json("POST", "/v1/reports", "report", 201, json={"message_id": id, "label": "phish", "reporter": reporter})
+        reports.add(side.database, id, "phish", reporter, "import")
     page = side.json("GET", "/v1/reports/campaigns", "read")
     (found,) = page["items"]
     assert (found["campaign"], found["label"], found["reports"], found["reporters"]) == (ids[0], "phish", 3, 2)
@@ -206,3 +206,20 @@ def test_a_reported_message_that_never_came_through_us_finds_its_campaign(side: 
     side.json("POST", "/v1/reports", "report", 201, json=body)
     (report,) = side.json("GET", "/v1/reports", "read")["items"]
     assert (report["message_id"], report["campaign"]) == (None, "FIRST")
+
+
+def test_a_campaign_that_was_held_wrongly_is_one_report_and_each_message_is_pinned(side: Side) -> None:
+    ids = kept(side, 1, 3)
+    body = {"false_positive": True}
+    found = side.json("POST", f"/v1/campaigns/{ids[0]}/release", "quarantine", json=body)
+    assert found["done"] == ids
+    (report,) = side.json("GET", "/v1/reports", "read")["items"]
+    assert (report["label"], report["trusted"], report["source"]) == ("ham", True, "quarantine")
+    assert [pin.message_id for pin in pins.list_pins(side.database)] == ids
+
+
+def test_a_campaign_that_is_spam_is_one_report(side: Side) -> None:
+    ids = kept(side, 1, 3)
+    side.json("POST", f"/v1/campaigns/{ids[0]}/delete", "quarantine", json={"spam": True})
+    (report,) = side.json("GET", "/v1/reports", "read")["items"]
+    assert (report["label"], report["trusted"], report["campaign"]) == ("spam", True, ids[0])

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from filterd.errors import TemporaryError
+from api.routers import quarantine as router
+from filterd.errors import StorageError, TemporaryError
 from filterd.outbox import OutboxRunner
 from filterd.ports import Delivery, TerminalState
-from filterd.storage import quarantine
+from filterd.storage import pins, quarantine
 from filterd.storage.custody import SqlCustody
 from tests.support.doubles import ScriptedUpstream
 from tests.support.sideservice import Side, side_service
@@ -250,3 +251,54 @@ def test_a_running_service_delivers_by_itself(tmp_path: Path, monkeypatch: pytes
     item = quarantine.get(side.database, record.id)
     assert item is not None
     assert item.state == "released", "the end of the service waits for a hand-over under way"
+
+
+def test_a_release_as_false_positive_is_a_trusted_report_and_a_pin(side: Side) -> None:
+    record = message()
+    keep(side.database, record)
+    body = {"false_positive": True}
+    answer = side.json("POST", f"/v1/quarantine/{record.id}/release", "quarantine", status=202, json=body)
+    (report,) = side.json("GET", "/v1/reports", "read")["items"]
+    assert answer["report"] == report["id"]
+    assert (report["message_id"], report["label"], report["source"]) == (record.id, "ham", "quarantine")
+    assert (report["trusted"], report["state"], report["reporter"]) == (True, "counting", "test-quarantine")
+    assert [pin.message_id for pin in pins.list_pins(side.database)] == [record.id]
+
+
+def test_a_deletion_as_spam_is_a_trusted_report(side: Side) -> None:
+    record = message()
+    keep(side.database, record)
+    answer = side.json("DELETE", f"/v1/quarantine/{record.id}?spam=true", "quarantine")
+    (report,) = side.json("GET", "/v1/reports", "read")["items"]
+    assert answer["report"] == report["id"]
+    assert (report["label"], report["trusted"], report["has_features"]) == ("spam", True, True)
+
+
+def test_without_saying_so_nothing_is_reported(side: Side) -> None:
+    one, other = message(), message()
+    keep(side.database, one, other)
+    assert side.json("POST", f"/v1/quarantine/{one.id}/release", status=202)["report"] is None
+    assert side.json("DELETE", f"/v1/quarantine/{other.id}")["report"] is None
+    assert side.json("GET", "/v1/reports", "read")["items"] == []
+
+
+def test_an_action_that_was_refused_reports_nothing(side: Side) -> None:
+    record = message()
+    keep(side.database, record)
+    side.json("DELETE", f"/v1/quarantine/{record.id}")
+    body = {"false_positive": True}
+    side.json("POST", f"/v1/quarantine/{record.id}/release", status=409, json=body)
+    assert side.json("GET", "/v1/reports", "read")["items"] == []
+
+
+def test_a_release_is_done_though_its_report_cannot_be_written(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise StorageError("disk full", "full")
+
+    monkeypatch.setattr(router, "submit", broken)
+    record = message()
+    keep(side.database, record)
+    body = {"false_positive": True}
+    answer = side.json("POST", f"/v1/quarantine/{record.id}/release", status=202, json=body)
+    assert answer["report"] is None
+    assert answer["outbox_ids"]

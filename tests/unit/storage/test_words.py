@@ -1,0 +1,59 @@
+"""Who reports, and how far their word was found right."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from filterd.config import CampaignsConfig
+from filterd.errors import PermanentError
+from filterd.learning.trust import Standing
+from filterd.storage import reports, words
+from filterd.storage.campaigns import SqlCampaigns
+from filterd.storage.database import Database
+from tests.support.campaigns import sighting
+
+
+def report(db: Database, message_id: str, reporter: str, label: str = "spam", trusted: bool = False) -> int:
+    return reports.add(db, message_id, label, reporter, "api", b"\1\0\0\0", trusted=trusted)
+
+
+def test_reporters_with_their_counts(db: Database) -> None:
+    report(db, "A", "anna")
+    reports.decide(db, report(db, "B", "anna"), False, "ops")
+    reports.unlearn(db, report(db, "C", "anna"), "ops")
+    report(db, "A", "ops", trusted=True)
+    anna, ops = words.list_reporters(db)
+    assert (anna.reporter, anna.agreed, anna.disagreed) == ("anna", 1, 1)
+    assert (anna.counting, anna.held, anna.overruled, anna.withdrawn) == (1, 0, 1, 1)
+    assert round(anna.trust, 3) == round(1.6 / 6, 3)
+    assert anna.last_ms > 0
+    assert ops.reporter == "ops"
+    assert [found.reporter for found in words.list_reporters(db, 1)] == ["anna"]
+    with pytest.raises(PermanentError, match=r"^limit: "):
+        words.list_reporters(db, 0)
+
+
+def test_a_stranger_is_new(db: Database) -> None:
+    assert words.standing_of(db, "anna") == Standing()
+
+
+def test_what_stands_of_one_is_what_stands_of_all(db: Database) -> None:
+    """The short way and the whole ledger say the same."""
+    chance = random.Random(5)
+    names = ["anna", "bob", "carl", "dora", "eve", "ops"]
+    SqlCampaigns(db, CampaignsConfig()).add([sighting(f"M{n}", n // 3) for n in range(15)])
+    for _ in range(150):
+        name = chance.choice(names)
+        label = chance.choices(["spam", "ham", "phish"], [6, 1, 3])[0]
+        id = report(db, f"M{chance.randrange(25)}", name, label, trusted=name == "ops")
+        if chance.random() < 0.1:
+            reports.unlearn(db, id, "ops")
+        elif chance.random() < 0.05:
+            reports.decide(db, id, False, "ops")
+    listed = {found.reporter: found for found in words.list_reporters(db)}
+    for name in names:
+        standing = words.standing_of(db, name)
+        assert (standing.agreed, standing.disagreed) == (listed[name].agreed, listed[name].disagreed)
+    assert any(found.agreed and found.disagreed for found in listed.values())
