@@ -81,7 +81,6 @@ def drawn(generator: np.random.Generator, ham: int = HAM, spam: int = SPAM) -> t
     return labels, (1.5 * (generator.normal(size=ham + spam) * 1.5 + np.repeat([-2.5, 2.5], [ham, spam]))).tolist()
 
 
-@pytest.mark.slow
 def test_every_limit_holds_the_truth() -> None:
     """Of 100 samples of one filter: 95 expected, 89 or fewer in 1 of 100 figures; ECE, whose limits are the roughest, 85."""
     generator = np.random.default_rng(11)

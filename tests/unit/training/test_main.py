@@ -34,8 +34,8 @@ def test_evaluate_writes_scores_and_prints_a_table(
         float(score)
         assert (mail / path).is_file()
     printed = capsys.readouterr().out
-    assert "1-ROCA%" in printed
-    assert "all" in printed
+    for text in ("1-ROCA%", "95 % limits", "one", "two", "all"):
+        assert text in printed
 
 
 def test_limit(mail: Path, tmp_path: Path) -> None:
@@ -43,6 +43,44 @@ def test_limit(mail: Path, tmp_path: Path) -> None:
     common = ["--index", str(mail / "index.tsv"), "--root", str(mail), "--scores", str(scores)]
     assert main(["evaluate", "online", *common, "--limit", "10"]) == 0
     assert len(scores.read_text().splitlines()) == 10
+
+
+def test_plots(mail: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--index", str(mail / "index.tsv"), "--scores", str(tmp_path / "scores.tsv"), "--jobs", "1"]
+    assert main(["evaluate", "online", *common, "--plot", str(tmp_path / "plots"), "--plot-format", "svg"]) == 0
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["all.svg", "one.svg", "roc.svg", "two.svg"]
+    assert "4 pictures" in capsys.readouterr().out
+
+
+def test_plots_without_matplotlib_cost_no_time(
+    mail: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.plots.find_spec", lambda name: None)
+    common = ["--index", str(mail / "index.tsv"), "--scores", str(tmp_path / "scores.tsv")]
+    assert main(["evaluate", "online", *common, "--plot", str(tmp_path / "plots")]) == 1
+    assert "filterd[plots]" in capsys.readouterr().err
+    assert not (tmp_path / "scores.tsv").exists()
+
+
+def test_evaluate_folders_of_mail(mail: Path, tmp_path: Path) -> None:
+    places = ["--ham", str(mail / "one" / "ham"), "--spam", str(mail / "one" / "spam")]
+    assert main(["evaluate", "batch", *places, "--scores", str(tmp_path / "scores.tsv"), "--jobs", "1"]) == 0
+    assert len((tmp_path / "scores.tsv").read_text().splitlines()) == 30
+
+
+def test_nothing_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--out", str(tmp_path / "model")]) == 1
+    assert "no mail is named" in capsys.readouterr().err
+
+
+def test_a_work_folder_of_other_mail_is_one_sentence(
+    mail: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "model"), "--jobs", "1"]
+    assert main(["fit", "--index", str(mail / "index.tsv"), *work]) == 0
+    places = ["--ham", str(mail / "one" / "ham"), "--spam", str(mail / "one" / "spam")]
+    assert main(["fit", *places, *work]) == 1
+    assert "was begun with other mail (120 messages, now 60)" in capsys.readouterr().err
 
 
 def test_fit_retrain_publish(mail: Path, tmp_path: Path) -> None:
