@@ -50,14 +50,14 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_notices_due", "notices", ["state", "next_ms"], unique=False)
-    waiting = sa.text("state = 'held' AND reason = 'user_report'")
+    reported = sa.text("reason = 'user_report'")
     op.create_index(
         "ix_quarantine_copies_reports",
         "quarantine_copies",
-        ["changed_ms"],
+        ["state", "changed_ms"],
         unique=False,
-        sqlite_where=waiting,
-        postgresql_where=waiting,
+        sqlite_where=reported,
+        postgresql_where=reported,
     )
     op.create_table(
         "addin_users",
