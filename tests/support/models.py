@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from filterd.config import SEED_MODEL, Config
 from filterd.storage.database import Database
 from filterd.storage.models import ModelRow
 
+_KILLED = 137  # as a shell tells it
 PASSED: dict[str, Any] = {
     "verdict": "passed",
     "criteria": [{"name": "pins", "passed": True, "text": "no confirmed good mail is pinned yet", "messages": []}],
@@ -70,6 +72,33 @@ def installed(
     """A signed model with its row, as training leaves it."""
     make_model(config.state_dir / "models" / name, number)
     return modelstore.install(config, db, name, position=position, gate=gate, actor="test")
+
+
+def killed(step: str, work: Callable[[], object]) -> bool:
+    """Run `work` in a process that dies, as by kill -9, when it reaches the function that `step` names; whether it did.
+
+    `step`: dotted name, with "!" behind it to die after the function instead of before.
+    """
+    name = step.rstrip("!")
+    module, _, function = name.rpartition(".")
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == _KILLED
+    status = 1
+    try:
+        owner = importlib.import_module(module)
+        real = getattr(owner, function)
+
+        def die(*args: Any, **kwargs: Any) -> None:
+            if step.endswith("!"):
+                real(*args, **kwargs)
+            os._exit(_KILLED)
+
+        setattr(owner, function, die)
+        work()
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def damage(file: Path, at: int = 1000) -> None:

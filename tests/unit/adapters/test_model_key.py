@@ -51,7 +51,7 @@ def _ask(state_dir: Path, answers: multiprocessing.Queue[str]) -> None:
 
 
 def test_processes_that_need_a_key_at_once_get_the_same_one(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # nothing of the child's imports has to be found again
     answers: multiprocessing.Queue[str] = context.Queue()
     asking = [context.Process(target=_ask, args=(tmp_path, answers)) for _ in range(4)]
     for process in asking:
