@@ -67,7 +67,9 @@ class Shadow(View):
     started_ms: int
     messages: int
     stricter: int
-    """Messages for which it would do something stricter: that is what stops a promotion."""
+    """Messages for which it would do something stricter."""
+    wanted: int
+    """Those of them that people have reported as spam; the others are what stops a promotion."""
     milder: int
     changes: dict[str, int]
     """Number of flips by "action -> would"."""

@@ -30,6 +30,7 @@ class Compared:
         cursor: last row of the ledger that was looked at; None before the first look.
         messages: that both have scored.
         stricter, milder: those of them for which something stricter, or milder, would have been done.
+        wanted: stricter ones that people have reported as spam: to stop them is what it was made for.
         changes: number of flips by "action -> would".
         text: what it came to so far, for people.
         ready: whether it has shown enough, and nothing stops it.
@@ -40,6 +41,7 @@ class Compared:
     messages: int = 0
     stricter: int = 0
     milder: int = 0
+    wanted: int = 0
     changes: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
     ready: bool = False
@@ -54,6 +56,7 @@ class Compared:
             messages=int(data.get("messages", 0)),
             stricter=int(data.get("stricter", 0)),
             milder=int(data.get("milder", 0)),
+            wanted=int(data.get("wanted", 0)),
             changes={str(key): int(count) for key, count in dict(data.get("changes", {})).items()},
             text=str(data.get("text", "")),
             ready=bool(data.get("ready", False)),
@@ -67,13 +70,17 @@ class Compared:
             "messages": self.messages,
             "stricter": self.stricter,
             "milder": self.milder,
+            "wanted": self.wanted,
             "changes": dict(self.changes),
             "text": self.text,
             "ready": self.ready,
         }
 
-    def with_message(self, action: str, would: str, strictness: int) -> Compared:
-        """One message more; `strictness` is above 0 when `would` is stricter than `action`, 0 when they are equal."""
+    def with_message(self, action: str, would: str, strictness: int, wanted: bool = False) -> Compared:
+        """One message more; `strictness` is above 0 when `would` is stricter than `action`, 0 when they are equal.
+
+        `wanted`: people say that it is spam.
+        """
         changes = dict(self.changes)
         if strictness:
             key = f"{action} -> {would}"
@@ -83,6 +90,7 @@ class Compared:
             messages=self.messages + 1,
             stricter=self.stricter + (strictness > 0),
             milder=self.milder + (strictness < 0),
+            wanted=self.wanted + (strictness > 0 and wanted),
             changes=changes,
         )
 
@@ -92,10 +100,13 @@ def judge(compared: Compared, at_ms: int, hours: int, messages: int, most_strict
 
     Args:
         hours, messages: how long it must have scored, and how many.
-        most_stricter: share of the messages whose verdict may become stricter.
+        most_stricter: share of the messages whose verdict may become stricter, without the wanted ones.
     """
-    share = compared.stricter / compared.messages if compared.messages else 0.0
-    seen = f"{compared.messages} messages, {compared.stricter} stricter ({100 * share:.2g} %), {compared.milder} milder"
+    share = (compared.stricter - compared.wanted) / compared.messages if compared.messages else 0.0
+    percent = f"{100 * share:.2g} %"
+    if compared.wanted:
+        percent = f"{compared.wanted} reported as spam, others {percent}"
+    seen = f"{compared.messages} messages, {compared.stricter} stricter ({percent}), {compared.milder} milder"
     passed = (at_ms - compared.started_ms) / _HOUR_MS
     if passed < hours or compared.messages < messages:
         return Outcome.WAITING, f"{seen}; {max(0.0, passed):.0f} of {hours} hours, needs {messages} messages"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from filterd.ports import EvidenceRecord
 from filterd.storage import models
@@ -17,11 +17,13 @@ from filterd.storage.database import Database, now_ms
 from filterd.storage.entries import unpack_evidence
 from filterd.storage.models import ModelState
 from filterd.storage.paging import check_limit
-from filterd.storage.schema import evidence, ledger, messages, shadow_flips
+from filterd.storage.schema import campaign_members, evidence, ledger, messages, reports, shadow_flips
 
 FLIPS_KEPT = 1_000  # of one model: the first ones; counts go on
-# On PostgreSQL rows may appear a little after those with higher numbers; SQLite has one writer.
-_SETTLED_MS = 10_000
+# A message is looked at when it is so old: its campaign is written two seconds later (engine/campaigns.py), and on PostgreSQL rows may
+# appear a little after those with higher numbers.
+_SETTLED_MS = 5_000
+_ROWS = 200  # of one query
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def start(db: Database, since_ms: int) -> int:
 
 
 def finished(db: Database, after: int, limit: int) -> list[Finished]:
-    """Messages whose first row in the ledger comes behind number `after`, in that order."""
+    """Messages that ended some seconds ago and whose first row in the ledger comes behind number `after`, in that order."""
     earlier = ledger.alias("earlier")
     has_earlier = select(earlier.c.seq).where(earlier.c.message_id == ledger.c.message_id, earlier.c.seq < ledger.c.seq)
     query = (
@@ -76,14 +78,38 @@ def finished(db: Database, after: int, limit: int) -> list[Finished]:
         .order_by(ledger.c.seq)
         .limit(check_limit(limit))
     )
-    until_ms = now_ms() + (0 if db.is_sqlite else -_SETTLED_MS)
+    until_ms = now_ms() - _SETTLED_MS
     found = []
     with db.read() as connection:
         for row in connection.execute(query):
-            if not db.is_sqlite and row.at_ms > until_ms:
+            if row.at_ms > until_ms:
                 break
             record = unpack_evidence(row) if row.record is not None else None
             found.append(Finished(row.seq, row.id, row.listener, record))
+    return found
+
+
+def called_spam(db: Database, message_ids: Sequence[str]) -> set[str]:
+    """Those of the messages that people reported as spam, they or their campaign, and nobody as ham; reports that count."""
+    found: set[str] = set()
+    for begin in range(0, len(message_ids), _ROWS):
+        ids = message_ids[begin : begin + _ROWS]
+        own = select(campaign_members.c.message_id, campaign_members.c.campaign)
+        with db.read() as connection:
+            members = connection.execute(own.where(campaign_members.c.message_id.in_(ids)))
+            campaign_of = {row.message_id: row.campaign for row in members}
+            said = select(reports.c.message_id, reports.c.campaign, reports.c.label).where(
+                reports.c.state == "counting",
+                or_(reports.c.message_id.in_(ids), reports.c.campaign.in_(set(campaign_of.values()))),
+            )
+            labels: dict[str, set[str]] = {}
+            for row in connection.execute(said):
+                for name in {row.message_id, row.campaign} - {None}:
+                    labels.setdefault(name, set()).add(row.label)
+        for id in ids:
+            told = labels.get(id, set()) | labels.get(campaign_of.get(id, id), set())
+            if told and "ham" not in told:
+                found.add(id)
     return found
 
 

@@ -13,13 +13,15 @@ from typing import Any
 from filterd import metrics, modelstore
 from filterd.classifier.manifest import read_manifest
 from filterd.config import Config
+from filterd.engine.replay import strictness
 from filterd.errors import FilterdError
 from filterd.learning.shadowing import Compared, Outcome, judge
+from filterd.mail.verdict import Action
 from filterd.storage import models, shadow
 from filterd.storage.database import Database, now_ms
 from filterd.storage.models import ModelRow, ModelState
-from filterd.storage.shadow import Flip
-from filterd.watch.redecide import Redecider
+from filterd.storage.shadow import Finished, Flip
+from filterd.watch.redecide import Difference, Redecider
 
 log = logging.getLogger(__name__)
 
@@ -60,31 +62,40 @@ class ShadowWatch:
         assert compared.cursor is not None
         found = shadow.finished(self._db, compared.cursor, _BATCH)
         in_use = model_in_use(self._config, self._db)
+        differences = self._differences(row, found, in_use)
+        changed = [id for id, difference in differences.items() if difference.strictness > 0]
+        wanted = shadow.called_spam(self._db, changed)
         flips: list[Flip] = []
         counts = {"same": 0, "stricter": 0, "milder": 0}
-        for message in found:
-            compared = replace(compared, cursor=message.seq)
-            try:
-                difference = message.evidence and self._redecider.compare(
-                    message.evidence, message.listener, in_use, row.model
-                )
-            except (KeyError, ValueError, TypeError):  # a record of another program must not stop the watch for ever
-                log.exception("a record cannot be decided again", extra={"id": message.message_id})
-                continue
-            if not difference:
-                continue
-            action, would, strictness = difference.action.value, difference.would.value, difference.strictness
-            compared = compared.with_message(action, would, strictness)
-            counts["stricter" if strictness > 0 else "milder" if strictness else "same"] += 1
-            if strictness:
-                odds = (difference.log_odds, difference.would_log_odds)
-                flips.append(Flip(message.message_id, now_ms(), action, would, *odds))
+        for id, difference in differences.items():
+            action, would, moved = difference.action.value, difference.would.value, difference.strictness
+            compared = compared.with_message(action, would, moved, id in wanted)
+            counts["stricter" if moved > 0 else "milder" if moved else "same"] += 1
+            if moved:
+                flips.append(Flip(id, now_ms(), action, would, difference.log_odds, difference.would_log_odds))
+        if found:
+            compared = replace(compared, cursor=found[-1].seq)
         if compared.as_dict() == dict(row.shadow):
             return False
         if shadow.save(self._db, row.name, row.shadow, compared.as_dict(), flips):
             for result, count in counts.items():
                 metrics.SHADOW_MESSAGES.labels(result).inc(count)
         return len(found) == _BATCH
+
+    def _differences(self, row: ModelRow, found: list[Finished], in_use: str) -> dict[str, Difference]:
+        """By our id: messages that both have judged."""
+        differences = {}
+        for message in found:
+            if message.evidence is None:
+                continue
+            try:
+                difference = self._redecider.compare(message.evidence, message.listener, in_use, row.model)
+            except (KeyError, ValueError, TypeError):  # a record of another program must not stop the watch for ever
+                log.exception("a record cannot be decided again", extra={"id": message.message_id})
+                continue
+            if difference is not None:
+                differences[message.message_id] = difference
+        return differences
 
     def _judge(self, row: ModelRow) -> None:
         learning = self._config.learning
@@ -104,7 +115,10 @@ class ShadowWatch:
             self._promote(row, text)
 
     def _refuse(self, row: ModelRow, text: str) -> None:
-        named = [flip.message_id for flip in stricter(shadow.list_flips(self._db, row.name, shadow.FLIPS_KEPT))]
+        flips = shadow.list_flips(self._db, row.name, shadow.FLIPS_KEPT)
+        worse = [flip.message_id for flip in flips if strictness(Action(flip.would)) > strictness(Action(flip.action))]
+        wanted = shadow.called_spam(self._db, worse)
+        named = [id for id in worse if id not in wanted]
         detail: dict[str, Any] = {"reason": text, "messages": named[:_NAMED]}
         if modelstore.end_shadow(self._db, row.name, ModelState.REFUSED, modelstore.BY_ITSELF, detail):
             log.warning("the model in shadow is refused", extra={"folder": row.name, "why": text})
@@ -114,12 +128,6 @@ class ShadowWatch:
             modelstore.promote(self._config, self._db, row.name, modelstore.BY_ITSELF, reason=text)
         except FilterdError as error:  # refused or replaced a moment ago, or damaged: it stays as it is
             log.error("the model in shadow cannot be promoted", extra={"folder": row.name, "error": str(error)})
-
-
-def stricter(flips: tuple[Flip, ...]) -> list[Flip]:
-    """Those of the flips that would have been judged stricter: only they stop a promotion."""
-    order = ("accept", "tag", "quarantine", "defer", "reject", "disconnect")
-    return [flip for flip in flips if order.index(flip.would) > order.index(flip.action)]
 
 
 def model_in_use(config: Config, db: Database) -> str:

@@ -29,6 +29,15 @@ def test_it_needs_time_and_messages_and_may_be_stricter_now_and_then(
     assert judge(compared, 1_000 + hours * HOUR, 24, 500, 0.002)[0] is outcome
 
 
+def test_what_people_call_spam_may_become_stricter() -> None:
+    compared = Compared(0, messages=500, stricter=100, wanted=99)
+    outcome, text = judge(compared, 24 * HOUR, 24, 500, 0.002)
+    assert outcome is Outcome.READY
+    assert text == "500 messages, 100 stricter (99 reported as spam, others 0.2 %), 0 milder; within 0.2 %"
+    assert Compared(0).with_message("accept", "tag", 1, True).wanted == 1
+    assert Compared(0).with_message("tag", "accept", -1, True).wanted == 0
+
+
 def test_without_bounds_it_is_ready_at_once() -> None:
     assert judge(Compared(5), 5, 0, 0, 0.0)[0] is Outcome.READY
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
-from filterd.storage import models, shadow
+from filterd.storage import models, reports, shadow
 from filterd.storage.database import Database
 from filterd.storage.models import ModelState
-from filterd.storage.schema import ledger
+from filterd.storage.schema import campaign_members, ledger
+from filterd.storage.schema import reports as table
 from filterd.storage.shadow import Flip
 from tests.support.live import came, content, record_of
+from tests.support.storage import wall_ms
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +97,28 @@ def test_the_ledger_may_have_gaps(db: Database) -> None:
         connection.execute(insert(ledger), {**row, "seq": 500, "reply": "", "detail": ""})
     later = came(db, record_of(content(1.0)))
     assert seen(db, 1) == later
+
+
+def test_what_people_call_spam(db: Database) -> None:
+    one, like, disputed, held, unsaid = came(db, *(record_of(content(1.0)) for _ in range(5)))
+    rows = [{"message_id": id, "campaign": one, "at_ms": 1, "like_hour": 0, "like_day": 0} for id in (one, like)]
+    with db.write() as connection:
+        connection.execute(insert(campaign_members), rows)
+    reports.add(db, one, "phish", "anna", "api")
+    reports.add(db, disputed, "spam", "anna", "api")
+    reports.add(db, disputed, "ham", "bert", "api")
+    waits = reports.add(db, held, "spam", "anna", "api")
+    with db.write() as connection:
+        connection.execute(update(table).where(table.c.id == waits).values(state="held"))
+    assert shadow.called_spam(db, [one, like, disputed, held, unsaid, "UNKNOWN"]) == {one, like}
+    reports.add(db, like, "ham", "bert", "api")
+    assert shadow.called_spam(db, [one, like]) == set()
+
+
+def test_a_message_is_looked_at_when_its_campaign_is_known(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "_SETTLED_MS", 5_000)
+    came(db, record_of(content(1.0)))
+    assert seen(db, 0) == []
+    later = wall_ms() + 6_000
+    monkeypatch.setattr(shadow, "now_ms", lambda: later)
+    assert len(seen(db, 0)) == 1

@@ -24,3 +24,9 @@ def db(config: Config) -> Iterator[Database]:
     made = open_database(config)
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages can be looked at in the moment in which they end."""
+    monkeypatch.setattr("filterd.storage.shadow._SETTLED_MS", 0)

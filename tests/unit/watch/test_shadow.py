@@ -10,7 +10,7 @@ import pytest
 from filterd import modelstore
 from filterd.config import Config
 from filterd.learning.shadowing import Compared
-from filterd.storage import models, shadow
+from filterd.storage import models, reports, shadow
 from filterd.storage.database import Database
 from filterd.storage.models import ModelRow, ModelState
 from filterd.watch.shadow import ShadowWatch
@@ -123,6 +123,23 @@ def test_one_that_was_ready_is_refused_when_later_mail_shows_it(stage: Stage) ->
     stage.came(5, -4.0, 5.0)
     stage.watch.look()
     assert stage.row.state is ModelState.REFUSED
+
+
+def test_stricter_on_what_people_call_spam_stops_nothing(stage: Stage) -> None:
+    stage.came(7, -4.0, -3.0)
+    spam = stage.came(4, -4.0, 5.0)
+    for id in spam:
+        reports.add(stage.db, id, "spam", "anna", "api")
+    stage.watch.look()
+    assert (stage.compared.stricter, stage.compared.wanted) == (4, 4)
+    assert stage.compared.ready
+    (good,) = stage.came(1, -4.0, 5.0)
+    stage.came(1, -4.0, 5.0)
+    stage.watch.look()
+    assert stage.row.state is ModelState.REFUSED
+    (event, *_) = models.events(stage.db, "two")
+    assert good in event.detail["messages"]
+    assert not set(event.detail["messages"]) & set(spam)
 
 
 def test_messages_of_other_models_and_before_it_are_not_compared(config: Config, db: Database) -> None:
