@@ -6,6 +6,8 @@ The same targets run under hypothesis in CI (test_targets.py) and under atheris 
 from __future__ import annotations
 
 import asyncio
+import io
+import tarfile
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -39,11 +41,13 @@ from filterd.content.sheet import read_sheet
 from filterd.content.view import MAX_TEXTS, view_of
 from filterd.deadline import Deadline
 from filterd.engine.scan import with_crlf
+from filterd.errors import ModelError
 from filterd.mail.authres import authentication_results, names_authserv_id
 from filterd.mail.authres_read import read_results
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.headers import is_forged, remove_forged
 from filterd.mail.message import Message
+from filterd.modelbundle import BOUNDS, read_bundle
 from filterd.wire.clamd import BadClamdReplyError, ReplyReader, Said, read_stream_reply
 from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
@@ -52,6 +56,10 @@ from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
 
 Target = Callable[[bytes], None]
 US = "filter.example.org"
+_BUNDLE = io.BytesIO()
+with tarfile.open(fileobj=_BUNDLE, mode="w", format=tarfile.USTAR_FORMAT) as _tar:
+    _tar.addfile(tarfile.TarInfo("manifest.json"))
+_BUNDLE_HEAD = _BUNDLE.getvalue()[:512]
 _AUTHENTIC = b"From: joe@example.com\r\nSubject: hello\r\n"
 _MAIL = _AUTHENTIC + b"To: anna@example.org\r\n\r\nHello  Anna\r\n\r\nBye \r\n"
 _SIGNED = (
@@ -364,17 +372,29 @@ def view(data: bytes) -> None:
     assert not [marker for marker in stream.markers if marker.startswith("unreadable")]
 
 
+def model_bundle(data: bytes) -> None:
+    """A tar file of a model is refused, or gives files with our names, each within its bound, that stood in it."""
+    for octets in (data, _BUNDLE_HEAD + data, data + _BUNDLE_HEAD):
+        try:
+            found = read_bundle(octets)
+        except ModelError:
+            continue
+        assert all(len(content) <= BOUNDS[name] and content in octets for name, content in found.items())
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
-        near_duplicates, parts, page, view, links, lookalike, author_names,
+        near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "model_bundle": [_BUNDLE_HEAD[:100], _BUNDLE_HEAD[100:], _BUNDLE_HEAD, bytes(512), b"ustar\x0000", b"manifest.sig", b"weights.f32", b"../", b"0000644\0",
+                     b"00000000001\0", b"77777777777\0", b"{}", bytes(100), b"1", b"\xff"],
     "parts": [b"\r\n--b\r\n", b"--b--", b"\r\n\r\n", b"Content-Type: multipart/mixed; boundary=", b"b", b"c", b"\r\n--c\r\n", b"\r\n",
               b"Content-Type: message/rfc822\r\n\r\n", b"Content-Transfer-Encoding: (a) base64\r\n", b"; ", b"--", b"text/html", b"\r\n "],
     "page": [b"<p>", b"</p>", b"<div style='", b"display:none", b"'>", b"<style>", b".a", b"{", b"}", b"</style>", b"<b class=a>", b"<!--", b"--!>",
