@@ -97,7 +97,7 @@ def test_done_is_deleted_with_its_octets_and_the_answer_is_queued(db: Database) 
         quarantine.body(db, id)
     (answer,) = notices.list_notices(db)
     assert (answer.recipient, answer.octets, answer.state) == ("anna@example.org", b"x", "Ready")
-    assert audit(db, T).disagreements == []
+    assert audit(db, T).disagreements == ()
 
 
 def test_of_two_who_read_it_only_the_first_answers(db: Database) -> None:
@@ -115,7 +115,7 @@ def test_somebody_elses_copy_keeps_the_octets(db: Database) -> None:
     finish(db, taken(db), "report read", None, T)
     assert state(db, id, "bob@example.org") == ("held", "looks_like_spam")
     assert quarantine.body(db, id)
-    assert audit(db, T).disagreements == []
+    assert audit(db, T).disagreements == ()
 
 
 def test_an_answer_that_cannot_be_queued_leaves_the_report(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
