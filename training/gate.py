@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from filterd.learning.bounds import clopper_pearson
+from filterd.learning.bounds import binomial_at_least, clopper_pearson
 
 SHOWN = 20  # messages named with one criterion: enough to look at, few enough to read
 MIN_STREAM = (
@@ -25,7 +25,11 @@ MIN_WITNESSES = 4
 # zone is also how far a message must have moved: every lesson moves all mail a little, and of hundreds of senders some always
 # stand at the line.
 ABSTAIN = 1.0
-_TIE = 1e-9  # log-loss: rounding, not a difference
+# "Not worse" of caught spam and of log-loss means: not more than chance explains in one of twenty honest candidates.  The siblings
+# know less than the candidate, and of two good models each misses what the other catches.  A false positive more is never chance.
+_CHANCE = 0.05
+_DEVIATIONS = 1.645  # one-sided quantile of the normal distribution for it
+_LEAST_LOSS = 0.001  # nats; less is no difference that anybody would see
 _FARTHEST = 700.0  # log-odds; beyond it exp() overflows and nothing changes
 
 
@@ -263,17 +267,24 @@ def _false_positives(items: Sequence[Judged], candidate: ClassFigures, active: C
 
 
 def _caught(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
-    passed = candidate.caught >= active.caught
+    """Paired and exact (McNemar): spam that only one of the two catches would be either's as often, were they equally good."""
+    lost = _turned(items, spam=True)
+    gained = candidate.caught - active.caught + len(lost)
+    passed = len(lost) <= gained or binomial_at_least(len(lost), len(lost) + gained, 0.5) > _CHANCE
     text = (
         f"{_of(candidate.caught, candidate.spam)} held-out spam caught (at least {candidate.caught_limits[0]:.1%}), by the "
         f"model in use {_number(active.caught)} (at least {active.caught_limits[0]:.1%})"
     )
-    return Criterion("caught", passed, text, () if passed else _names(_turned(items, spam=True)))
+    return Criterion("caught", passed, text, () if passed else _names(lost))
 
 
 def _log_loss(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
-    passed = candidate.log_loss <= active.log_loss + _TIE
-    worst = sorted(items, key=lambda item: _loss(item.spam, item.active) - _loss(item.spam, item.candidate))
+    """Paired: the mean difference against its standard error."""
+    more = {id(item): _loss(item.spam, item.candidate) - _loss(item.spam, item.active) for item in items}
+    count, mean = max(len(items), 1), candidate.log_loss - active.log_loss
+    variance = math.fsum((value - mean) ** 2 for value in more.values()) / max(count - 1, 1)
+    passed = mean <= max(_LEAST_LOSS, _DEVIATIONS * math.sqrt(variance / count))
+    worst = sorted(items, key=lambda item: (-more[id(item)], item.message))
     text = f"log-loss {candidate.log_loss:.4f} on held-out messages, of the model in use {active.log_loss:.4f}"
     return Criterion("log_loss", passed, text, () if passed else _names(worst))
 

@@ -76,10 +76,15 @@ def test_a_false_positive_more_stops_it() -> None:
 
 
 def test_lost_spam_stops_it() -> None:
-    slice_ = [ham(n) for n in range(40)] + [spam(n) for n in range(39)] + [spam(88, -2.0, 2.0)]
-    report = judge(slice_)
+    lost = [spam(80 + n, -2.0, 2.0) for n in range(5)]
+    report = judge([ham(n) for n in range(40)] + [spam(n) for n in range(40)] + lost)
     assert "caught" in report.stopped_by
-    assert next(c for c in report.criteria if c.name == "caught").messages == ("spam-88",)
+    assert next(c for c in report.criteria if c.name == "caught").messages == tuple(item.message for item in lost)
+
+
+def test_spam_that_each_catches_in_turn_is_chance() -> None:
+    lost, gained = [spam(80 + n, -0.1, 0.1) for n in range(8)], [spam(90 + n, 0.1, -0.1) for n in range(5)]
+    assert judge([*fair(), *lost, *gained]).stopped_by == ()
 
 
 def test_a_worse_log_loss_stops_it() -> None:
