@@ -53,6 +53,8 @@ from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from tests.support.dns import MapResolver
 from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
+from training.dates import message_date
+from training.edge import at_the_edge
 
 Target = Callable[[bytes], None]
 US = "filter.example.org"
@@ -372,6 +374,15 @@ def view(data: bytes) -> None:
     assert not [marker for marker in stream.markers if marker.startswith("unreadable")]
 
 
+def collected_mail(data: bytes) -> None:
+    """A collected file has a date of the years in which there was mail, or none; what stands before its header section is taken off."""
+    found = message_date(data)
+    assert not found or ("1980-" <= found < "2100-" and len(found) == 20)
+    message, facts = at_the_edge(data)
+    assert len(message.octets) <= 2 * len(data)
+    assert not facts.client_ip or ip_address(facts.client_ip).is_global
+
+
 def model_bundle(data: bytes) -> None:
     """A tar file of a model is refused, or gives files with our names, each within its bound, that stood in it."""
     for octets in (data, _BUNDLE_HEAD + data, data + _BUNDLE_HEAD):
@@ -388,11 +399,14 @@ TARGETS: dict[str, Target] = {
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
+        collected_mail,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "collected_mail": [b"From a@b.example ", b"Mon Mar  2 10:11:12 2026", b"\n", b"\r\n", b"Received: from ", b"a ([192.0.2.1]) ", b"by b; ", b"Date: ",
+                       b"Mon, 02 Mar 2026 10:11:12 +0100", b"02 Mar 26 ", b"10:11", b" ", b"(HELO x)", b"[8.8.8.8]", b"Return-Path: <", b"\n\n", b"9999"],
     "model_bundle": [_BUNDLE_HEAD[:100], _BUNDLE_HEAD[100:], _BUNDLE_HEAD, bytes(512), b"ustar\x0000", b"manifest.sig", b"weights.f32", b"../", b"0000644\0",
                      b"00000000001\0", b"77777777777\0", b"{}", bytes(100), b"1", b"\xff"],
     "parts": [b"\r\n--b\r\n", b"--b--", b"\r\n\r\n", b"Content-Type: multipart/mixed; boundary=", b"b", b"c", b"\r\n--c\r\n", b"\r\n",
