@@ -79,8 +79,10 @@ def _reports() -> None:
     op.add_column("reports", sa.Column("decided_ms", sa.BigInteger(), nullable=True))
     op.add_column("reports", sa.Column("decided_by", sa.Text(), nullable=False, server_default=""))
     op.create_index("ix_reports_state", "reports", ["state", "id"], unique=False)
-    words = ["reporter", "created_ms", "state", "label", "trusted", "message_id", "campaign", "name", "holds"]
-    op.create_index("ix_reports_words", "reports", words, unique=False)
+    word = ["state", "label", "trusted", "message_id", "name", "holds"]
+    op.create_index("ix_reports_words", "reports", ["reporter", "created_ms", *word, "campaign"], unique=False)
+    op.drop_index(op.f("ix_reports_campaign"), table_name="reports")
+    op.create_index("ix_reports_campaign", "reports", ["campaign", "reporter", *word], unique=False)
     empty = sa.text("features IS NULL")
     op.create_index("ix_reports_empty", "reports", ["id"], unique=False, sqlite_where=empty, postgresql_where=empty)
     op.execute("UPDATE reports SET state = 'withdrawn' WHERE withdrawn_ms IS NOT NULL")
