@@ -34,7 +34,7 @@ SCOPES = {
     "read": "lists, trace, previews, scans, metrics",
     "quarantine": "release and delete quarantined mail, change the queue",
     "report": "report mail as spam or ham, withdraw reports",
-    "learn": "retrain, switch the model",
+    "learn": "review reports, retrain, switch the model",
     "lists": "change the address lists",
     "admin": "everything, and the tokens",
 }
