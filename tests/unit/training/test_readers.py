@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.support.growth import assert_growth
 from tests.unit.training.samples import write_collection
 from training.readers import CorpusError, Item, by_date, by_folder, digest, read_folder, read_index, read_mbox
 
@@ -76,6 +81,30 @@ def test_a_file_that_is_no_mbox_is_named(tmp_path: Path, octets: bytes) -> None:
     (tmp_path / "box").write_bytes(octets)
     with pytest.raises(CorpusError, match="box: is no mbox file"):
         read_mbox(tmp_path / "box", spam=True)
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"From a 10:00\n", b"From b\n", b"\n", b"\r\n", b"text\n", b">From a 10:00\n", b"\0", b"x"])
+    )
+)
+def test_mbox_messages_join_to_the_file(pieces: list[bytes]) -> None:
+    octets = b"From first 10:00\n" + b"".join(pieces)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(octets)
+        file.flush()
+        items = read_mbox(Path(file.name), spam=True)
+        assert b"".join(item.read() for item in items) == octets
+        assert all(item.read().startswith(b"From ") for item in items)
+
+
+def test_mbox_in_linear_time(tmp_path: Path) -> None:
+    def prepare(size: int) -> Callable[[], object]:
+        file = tmp_path / str(size)
+        file.write_bytes(b"From a 10:00\n\n" * size + b"From \n" * size + b"x" * 10 * size)
+        return lambda: read_mbox(file, spam=True)
+
+    assert_growth(prepare, 2_000, 20_000, 20)
 
 
 def test_an_empty_mbox_has_no_mail(tmp_path: Path) -> None:
