@@ -16,7 +16,8 @@ from filterd.classifier.features import Indices
 from filterd.classifier.model import Model
 from training.estimator import TRUSTED_STEP, Learner, NoiseGauge, PriorOdds
 from training.extract import FeatureStore, stream_features, stream_scores
-from training.fitting import FOREIGN_PASSES, FOREIGN_STEP, LOCAL_PASSES, LOCAL_STEP, calibrate, fit
+from training.fitting import FOREIGN_PASSES, FOREIGN_STEP, LOCAL_PASSES, LOCAL_STEP, ORDERS, calibrate, fit
+from training.progress import Progress
 from training.readers import Item, by_date, by_folder
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models" / "seed"
@@ -55,7 +56,7 @@ def batch(items: list[Item], jobs: int) -> Iterator[Scored]:
     half = len(ordered) // 2
     first, second = ordered[:half], ordered[half:]
     store = FeatureStore.of(first, jobs, "batch, training half")
-    learner, slope, offset = _calibrated(first, store, list(range(len(first))), foreign=False)
+    learner, slope, offset = _calibrated(first, store, list(range(len(first))), "batch, learning", foreign=False)
     for item, indices in zip(second, stream_features(second, jobs, "batch, test half"), strict=True):
         yield Scored(item, slope * learner.score(indices) + offset)
 
@@ -72,7 +73,7 @@ def cross(items: list[Item], jobs: int, model: Path = SHIPPED) -> Iterator[Score
     store = FeatureStore.of(ordered, jobs, "cross")
     for folder in folders:
         others = [number for number, item in enumerate(ordered) if item.folder != folder]
-        learner, slope, offset = _calibrated(ordered, store, others, foreign=True)
+        learner, slope, offset = _calibrated(ordered, store, others, f"cross, learning for {folder}", foreign=True)
         for number, item in enumerate(ordered):
             if item.folder == folder:
                 yield Scored(item, slope * learner.score(store[number]) + offset)
@@ -93,7 +94,7 @@ def held_out_split(items: list[Item], chosen: list[int]) -> tuple[list[int], lis
 
 
 def _calibrated(
-    items: list[Item], store: FeatureStore, chosen: list[int], *, foreign: bool
+    items: list[Item], store: FeatureStore, chosen: list[int], note: str, *, foreign: bool
 ) -> tuple[Learner, float, float]:
     """A model of all chosen messages, and the sigmoid that fits the newest of them under a model of the older ones.
 
@@ -102,10 +103,11 @@ def _calibrated(
     labels = [item.spam for item in items]
     older, newest = held_out_split(items, chosen)
     passes, step = (FOREIGN_PASSES, FOREIGN_STEP) if foreign else (LOCAL_PASSES, LOCAL_STEP)
-    trial = fit(store, labels, older, passes=passes, step=step)
-    scores = [trial.score(store[number]) for number in newest]
-    slope, offset = calibrate(scores, [labels[number] for number in newest], through_origin=foreign)
-    return fit(store, labels, chosen, passes=passes, step=step), slope, offset
+    with Progress(note, (len(older) + len(chosen)) * passes * ORDERS) as progress:
+        trial = fit(store, labels, older, passes=passes, step=step, progress=progress)
+        scores = [trial.score(store[number]) for number in newest]
+        slope, offset = calibrate(scores, [labels[number] for number in newest], through_origin=foreign)
+        return fit(store, labels, chosen, passes=passes, step=step, progress=progress), slope, offset
 
 
 def limited(items: list[Item], limit: int, protocol: str) -> list[Item]:
