@@ -48,11 +48,14 @@ from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.headers import is_forged, remove_forged
 from filterd.mail.message import Message
 from filterd.modelbundle import BOUNDS, read_bundle
+from filterd.reportmail import mapi, tnef
+from filterd.reportmail.unpack import MAX_INNER, MAX_MESSAGES, MAX_OCTETS, unpack
 from filterd.wire.clamd import BadClamdReplyError, ReplyReader, Said, read_stream_reply
 from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from tests.support.dns import MapResolver
 from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
+from tests.support.reportmail import report_mail
 from training.dates import message_date
 from training.edge import at_the_edge
 
@@ -393,18 +396,53 @@ def model_bundle(data: bytes) -> None:
         assert all(len(content) <= BOUNDS[name] and content in octets for name, content in found.items())
 
 
+_FILES = (
+    ("message/rfc822", ""),
+    ("application/octet-stream", "a.eml"),
+    ("a/b", "a.msg"),
+    ("application/ms-tnef", "winmail.dat"),
+)
+
+
+def reported(data: bytes) -> None:
+    """What a report mail holds is bounded, in whatever file it comes."""
+    content_type, name = _FILES[data[0] % len(_FILES)] if data else _FILES[0]
+    for mail in (report_mail((content_type, name, data[1:])), data):
+        found = unpack(mail)
+        assert len(found.messages) <= MAX_MESSAGES
+        for item in found.messages:
+            assert len(item.octets) <= MAX_OCTETS
+            assert b"\n" not in item.octets.replace(b"\r\n", b"")
+            assert len(item.inner) <= MAX_INNER
+
+
+def winmail(data: bytes) -> None:
+    """winmail.dat is read as far as it goes; what comes out of it is octets of it, and one message with CRLF line ends."""
+    found = tnef.read(tnef.SIGNATURE + b"\1\0" + data)
+    assert sum(len(octets) for _, octets in found.files) <= len(data) * mapi.MAX_FILES
+    octets = found.mime()
+    assert len(Message(octets).all("content-type")) == 1
+    assert b"\n" not in octets.replace(b"\r\n", b"")
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
-        collected_mail,
+        collected_mail, reported, winmail,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "reported": [b"\0", b"\1", b"\2", b"\3", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", bytes(16) + b">\0\3\0\xfe\xff\x09\0\6\0", bytes(100), b"\xff" * 436,
+                 b"\xfe\xff\xff\xff", b"R\0o\0o\0t\0", b"From: ", b"Message-ID: <1@x>", b"\r\n", b"\n", b"\r\n\r\n", b"Content-Type: message/rfc822\r\n",
+                 b"\x78\x9f\x3e\x22\1\0", b"\2\2\x90\6\0\0\0\0\0\0\0"],
+    "winmail": [b"\1", b"\2", b"\3\x90\6\0", b"\5\x90\6\0", b"\2\x90\6\0", b"\x0f\x80\6\0", b"\x10\x80\1\0", b"\7\x90\6\0", b"\4\0\0\0", b"\x10\0\0\0",
+                b"\1\0\0\0", b"\x0d\0\1\x37", b"\x1f\0\x7d\0", b"\x1e\0\0\x10", b"\2\1\x13\x10", b"\3\0\xde\x3f", b"\x1f\x10", b"\0\x80", bytes(16),
+                b"\x78\x9f\x3e\x22\1\0", b"a\0", b"\xff\xff\xff\xff", b"\0\0"],
     "collected_mail": [b"From a@b.example ", b"Mon Mar  2 10:11:12 2026", b"\n", b"\r\n", b"Received: from ", b"a ([192.0.2.1]) ", b"by b; ", b"Date: ",
                        b"Mon, 02 Mar 2026 10:11:12 +0100", b"02 Mar 26 ", b"10:11", b" ", b"(HELO x)", b"[8.8.8.8]", b"Return-Path: <", b"\n\n", b"9999"],
     "model_bundle": [_BUNDLE_HEAD[:100], _BUNDLE_HEAD[100:], _BUNDLE_HEAD, bytes(512), b"ustar\x0000", b"manifest.sig", b"weights.f32", b"../", b"0000644\0",

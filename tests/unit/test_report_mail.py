@@ -252,6 +252,7 @@ def test_our_own_author_is_not_answered(db: Database, tmp_path: Path) -> None:
 
 def test_a_message_that_the_ledger_refuses_does_not_stop_the_others(db: Database, tmp_path: Path) -> None:
     ours = [delivered(db, number) for number in (1, 2)]
+
     def picky(used: Config, database: Database, claim: Claim) -> Submitted:
         if claim.internet_message_id == "<1@sender.example>":
             raise PermanentError("label: refused")
@@ -319,13 +320,19 @@ def test_a_full_disk_keeps_the_report_until_there_is_room(db: Database, tmp_path
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
+from filterd.config import parse_config
 from filterd.report_mail import ReportMailRunner
 from filterd.reporting import submit
+from filterd.reportmail.unpack import unpack
 from filterd.storage import report_copies
 from tests.support.storage import make_database
-from tests.unit.test_report_mail import config, Here
 
 where, folder = sys.argv[1], Path(sys.argv[2])
+config = parse_config({
+    "server": {"state_dir": str(folder)},
+    "recipients": {"accepted_domains": ["example.org"]},
+    "reports": {"domain": "reports.example.org"},
+}, folder)
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 count = 0
 def report(*given):
@@ -335,11 +342,11 @@ def report(*given):
     if where == f"reported {count}":
         die()
     return done
-class Deadly(Here):
+class Deadly:
     def unpack(self, octets):
         if where == "opening":
             die()
-        return super().unpack(octets)
+        return unpack(octets)
 finish = report_copies.finish
 def finishing(*given):
     if where == "before the end":
@@ -349,7 +356,7 @@ def finishing(*given):
         die()
     return result
 report_copies.finish = finishing
-ReportMailRunner(config(folder), make_database(folder), unpacker=Deadly(), report=report).run_once()
+ReportMailRunner(config, make_database(folder), unpacker=Deadly(), report=report).run_once()
 """
 
 
