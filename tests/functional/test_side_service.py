@@ -109,13 +109,15 @@ def test_a_report_becomes_a_candidate_and_an_administrator_puts_it_to_use(
     assert client.get(f"/v1/jobs/{job}").json()["state"] == "done", client.get(f"/v1/jobs/{job}").text
     name = f"candidate-{job}"
     before = client.get(f"/v1/trace/{reference}").json()["evidence"]["model"]
-    assert client.post(f"/v1/models/{name}/activate").status_code == 200
+    assert client.post(f"/v1/models/{name}/promote").status_code == 409, "one report is not enough evidence"
+    forced = {"force": True, "reason": "a test"}
+    assert client.post(f"/v1/models/{name}/promote", json=forced).status_code == 200
     wait_until(
         lambda: client.get(f"/v1/trace/{hold(daemon)}").json()["evidence"]["model"] not in ("", before),
         30,
         "the workers to use the candidate",
     )
-    assert client.post("/v1/models/seed/activate").status_code == 200
+    assert client.post("/v1/models/rollback").json()["name"] == "seed"
 
 
 def test_metrics_count_what_all_workers_did(house: tuple[Daemon, StandInExchange, httpx.Client]) -> None:
