@@ -29,8 +29,9 @@ from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
 from filterd.storage import aggregate, ledger, lists, settings
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import open_database
+from tests.support.daemon import wait_until
 from tests.support.dmarc import RECORD, row
-from tests.support.models import damage, installed, sign
+from tests.support.models import damage, installed, make_model, sign
 from tests.support.tallies import MemoryTallies
 
 
@@ -146,6 +147,66 @@ def test_a_damaged_model_in_shadow_does_not_score_and_mail_goes_on(
     assert content_of(app.graph).shadow is None
     assert app.graph.engine.model_name()
     assert "cannot be loaded" in caplog.text
+    asyncio.run(app.close())
+
+
+def test_a_promoted_model_comes_into_use_whatever_the_lists_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filterd.app.MODEL_SECONDS", 0.01)
+    config = configuration(tmp_path, lists={"refresh_seconds": 600})
+
+    async def scene() -> None:
+        app = App(config, "smtp-0")
+        made = installed(config, app.database, "candidate-1")
+        looking = asyncio.create_task(app.refresh_forever())
+        await asyncio.to_thread(modelstore.promote, config, app.database, "candidate-1", "anna")
+        await asyncio.to_thread(
+            wait_until, lambda: app.graph.engine.model_name() == made.model, 10, "the promoted model to be in use"
+        )
+        looking.cancel()
+        await app.close()
+
+    asyncio.run(scene())
+
+
+def test_while_the_models_files_are_damaged_the_one_in_memory_stays_in_use_over_looks_and_reloads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configuration(tmp_path)
+
+    async def scene() -> None:
+        app = App(config, "smtp-0")
+        made = installed(config, app.database, "candidate-1")
+        modelstore.promote(config, app.database, "candidate-1", "anna")
+        await app.refresh()
+        signature = config.state_dir / "models" / "candidate-1" / "manifest.sig"
+        octets = signature.read_bytes()
+        signature.unlink()
+        for _ in range(3):
+            await app.refresh()
+        assert REGISTRY.get_sample_value("filterd_model_refused") == 1
+        said = [record for record in caplog.records if record.getMessage() == "the old model stays in use"]
+        assert len(said) == 1, "said once, not at every look"
+        await app.reload(configuration(tmp_path, clients={"messages_per_minute": 1}))
+        assert app.graph.engine.model_name() == made.model
+        signature.write_bytes(octets)
+        await app.refresh()
+        assert app.graph.engine.model_name() == made.model
+        assert REGISTRY.get_sample_value("filterd_model_refused") == 0
+        await app.close()
+
+    asyncio.run(scene())
+
+
+def test_a_model_that_the_configuration_names_is_loaded_once_it_is_signed(tmp_path: Path) -> None:
+    make_model(tmp_path / "mine")
+    config = configuration(tmp_path, model={"path": "mine"})
+    app = App(config, "smtp-0")
+    assert app.graph.engine.model_name() == "", "what the configuration names, or nothing"
+    sign(config.state_dir, tmp_path / "mine")
+    asyncio.run(app.refresh())
+    assert app.graph.engine.model_name().startswith("local-")
     asyncio.run(app.close())
 
 
