@@ -114,7 +114,7 @@ class ReportMailRunner:
         if is_bounce(message, copy.mail_from):
             self._finish(copy, "ignored: a bounce or an automatic answer", None, "ignored")
             return
-        reporter = reporter_of(message, copy.mail_from)
+        reporter = reporter_of(message, copy.mail_from, report_copies.login_of(self._database, copy))
         found = self._unpacker.unpack(octets)
         label = label_of_subject(message.subject, [item.subject for item in found.messages])
         label = label or label_of_address(copy.recipient) or "spam"
@@ -176,7 +176,8 @@ class ReportMailRunner:
         answer = None
         try:
             message = Message(quarantine.body(self._database, copy.message_id))
-            answer = self._answer(copy, message, reporter_of(message, copy.mail_from), GIVEN_UP_TEXT)
+            reporter = reporter_of(message, copy.mail_from, report_copies.login_of(self._database, copy))
+            answer = self._answer(copy, message, reporter, GIVEN_UP_TEXT)
         except (PermanentError, StorageError) as error:
             log.error("a report mail that is given up cannot be answered", extra={**told, "error": str(error)})
         self._finish(copy, f"given up after {copy.attempts} attempts: {why}"[:500], answer, "given_up")

@@ -6,14 +6,14 @@ Owns: the question, and which addresses users report mail to.  Must not know: wh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from filterd.checks.base import CheckContext
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 from filterd.ports import Directory, RecipientStatus
-from filterd.reportmail.labels import LABELS
+from filterd.reportmail.labels import LABELS, LOGIN
 
 _MEANING = {
     RecipientStatus.KNOWN: (Result.PASS, Reason.OK),
@@ -39,7 +39,8 @@ class RecipientCheck:
         if self.report_domain and mailbox.domain_key == self.report_domain and mailbox.local.lower() in LABELS:
             inside = ctx.connection.trust is not TrustClass.INTERNET  # strangers report nothing
             result, reason = (Result.PASS, Reason.USER_REPORT) if inside else (Result.FAIL, Reason.RECIPIENT_UNKNOWN)
-            return (self._found(mailbox.key, result, reason, "report address"),)
+            login = {LOGIN: ctx.connection.user} if ctx.connection.user else {}  # who reports must be whom he says
+            return (replace(self._found(mailbox.key, result, reason, "report address"), properties=login),)
         status = await self.directory.look_up(mailbox.local, mailbox.domain_key, ctx.deadline)
         result, reason = _MEANING[status]
         if status is RecipientStatus.FOREIGN_DOMAIN and ctx.connection.trust is TrustClass.AUTHENTICATED:

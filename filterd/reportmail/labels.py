@@ -11,6 +11,8 @@ from collections.abc import Iterable
 # Local-parts below reports.domain, and the labels of the corpus ledger (storage/reports.py).
 LABELS = {"spam": "spam", "phish": "phish", "notspam": "ham"}
 
+LOGIN = "smtp.auth"  # property of the evidence about a report address: who was logged in (RFC 8601 2.7.4)
+
 _PREFIXES = {"1|": "spam", "junk:": "spam", "2|": "ham", "not junk:": "ham", "3|": "phish", "phishing:": "phish"}
 _PREFIX = re.compile(r"\s{0,20}(1\||2\||3\||junk:|not junk:|phishing:)", re.I)
 

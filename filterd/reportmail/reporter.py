@@ -23,15 +23,19 @@ def author_of(message: Message) -> Mailbox | None:
     return parse_mailbox(f"{found[0].local}@{found[0].domain}") if len(found) == 1 else None
 
 
-def reporter_of(message: Message, mail_from: str) -> str:
-    """The mailbox that the envelope and the author agree on.
+def reporter_of(message: Message, mail_from: str, login: str = "") -> str:
+    """The mailbox that the envelope, the author and, where somebody was logged in, the login agree on.
 
     Where they do not, a text that is no mailbox: it is held for a review, which then sees both.
     """
     reverse_path, author = parse_mailbox(mail_from), author_of(message)
-    if reverse_path is not None and author is not None and reverse_path.key == author.key:
-        return reverse_path.key
-    return f"{author.key if author else 'nobody'} (sent by <{mail_from}>)"[:MAX_REPORTER]
+    said = author.key if author else "nobody"
+    if reverse_path is None or said != reverse_path.key:
+        return f"{said} (sent by <{mail_from}>)"[:MAX_REPORTER]
+    name = login.rpartition("\\")[2].lower()  # DOMAIN\user
+    if name and name not in (reverse_path.key, reverse_path.local.lower()):
+        return f"{said} (logged in as {login})"[:MAX_REPORTER]
+    return said
 
 
 def is_automatic(message: Message) -> bool:

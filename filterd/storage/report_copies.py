@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, text, update
 
+from filterd.reportmail.labels import LOGIN
 from filterd.storage.bodies import remove_file
 from filterd.storage.browse import CopyState
 from filterd.storage.database import Database
-from filterd.storage.entries import CUSTODY, clean
+from filterd.storage.entries import CUSTODY, clean, unpack_evidence
 from filterd.storage.notices import add_in
 from filterd.storage.outbox import PENDING
-from filterd.storage.schema import messages, outbox, quarantine_bodies, quarantine_copies
+from filterd.storage.schema import evidence, messages, outbox, quarantine_bodies, quarantine_copies
 
 # Seconds from the beginning of one attempt to the next.  The first is also the lease: reading one takes less than 60 s.
 PAUSES = (90, 300, 900, 3_600, 10_800, 21_600, 43_200)
@@ -121,6 +122,15 @@ def known(db: Database, ids: Sequence[str], names: Sequence[str]) -> tuple[set[s
         ours = set(connection.scalars(select(messages.c.id).where(messages.c.id.in_(ids)))) if ids else set()
         wanted = select(messages.c.message_id).distinct().where(messages.c.message_id.in_(names))
         return ours, set(connection.scalars(wanted)) if names else set()
+
+
+def login_of(db: Database, copy: ReportCopy) -> str:
+    """Who was logged in when the report mail came; empty for nobody."""
+    with db.read() as connection:
+        row = connection.execute(select(evidence).where(evidence.c.message_id == copy.message_id)).first()
+    found = unpack_evidence(row).evidence if row else []
+    logins = (item.get("properties", {}).get(LOGIN) for item in found if item.get("check") == "recipient")
+    return str(next(filter(None, logins), ""))
 
 
 def _this(copy: ReportCopy) -> ColumnElement[bool]:

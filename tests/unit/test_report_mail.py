@@ -58,14 +58,15 @@ def runner(db: Database, folder: Path, **options: Any) -> ReportMailRunner:
     return ReportMailRunner(config(folder, **tables), db, **({"unpacker": Here()} | options))
 
 
-def arrived(db: Database, octets: bytes, to: str = "spam", sender: str = ANNA) -> str:
+def arrived(db: Database, octets: bytes, to: str = "spam", sender: str = ANNA, login: str = "") -> str:
     """A report mail as the mail path leaves it; its id."""
     record = message(f"{to}@{DOMAIN}", mail_from=sender)
     box = replace(held(record, octets), reason="user_report", reasons={f"{to}@{DOMAIN}": "user_report"})
     custody = SqlCustody(db)
     try:
         ends = outcomes(record, TerminalState.QUARANTINED)
-        asyncio.run(custody.finish(record, ends, evidence(), box))
+        found = {"check": "recipient", "reason": "user_report", "properties": {"smtp.auth": login} if login else {}}
+        asyncio.run(custody.finish(record, ends, replace(evidence(), evidence=[found]), box))
     finally:
         custody.close()
     return record.id
@@ -149,6 +150,17 @@ def test_whoever_writes_for_somebody_else_waits_for_a_review(db: Database, tmp_p
     assert "outsider" in report.holds
     assert report.reporter == f"boss@example.org (sent by <{ANNA}>)"
     assert answers(db) == [], "who cannot be told for sure is not written to"
+
+
+def test_whoever_is_logged_in_as_somebody_else_waits_for_a_review(db: Database, tmp_path: Path) -> None:
+    delivered(db)
+    for login in ("eve", "anna"):
+        arrived(db, report_mail(FORMS["rfc822"](spam(1))), login=login)
+        runner(db, tmp_path).run_once()
+    held, counting = found(db)
+    assert (held.state, held.reporter) == ("held", f"{ANNA} (logged in as eve)")
+    assert (counting.state, counting.reporter) == ("counting", ANNA)
+    assert len(answers(db)) == 1
 
 
 def test_a_stranger_waits_for_a_review_and_hears_nothing(db: Database, tmp_path: Path) -> None:

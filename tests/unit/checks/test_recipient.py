@@ -55,6 +55,14 @@ def test_report_addresses_exist_for_those_inside_only(
     assert (found.reason, found.recipient) == (reason, mailbox.key)
 
 
+def test_who_is_logged_in_is_written_down_with_a_report() -> None:
+    check = RecipientCheck(ScriptedDirectory(), "example.org")
+    for user in ("", "anna"):
+        inside = replace(CLIENT, trust=TrustClass.AUTHENTICATED, user=user)
+        (found,) = ask(check, context(inside, recipient=Recipient(Mailbox("spam", "example.org"))))
+        assert dict(found.properties) == ({"smtp.auth": "anna"} if user else {})
+
+
 @pytest.mark.parametrize(("local", "domain"), [("spam", "example.org"), ("anna", "reports.example.org")])
 def test_other_addresses_are_no_report_addresses(local: str, domain: str) -> None:
     check = RecipientCheck(ScriptedDirectory(frozenset({"nobody"})), "reports.example.org")

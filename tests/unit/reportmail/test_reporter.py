@@ -35,6 +35,17 @@ def test_where_they_differ_the_review_sees_both(sender: str, mail_from: str, rep
     assert may_answer(mail(sender=sender), found, OURS) is None
 
 
+@pytest.mark.parametrize("login", ["", "anna@example.org", "Anna", "EXAMPLE\\anna"])
+def test_a_login_that_agrees_says_nothing(login: str) -> None:
+    assert reporter_of(mail(), ANNA, login) == ANNA
+
+
+@pytest.mark.parametrize("login", ["eve", "eve@example.org", "EXAMPLE\\eve"])
+def test_whoever_is_logged_in_as_somebody_else_waits_for_a_review(login: str) -> None:
+    assert reporter_of(mail(), ANNA, login) == f"anna@example.org (logged in as {login})"
+    assert may_answer(mail(), reporter_of(mail(), ANNA, login), OURS) is None
+
+
 def test_two_from_fields_are_nobody() -> None:
     assert author_of(mail(more="From: <bob@example.org>\r\n")) is None
 
