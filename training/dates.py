@@ -36,7 +36,7 @@ def dated(items: list[Item], advance: Callable[[int], None] = lambda count: None
 
 
 def _date_of(item: Item) -> str:
-    match = _DELIVERED.match(item.file.name) if item.source is None and item.length < 0 else None
+    match = _DELIVERED.match(item.file.name) if item.file.parent.name in ("cur", "new") else None
     if match is not None and (text := iso(int(match[0]))):
         return text
     try:

@@ -18,7 +18,7 @@ _UNLABELLED = frozenset(
     {"sent", "sent items", "sent mail", "sent messages", "drafts", "draft", "templates", "outbox", "trash", "deleted"}
     | {"deleted items", "deleted messages", "quarantine"}
 )
-_FLAGS = re.compile(r":2,([A-Za-z]*)$")
+_FLAGS = re.compile(r"[:;!]2,([A-Za-z]*)$")  # ";" and "!" where a file system has no ":"
 _SEEN, _DRAFT, _TRASHED = "S", "D", "T"
 
 

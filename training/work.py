@@ -87,11 +87,10 @@ class Work:
         """One more chunk: durable when this returns."""
         features = b"".join(row.indices.astype("<u4").tobytes() for row in chunk)
         rows = b"".join(_ROW.pack(len(row.indices), row.content) for row in chunk)
-        for file, octets in ((self.features, features), (self._rows, rows)):
-            file.write(octets)
+        line = f"{len(chunk)}\t{len(features)}\t{_digest(rows, features)}\n".encode()
+        for file, octets in ((self.features, features), (self._rows, rows), (self._journal, line)):
+            write_all(file, octets)
             sync(file.fileno())
-        self._journal.write(f"{len(chunk)}\t{len(features)}\t{_digest(rows, features)}\n".encode())
-        sync(self._journal.fileno())
         self.rows += [(len(row.indices), row.content) for row in chunk]
 
     def checkpoint(self, name: str) -> FolderCheckpoint:
@@ -161,9 +160,9 @@ class Work:
         for line in self._journal.read().splitlines(keepends=True):
             try:
                 count, size, digest = line.decode("ascii").removesuffix("\n").split("\t")
-                rows = self._rows.read(int(count) * _ROW.size)
-                features = self.features.read(int(size))
-            except (ValueError, OverflowError):
+                rows = _read(self._rows, int(count) * _ROW.size)
+                features = _read(self.features, int(size))
+            except ValueError:
                 break
             if not line.endswith(b"\n") or _digest(rows, features) != digest:
                 break
@@ -236,6 +235,20 @@ def replace(path: Path, octets: bytes) -> None:
         sync(folder)
     finally:
         os.close(folder)
+
+
+def write_all(file: BinaryIO, octets: bytes) -> None:
+    """All of it: an unbuffered file on a disk that fills up takes a part, and says so only at the next attempt."""
+    view = memoryview(octets)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """So many octets; raises ValueError when there cannot be so many, whatever a damaged journal says."""
+    if not 0 <= size <= os.fstat(file.fileno()).st_size:
+        raise ValueError("not so long")
+    return file.read(size)
 
 
 def sync(descriptor: int) -> None:

@@ -54,17 +54,27 @@ def test_grows_with_its_input_at_most() -> None:
 
 
 def test_delivery_of_a_maildir_stands_in_the_file_name(tmp_path: Path) -> None:
-    file = tmp_path / "1772442672.M1P2.host,S=33:2,S"
-    file.write_bytes(DATE + b"\n")
+    file = tmp_path / "cur" / "1772442672.M1P2.host,S=33:2,S"
+    file.parent.mkdir()
+    file.write_bytes(b"Date: Mon, 02 Mar 2020 10:11:12 +0100\n\n")
+    number = tmp_path / "1111111111.eml"  # any number
+    number.write_bytes(DATE + b"\n")
     plain = tmp_path / "0001.eml"
     plain.write_bytes(DATE + b"\n")
     gone = tmp_path / "gone.eml"
-    items = [Item(True, "a", file), Item(True, "b", plain), Item(True, "c", gone), Item(True, "d", plain, "2020-01-01")]
+    items = [
+        Item(True, "a", file),
+        Item(True, "b", plain),
+        Item(True, "c", gone),
+        Item(True, "d", plain, "2020-01-01"),
+        Item(True, "e", number),
+    ]
     assert [item.date for item in dated(items)] == [
         "2026-03-02T09:11:12Z",
         "2026-03-02T09:11:12Z",
         "",
         "2020-01-01",
+        "2026-03-02T09:11:12Z",
     ]
 
 

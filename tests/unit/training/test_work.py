@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_taken_up_without_decoding_again(items: list[Item], tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("name", ["features.u4", "rows.bin", "chunks.tsv"])
-@pytest.mark.parametrize("harm", ["cut", "longer", "flipped", "nonsense"])
+@pytest.mark.parametrize("harm", ["cut", "longer", "flipped", "nonsense", "giant", "negative"])
 def test_damage_is_noticed_and_mended(items: list[Item], tmp_path: Path, name: str, harm: str) -> None:
     folder = tmp_path / "work"
     whole = worked(items, folder)
@@ -63,6 +64,8 @@ def test_damage_is_noticed_and_mended(items: list[Item], tmp_path: Path, name: s
             "longer": octets + b"1\t",
             "flipped": octets[:half] + bytes([octets[half] ^ 1]) + octets[half + 1 :],
             "nonsense": b"\xff\t-1\t\n" * 9,
+            "giant": b"999999999999999\t999999999999999\tx\n" + octets,
+            "negative": b"-1\t-1\tx\n" + octets,
         }[harm]
     )
     got = worked(items, folder)
@@ -101,6 +104,16 @@ def test_death_at_any_moment(items: list[Item], tmp_path: Path, monkeypatch: pyt
         assert worked(items, folder)[:2] == whole[:2]
         assert files(folder).keys() >= files(tmp_path / "whole").keys()
     assert moment > 10
+
+
+def test_a_disk_that_fills_up_takes_a_part_only() -> None:
+    class Nearly(io.BytesIO):
+        def write(self, octets: object) -> int:
+            return super().write(bytes(octets)[:3])  # type: ignore[call-overload]
+
+    file = Nearly()
+    work.write_all(file, b"0123456789")
+    assert file.getvalue() == b"0123456789"
 
 
 def test_only_one_run_at_a_time(items: list[Item], tmp_path: Path) -> None:
