@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from api.problems import conflict, unavailable
-from filterd import modelstore
+from filterd import modelspace, modelstore
 from filterd.config import Config
 from filterd.errors import FilterdError, ModelError
 from filterd.storage import models
@@ -145,6 +145,7 @@ class Jobs:
                 modelstore.finish, self._config, self._database, job.model, job.result, job.created_by
             )
             job.result = {**job.result, "state": row.state.value}
+            await asyncio.to_thread(modelspace.tidy, self._config, self._database)
             job.state = JobState.DONE
         except asyncio.CancelledError:
             job.state, job.error = JobState.FAILED, _ENDED

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filterd import modelbundle, modelstore, modelview
+from filterd import modelbundle, modelspace, modelstore, modelview
 from filterd.adapters import model_key
 from filterd.classifier.model import Model
 from filterd.commands import modeltext
@@ -123,6 +123,7 @@ def run_train(options: argparse.Namespace) -> int:
         models.add_event(database, "training_failed", name, _BY, {"error": f"ended with status {done.returncode}"})
         return 1
     modelstore.finish(config, database, name, json.loads(done.stdout.splitlines()[-1]), _BY)
+    modelspace.tidy(config, database)
     found = modelview.details(config, database, name)
     return _say(options, found, modeltext.one_model(found))
 
