@@ -62,6 +62,28 @@ def test_an_unknown_check_in_observe_checks_is_named(tmp_path: Path) -> None:
         App(configuration(tmp_path, policy={"observe_checks": ["dnsbll"]}), "smtp-0")
 
 
+@pytest.mark.parametrize(
+    ("accepted", "postmasters"),
+    [
+        (["example.org"], {"filter.example.net": "example.org", "reports.example.org": "example.org"}),
+        (["example.org", "reports.example.org"], {"filter.example.net": "example.org"}),
+        ([], {}),
+    ],
+)
+def test_names_that_take_no_other_mail_share_the_first_domains_postmaster(
+    tmp_path: Path, accepted: list[str], postmasters: dict[str, str]
+) -> None:
+    config = configuration(
+        tmp_path,
+        server={"hostname": "filter.example.net", "state_dir": "state"},
+        recipients={"accepted_domains": accepted},
+        reports={"domain": "reports.example.org"},
+    )
+    app = App(config, "smtp-0")
+    assert app.graph.engine.postmasters == postmasters
+    asyncio.run(app.close())
+
+
 def test_list_entries_arrive_and_expire_while_running(tmp_path: Path) -> None:
     app = App(configuration(tmp_path), "smtp-0")
     check = app.graph.check_by_name["lists"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,10 @@ from filterd.deadline import Deadline
 from filterd.housekeeping import background, expire
 from filterd.mail.evidence import Result
 from filterd.mail.message import Message
-from filterd.storage import aggregate, aggregate_queue, ledger, quarantine
+from filterd.ports import TerminalState
+from filterd.storage import aggregate, aggregate_queue, ledger, notices, quarantine
 from filterd.storage.campaigns import SqlCampaigns
+from filterd.storage.custody import SqlCustody
 from filterd.storage.greylist import SqlGreylist
 from filterd.storage.outbox import QueueState
 from tests.support.campaigns import NOW, sighting
@@ -23,8 +27,9 @@ from tests.support.dns import MapResolver, loopback_dns
 from tests.support.doubles import ScriptedUpstream
 from tests.support.fakeupstream import FakeUpstream
 from tests.support.keys import rsa_key
+from tests.support.reportmail import report_mail
 from tests.support.sideservice import make_config
-from tests.support.storage import keep, make_database, message
+from tests.support.storage import evidence, held, keep, make_database, message, outcomes
 
 DAY_MS = 86_400_000
 
@@ -136,4 +141,39 @@ def test_a_file_of_dmarc_reports_that_is_gone_does_not_end_the_delivery_of_relea
 
     assert asyncio.run(scene())
     assert "DMARC reports cannot be sent until this is repaired" in caplog.text
+    db.close()
+
+
+def test_report_mails_are_read_and_answered_where_a_domain_is_set(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    upstream = ScriptedUpstream()
+    tables: dict[str, Any] = {"recipients": {"accepted_domains": ["example.org"]}}
+    tables["reports"] = {"domain": "reports.example.org"}
+    record = message("spam@reports.example.org", mail_from="anna@example.org")
+    box = replace(held(record, report_mail()), reason="user_report")
+    custody = SqlCustody(db)
+    asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
+    custody.close()
+
+    async def scene() -> None:
+        async with background(make_config(tmp_path, **tables), db, upstream), asyncio.timeout(60):
+            while not upstream.taken:  # noqa: ASYNC110 - rows are polled
+                await asyncio.sleep(0.01)
+
+    asyncio.run(scene())
+    ((recipients, octets),) = upstream.taken
+    assert recipients == ("anna@example.org",)
+    assert b"Auto-Submitted: auto-replied" in octets
+    db.close()
+
+
+def test_answers_that_are_over_are_forgotten_with_the_rest(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    config = make_config(tmp_path, storage={"keep_days": 10})
+    now = 2_000_000_000_000
+    over, waits = (notices.add(db, "report", "anna@example.org", b"", now - 11 * DAY_MS) for _ in range(2))
+    assert notices.claim(db, now - 11 * DAY_MS, 1.0) is not None
+    notices.delivered(db, over, "250", now - 11 * DAY_MS)
+    expire(config, db, now)
+    assert [item.id for item in notices.list_notices(db)] == [waits]
     db.close()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from filterd.errors import StorageError
 from filterd.ports import Outcome, TerminalState
-from filterd.storage.entries import clean, ending, pack_list, unpack_list
+from filterd.storage.bodies import StoredBody
+from filterd.storage.entries import Into, clean, ending, pack_list, rows_ended, unpack_list
 from tests.support.storage import evidence, held, message
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
@@ -57,3 +58,15 @@ def test_the_error_names_who_is_left_out() -> None:
     record = message("a@x.example", "b@x.example")
     with pytest.raises(StorageError, match=r"b@x\.example"):
         ending(record, [Outcome("a@x.example", TerminalState.FORWARDED, "250 OK")], evidence(), None)
+
+
+def test_a_copy_that_is_held_for_another_reason_says_so() -> None:
+    record = message("a@x.example", "spam@r.example")
+    kept = replace(held(record), reason="looks_like_spam", reasons={"spam@r.example": "user_report"})
+    ends = [Outcome(name, TerminalState.QUARANTINED, "250 OK") for name in record.recipients]
+    rows = rows_ended(ending(record, ends, evidence(), kept), StoredBody(1, "", b"", None), 1)
+    assert [row["reason"] for row in rows[Into.QUARANTINE]] == ["looks_like_spam"]
+    assert {row["recipient"]: row["reason"] for row in rows[Into.COPIES]} == {
+        "a@x.example": "looks_like_spam",
+        "spam@r.example": "user_report",
+    }
