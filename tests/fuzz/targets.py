@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Callable
 from ipaddress import ip_address
 
+from api.addin.identity import IdentityError, user_of
 from filterd.auth.arc import verify_arc
 from filterd.auth.author import author_domains
 from filterd.auth.body import BodyHash, BodyWant, walk
@@ -54,6 +55,7 @@ from filterd.wire.clamd import BadClamdReplyError, ReplyReader, Said, read_strea
 from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from tests.support.dns import MapResolver
+from tests.support.exchange_token import exchange, part
 from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
 from tests.support.reportmail import report_mail
 from training.dates import message_date
@@ -425,18 +427,39 @@ def winmail(data: bytes) -> None:
     assert b"\n" not in octets.replace(b"\r\n", b"")
 
 
+def identity_token(data: bytes) -> None:
+    """No text of a stranger's is a user; what Exchange signs is a user with a plain name, or refused."""
+    page, keys = "https://filter.example.org/addin/report.html", exchange().keys
+    header = part({"alg": "RS256", "typ": "JWT", "x5t": exchange().thumbprint})
+    for text in (data.decode("latin-1"), f"{part(data)}.e30.e30", f"{header}.{part(data)}.e30"):
+        try:
+            user_of(text, page, keys, 0.0)
+        except IdentityError:
+            continue
+        raise AssertionError("a user without a signature")
+    context = data.decode("latin-1")
+    claims = {"aud": page, "nbf": "0", "exp": "9", "appctx": f'{{"version":"ExIdTok.V1","msexchuid":{context}}}'}
+    try:
+        user = user_of(exchange().sign(claims), page, keys, 5.0)
+    except IdentityError:
+        return
+    assert user == user.lower()
+    assert user.isprintable()
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
-        collected_mail, reported, winmail,
+        collected_mail, reported, winmail, identity_token,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "identity_token": [b'"', b"{", b"}", b"[", b":", b",", b"\\u0000", b'"a@b"', b"null", b'"version"', b'"ExIdTok.V1"', b"eyJhbGciOiJub25lIn0", b".", b"1e999"],
     "reported": [b"\0", b"\1", b"\2", b"\3", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", bytes(16) + b">\0\3\0\xfe\xff\x09\0\6\0", bytes(100), b"\xff" * 436,
                  b"\xfe\xff\xff\xff", b"R\0o\0o\0t\0", b"From: ", b"Message-ID: <1@x>", b"\r\n", b"\n", b"\r\n\r\n", b"Content-Type: message/rfc822\r\n",
                  b"\x78\x9f\x3e\x22\1\0", b"\2\2\x90\6\0\0\0\0\0\0\0"],
