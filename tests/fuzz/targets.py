@@ -55,7 +55,8 @@ from filterd.wire.clamd import BadClamdReplyError, ReplyReader, Said, read_strea
 from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from tests.support.dns import MapResolver
-from tests.support.exchange_token import exchange, part
+from tests.support.exchange_token import exchange
+from tests.support.exchange_token import part as token_part
 from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
 from tests.support.reportmail import report_mail
 from training.dates import message_date
@@ -430,8 +431,8 @@ def winmail(data: bytes) -> None:
 def identity_token(data: bytes) -> None:
     """No text of a stranger's is a user; what Exchange signs is a user with a plain name, or refused."""
     page, keys = "https://filter.example.org/addin/report.html", exchange().keys
-    header = part({"alg": "RS256", "typ": "JWT", "x5t": exchange().thumbprint})
-    for text in (data.decode("latin-1"), f"{part(data)}.e30.e30", f"{header}.{part(data)}.e30"):
+    header = token_part({"alg": "RS256", "typ": "JWT", "x5t": exchange().thumbprint})
+    for text in (data.decode("latin-1"), f"{token_part(data)}.e30.e30", f"{header}.{token_part(data)}.e30"):
         try:
             user_of(text, page, keys, 0.0)
         except IdentityError:
