@@ -110,7 +110,7 @@ class ShadowWatch:
             self._refuse(row, text)
         elif outcome is Outcome.READY and not compared.ready:
             log.info("the model in shadow has shown enough", extra={"folder": row.name, "why": text})
-            models.add_event(self._db, "shadow_ready", row.name, modelstore.BY_ITSELF, {"text": text})
+            models.add_event(self._db, "shadow_ready", row.name, modelstore.BY_ITSELF, {"reason": text})
         if outcome is Outcome.READY and learning.promote == "automatic":
             self._promote(row, text)
 
