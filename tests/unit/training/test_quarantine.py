@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import pytest
 from filterd.classifier.features import to_octets
 from filterd.config import load_config
 from filterd.errors import ConfigError, PermanentError
+from filterd.ports import TerminalState
+from filterd.reporting import QUARANTINE, Claim, submit
 from filterd.storage import reports
+from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, open_database
 from filterd.storage.quarantine import delete
-from tests.support.storage import BODY, keep, message
+from filterd.storage.reports import Label
+from tests.support.storage import BODY, evidence, held, keep, message, outcomes
 from training import work
 from training.edge import at_the_edge
 from training.extract import item_features, stream_features, stream_scores
@@ -77,6 +82,29 @@ def test_features_of_another_version_are_made_again_from_the_octets(db: Database
 def test_one_word_that_nobody_shares_is_not_enough(db: Database, config: Path) -> None:
     reports.add(db, None, "spam", "anna@example.net", "api", NEW)
     assert read_quarantine(config).items == []
+
+
+def test_deleted_as_spam_and_released_as_a_false_positive(db: Database, config: Path) -> None:
+    deleted, released, tidied = message(), message(), message()
+    custody = SqlCustody(db)
+
+    async def hold() -> None:
+        for number, record in enumerate((deleted, released, tidied)):
+            kept = evidence(to_octets(np.array([number, 9], np.uint32)))
+            await custody.finish(record, outcomes(record, TerminalState.QUARANTINED), kept, held(record))
+
+    asyncio.run(hold())
+    custody.close()
+    for record, label in ((deleted, Label.SPAM), (released, Label.HAM)):
+        submit(load_config(config), db, Claim(label, "admin", QUARANTINE, message_id=record.id, trusted=True))
+    for record in (deleted, tidied):
+        delete(db, record.id, "admin")
+    found = read_quarantine(config)
+    assert {(item.path, item.spam) for item in found.items} == {
+        (f"quarantine/{deleted.id}", True),
+        (f"quarantine/{released.id}", False),
+    }, "what was only tidied away says nothing"
+    assert [item_features(item).tolist() for item in found.items] == [[0, 9], [1, 9]]
 
 
 def test_only_up_to_a_report(db: Database, config: Path) -> None:
