@@ -5,6 +5,7 @@ Must not know why a report is held, nor who asks (reports.py).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -81,24 +82,26 @@ def same_thing(message_id: str | None, campaign: str | None, name: str) -> Any:
 
 def contradicted(connection: Connection, entry: Entry, campaign: str | None) -> bool:
     """Whether somebody else's report that counts, the newest of theirs on the same thing, says the opposite."""
-    ham = reports.c.label == Label.HAM
-    opposite = reports.c.label != Label.HAM if entry.label is Label.HAM else ham
-    newer = reports.alias()
-    same = [newer.c.message_id == entry.message_id] if entry.message_id is not None else []
-    same += [newer.c.campaign == campaign] if campaign is not None else []
-    revised = exists().where(
-        newer.c.reporter == reports.c.reporter,
-        newer.c.id > reports.c.id,
-        newer.c.state == State.COUNTING,
-        or_(False, *same),
-    )
-    others = (reports.c.state == State.COUNTING, opposite, reports.c.reporter != entry.reporter, ~revised)
-    # One column each, so that each has its index.
-    keys = ((reports.c.message_id, entry.message_id), (reports.c.campaign, campaign))
-    for column, key in keys:
-        if key is not None and connection.scalar(select(reports.c.id).where(column == key, *others).limit(1)):
-            return True
-    return False
+    said = _newest(_on(connection, entry.message_id, campaign))
+    said.pop(entry.reporter, None)
+    return (entry.label is not Label.HAM) in said.values()
+
+
+def _on(connection: Connection, message_id: str | None, campaign: str | None) -> list[Any]:
+    """Reports on a message and on its campaign that are not withdrawn, oldest first."""
+    columns = (reports.c.id, reports.c.label, reports.c.reporter, reports.c.state, reports.c.holds)
+    rows: dict[int, Any] = {}
+    for column, key in ((reports.c.message_id, message_id), (reports.c.campaign, campaign)):
+        if key is not None:
+            # Not "state = …": SQLite, which has no statistics here, would read all counting reports by the index of states.
+            query = select(*columns).where(column == key, reports.c.state != State.WITHDRAWN).limit(_GROUP)
+            rows |= {row.id: row for row in connection.execute(query)}
+    return [rows[id] for id in sorted(rows)]
+
+
+def _newest(rows: Iterable[Any]) -> dict[str, bool]:
+    """What each reporter says last in a report that counts: ham?"""
+    return {row.reporter: row.label == Label.HAM for row in rows if row.state == State.COUNTING}
 
 
 def insert_entry(
@@ -145,22 +148,11 @@ def seen(connection: Connection, message_id: str | None) -> tuple[str, str]:
 
 def settle(connection: Connection, changed: Any) -> None:
     """Reports that wait only because others say the opposite count once nobody does, as if what is gone had never come."""
-    campaign = changed.campaign or campaign_of(connection, changed.message_id)
-    keys = ((reports.c.message_id, changed.message_id), (reports.c.campaign, campaign))
-    columns = (reports.c.id, reports.c.label, reports.c.reporter, reports.c.state, reports.c.holds)
-    rows: dict[int, Any] = {}
-    for column, key in keys:
-        if key is not None:
-            query = select(*columns).where(column == key, reports.c.state.in_((State.COUNTING, State.HELD)))
-            rows |= {row.id: row for row in connection.execute(query.limit(_GROUP))}
-    # The newest word of each reporter counts.
-    counting = {
-        row.reporter: row.label == Label.HAM
-        for row in sorted(rows.values(), key=lambda row: row.id)
-        if row.state == State.COUNTING
-    }
-    waiting = [row for row in rows.values() if row.state == State.HELD and row.holds == ONLY_CONTRADICTION]
-    for row in sorted(waiting, key=lambda row: row.id):
+    rows = _on(connection, changed.message_id, changed.campaign or campaign_of(connection, changed.message_id))
+    counting = _newest(rows)
+    for row in rows:
+        if row.state != State.HELD or row.holds != ONLY_CONTRADICTION:
+            continue
         ham = row.label == Label.HAM
         if not any(said != ham and reporter != row.reporter for reporter, said in counting.items()):
             values = {"state": State.COUNTING.value, "holds": "[]"}
