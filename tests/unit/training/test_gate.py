@@ -50,21 +50,40 @@ def test_a_pinned_message_that_would_be_called_spam_again_stops_it() -> None:
     assert stopped.text == "1 of 3 pinned good messages would be called spam again"
 
 
-@pytest.mark.parametrize("turned", [ham(9, 2.5, 0.5), spam(9, 0.5, 2.5)])
-def test_the_shipped_set_stops_it(turned: Judged) -> None:
-    report = judge(fair(), regression=[ham(1), spam(1), turned])
+@pytest.mark.parametrize("kind", ["ham", "spam"])
+def test_the_shipped_set_stops_what_forgets(kind: str) -> None:
+    turned = [ham(n, 2.5, 0.5) if kind == "ham" else spam(n, 0.5, 2.5) for n in range(90, 95)]
+    report = judge(fair(), regression=[ham(1), spam(1), *turned])
     assert report.stopped_by == ("regression",)
-    assert next(c for c in report.criteria if c.name == "regression").messages == (turned.message,)
+    criterion = next(c for c in report.criteria if c.name == "regression")
+    assert criterion.messages == tuple(item.message for item in turned)
+    assert criterion.text.startswith("of the shipped set of 7 messages 5 ")
+
+
+def test_a_few_turned_ones_are_named_and_won_ones_count_for_it() -> None:
+    turned = [ham(n, 2.5, 0.5) for n in range(90, 95)]
+    report = judge(fair(), regression=turned[:4])
+    assert report.stopped_by == ()
+    assert next(c for c in report.criteria if c.name == "regression").messages == (
+        "ham-90",
+        "ham-91",
+        "ham-92",
+        "ham-93",
+    )
+    assert stopped_by(regression=[*turned, *(ham(n, 0.5, 2.5) for n in range(80, 83))]) == ()
+    assert stopped_by(regression=[*turned, *(spam(n, 2.5, 0.5) for n in range(80, 83))]) == ("regression",), (
+        "each class"
+    )
 
 
 @pytest.mark.parametrize("same", [ham(9, 1.1, 0.9), spam(9, 0.9, 1.1), ham(9, 6.0, 5.0), spam(9, -6.0, 0.5)])
 def test_what_moves_by_a_hair_or_was_wrong_before_does_not(same: Judged) -> None:
-    assert stopped_by(regression=[same]) == ()
+    assert stopped_by(regression=[same] * 9) == ()
 
 
 def test_small_steps_are_measured_from_the_root() -> None:
-    assert stopped_by(regression=[ham(9, 1.1, 0.9, root=-2.0)]) == ("regression",)
-    assert stopped_by(regression=[spam(9, 0.9, 1.1, root=3.0)]) == ("regression",)
+    assert stopped_by(regression=[ham(9, 1.1, 0.9, root=-2.0)] * 9) == ("regression",)
+    assert stopped_by(regression=[spam(9, 0.9, 1.1, root=3.0)] * 9) == ("regression",)
 
 
 def test_a_false_positive_more_stops_it() -> None:

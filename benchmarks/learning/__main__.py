@@ -1,0 +1,153 @@
+"""Owns the command: which runs are made, and the tables that come of them.
+
+Run: python -m benchmarks.learning --corpus DIR [--messages 6000] [--days 12] [--only noise|sender|campaign]
+Every run begins with the same model of other people's mail and the same stream of messages.  Figures are those of the mail of all days
+but the first, each message judged before anything was learned of it.  `gate on`: only what passes is promoted; `gate off`: every
+candidate is; `at once`: no ledger and no gate, each report moves the model when it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.learning.mail import Mail, a_sender, copies, make_root, site_mail
+from benchmarks.learning.site import QUARANTINE, Run, Score, root_score
+from filterd.config import load_config
+from training.metrics import figures
+
+COPIES = 20  # of the campaign, each day
+_MODERATE = 2.5  # log-odds of the campaign's message at first: tagged and delivered, else nobody could report it
+_CONFIG = """
+[server]
+state_dir = "state"
+[storage]
+min_free_bytes = 0
+[recipients]
+accepted_domains = ["site.example"]
+"""
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder with index.tsv and the collections")
+    parser.add_argument("--messages", type=int, default=6000)
+    parser.add_argument("--days", type=int, default=12)
+    parser.add_argument("--only", choices=["noise", "sender", "campaign"])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        _tables(options, Path(folder))
+
+
+def _tables(options: argparse.Namespace, folder: Path) -> None:
+    root = folder / "root"
+    make_root(options.corpus, root)
+    stream = site_mail(options.corpus, options.messages)
+    print(
+        f"{len(stream)} messages, {sum(mail.spam for mail in stream)} of them spam, {options.days} days\n", flush=True
+    )
+    if options.only in (None, "noise"):
+        print("| reports flipped | model | 1-ROCA % | hm % | sm % | candidates | stopped by |")
+        print("|---|---|---|---|---|---|---|")
+        for noise in (0.0, 0.05, 0.1):
+            for gated in (True, False):
+                run = _run(folder, root, stream, options.days, noise=noise, gated=gated)
+                later = [score for score in run.scores if score.day]
+                _row(f"{noise:.0%}", "gate on" if gated else "gate off", later, run)
+                if not gated:
+                    _row(f"{noise:.0%}", "at once", [_at_once(score) for score in later], None)
+    target = a_sender(stream, len(stream) // 20)
+    if options.only in (None, "sender"):
+        print(f"\nattack on one sender ({sum(m.sender == target for m in stream)} good messages)\n")
+        _attack(folder, root, stream, options.days, target=target)
+    if options.only in (None, "campaign"):
+        spam = [mail for mail in stream if mail.spam]
+        chosen = min(spam, key=lambda mail: abs(root_score(root, mail.indices) - _MODERATE))
+        print(f"\nattack for one campaign ({COPIES} copies a day)\n")
+        _attack(folder, root, stream, options.days, campaign=chosen)
+
+
+def _attack(
+    folder: Path, root: Path, stream: list[Mail], days: int, target: str = "", campaign: Mail | None = None
+) -> None:
+    what = "target's ham called spam %, held %" if target else "campaign passed %, not held %"
+    print(f"| model | {what} | 1-ROCA % | hm % | sm % | candidates | stopped by | reports |")
+    print("|---|---|---|---|---|---|---|---|")
+    for gated in (True, False):
+        run = _run(folder, root, stream, days, gated=gated, target=target, campaign=campaign)
+        later = [score for score in run.scores if score.day > run.attack_from]
+        for name, scores in (
+            ("gate on" if gated else "gate off", later),
+            *([("at once", [_at_once(score) for score in later])] if not gated else []),
+        ):
+            hit = [score.log_odds for score in scores if score.attacked]
+            if target:
+                shares = (sum(value > 0 for value in hit), sum(value >= QUARANTINE for value in hit))
+            else:
+                shares = (sum(value <= 0 for value in hit), sum(value < QUARANTINE for value in hit))
+            first, second = (f"{100 * share / max(len(hit), 1):.1f}" for share in shares)
+            rest = [score for score in scores if not score.attacked]
+            found = figures([score.spam for score in rest], [score.log_odds for score in rest])
+            verdicts, stopped = (_counts(run.verdicts), _counts(run.stopped_by)) if name != "at once" else ("", "")
+            print(
+                f"| {name} | {first}, {second} of {len(hit)} | {found.one_minus_roca:.3f} | {found.hm:.2f} | {found.sm:.2f} | "
+                f"{verdicts} | {stopped} | {_counts(run.states)} |",
+                flush=True,
+            )
+
+
+def _run(
+    folder: Path,
+    root: Path,
+    stream: list[Mail],
+    days: int,
+    *,
+    noise: float = 0.0,
+    gated: bool = True,
+    target: str = "",
+    campaign: Mail | None = None,
+) -> Run:
+    begun = time.process_time()
+    place = Path(tempfile.mkdtemp(dir=folder))
+    (place / "filterd.toml").write_text(_CONFIG)
+    run = Run(load_config(place / "filterd.toml"), noise, gated, target, campaign is not None)
+    installed = run.config.state_dir / "models" / "root"
+    installed.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(root, installed)
+    run.begin(installed)
+    size = len(stream) // days
+    for day in range(days):
+        extra = copies(campaign, COPIES, day) if campaign is not None else []
+        run.day(day, stream[day * size : (day + 1) * size], extra)
+    run.end()
+    shutil.rmtree(place)
+    print(f"{noise=} {gated=} {target=}: {time.process_time() - begun:.0f} s CPU", file=sys.stderr)
+    return run
+
+
+def _at_once(score: Score) -> Score:
+    return Score(score.day, score.spam, score.at_once, score.at_once, score.attacked)
+
+
+def _row(noise: str, name: str, scores: Sequence[Score], run: Run | None) -> None:
+    found = figures([score.spam for score in scores], [score.log_odds for score in scores])
+    verdicts, stopped = (_counts(run.verdicts), _counts(run.stopped_by)) if run is not None else ("", "")
+    print(
+        f"| {noise} | {name} | {found.one_minus_roca:.3f} | {found.hm:.2f} | {found.sm:.2f} | {verdicts} | {stopped} |",
+        flush=True,
+    )
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counter.most_common())
+
+
+if __name__ == "__main__":
+    main()
