@@ -5,6 +5,7 @@ Must not know what is counted.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Never, Self, TextIO
 from tqdm import tqdm
 
 _SECONDS = 5.0  # between two lines where there is no terminal: a log stays readable, and nobody takes it for dead
+
+_WIDEST, _ROWS = 120, 24  # characters and lines of a bar's terminal
 
 
 class Progress:
@@ -36,8 +39,10 @@ class Progress:
         self._next = self._begun + _SECONDS
         self._bar: tqdm[Never] | None = None
         if note and self._out.isatty():
+            # Not tqdm's own idea of the size: a terminal inside a container may say 0 x 0, and it would show nothing.
+            width = min(shutil.get_terminal_size().columns, _WIDEST)
             self._bar = tqdm(
-                total=total, desc=note, unit=" messages", file=self._out, dynamic_ncols=True, smoothing=0.1
+                total=total, desc=note, unit=" messages", file=self._out, ncols=width, nrows=_ROWS, smoothing=0.1
             )
 
     def already(self, count: int) -> None:
