@@ -31,12 +31,12 @@ def make_local(items: list[Item], out: Path, jobs: int = 2, kept: Work | None = 
         raise CorpusError("both ham and spam are needed")
     store = FeatureStore.of(items, jobs, "decoding", kept)
     older, newest = held_out_split(items, list(range(len(items))))
-    trial = _fit("learning, without the newest fifth", store, labels, older, kept, "trial")
+    trial = _fit("learning, 1 of 2", store, labels, older, kept, "trial")
     truth = [labels[number] for number in newest]
     raw = [trial.score(store[number]) for number in newest]
     slope, offset = calibrate(raw, truth)
     held_out = figures(truth, [slope * score + offset for score in raw])
-    final = _fit("learning", store, labels, list(range(len(items))), kept, "final")
+    final = _fit("learning, 2 of 2", store, labels, list(range(len(items))), kept, "final")
     local = LocalMail()
     for indices, spam in zip(store, labels, strict=True):
         local.add(indices, spam)
