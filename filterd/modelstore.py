@@ -35,8 +35,9 @@ SHADOW_MODEL = "shadow_model"  # … of the one that scores beside it; "" is non
 SEED = "seed"  # name of the shipped model, which has no row
 BY_ITSELF = "filterd"  # the actor of what nobody asked for
 # Gated here once; going back to one that was in use needs no second judgement.
-_PROVEN = frozenset({ModelState.PASSED, ModelState.SHADOW, ModelState.RETIRED, ModelState.ACTIVE})
+_PROVEN = frozenset({ModelState.PASSED, ModelState.RETIRED, ModelState.ACTIVE})
 _VERDICTS = {"passed": ModelState.PASSED, "refused": ModelState.REFUSED, "not_enough_evidence": ModelState.UNPROVEN}
+_STATES = frozenset(state.value for state in ModelState if state is not ModelState.SHADOW)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # the rows' column has 100 characters
 _RESERVED = frozenset({"events", "import", "key", "retrain", "rollback"})  # words of the API in the place of a name
 _GENERATIONS = 1000  # promotions that a way back may have
@@ -141,7 +142,7 @@ def promote(config: Config, db: Database, name: str, actor: str, *, force: bool 
     with models.changing(db) as connection:
         row = models.get_in(connection, name)
         before = _named(settings.get_in(connection, ACTIVE_MODEL)) or SEED
-        state = row.state if row is not None else ModelState.CANDIDATE
+        state = _standing(connection, row)
         if name != SEED and state not in _PROVEN:
             if not force:
                 raise PermanentError(
@@ -220,7 +221,7 @@ def way_back(connection: Connection, name: str) -> list[str]:
 
 
 def shadow(config: Config, db: Database, name: str, actor: str, *, force: bool = False, reason: str = "") -> ModelRow:
-    """Let a model score live mail beside the one in use; it replaces one that does so already, which is `passed` again.
+    """Let a model score live mail beside the one in use; it replaces one that does so already, which is again what it was.
 
     Raises PermanentError ("name: …", "state: …"), ModelError when it cannot be used.
     """
@@ -232,21 +233,28 @@ def shadow(config: Config, db: Database, name: str, actor: str, *, force: bool =
             raise PermanentError(f"name: there is no model {name} that was judged here")
         if row.state is ModelState.ACTIVE:
             raise PermanentError(f"state: {name} is in use")
-        if row.state not in _PROVEN and not force:
-            raise PermanentError(f"state: {name} is {_words(row.state)}: {_why_not(row.state)}; it takes force")
+        state = _standing(connection, row)
+        if state not in _PROVEN and not force:
+            raise PermanentError(f"state: {name} is {_words(state)}: {_why_not(state)}; it takes force")
         other = _named(settings.get_in(connection, SHADOW_MODEL))
         if other is not None and other != name:
-            _end_shadow(db, connection, other, ModelState.PASSED, actor, {"reason": "a newer model", "newer": name})
+            _end_shadow(db, connection, other, None, actor, {"reason": "a newer model", "newer": name})
         _begin_shadow(db, connection, name)
-        models.add_event_in(connection, "shadow", name, actor, {"forced": force, "reason": reason})
+        detail = {"state": state.value, "forced": force and state not in _PROVEN, "reason": reason}
+        models.add_event_in(connection, "shadow", name, actor, detail)
         found = models.get_in(connection, name)
     assert found is not None
     log.info("model in shadow", extra={"folder": name, "by": actor})
     return found
 
 
-def end_shadow(db: Database, name: str, state: ModelState, actor: str, detail: Mapping[str, Any] | None = None) -> bool:
-    """End a model's time in shadow with `state` (passed, refused); False when it is not in shadow."""
+def end_shadow(
+    db: Database, name: str, state: ModelState | None, actor: str, detail: Mapping[str, Any] | None = None
+) -> bool:
+    """End a model's time in shadow; False when it is not in shadow.
+
+    `state`: what came of it, such as refused; None: it is again what it was before.
+    """
     with models.changing(db) as connection:
         if _named(settings.get_in(connection, SHADOW_MODEL)) != name:
             return False
@@ -310,10 +318,12 @@ def _begin_shadow(db: Database, connection: Connection, name: str) -> None:
 
 
 def _end_shadow(
-    db: Database, connection: Connection, name: str, state: ModelState, actor: str, detail: Mapping[str, Any]
+    db: Database, connection: Connection, name: str, state: ModelState | None, actor: str, detail: Mapping[str, Any]
 ) -> None:
     settings.set_in(db, connection, SHADOW_MODEL, "")
-    if models.get_in(connection, name) is not None:
+    row = models.get_in(connection, name)
+    state = state or _standing(connection, row)
+    if row is not None:
         models.set_state_in(connection, name, state)
     models.add_event_in(connection, "shadow_ended", name, actor, {"state": state.value, **detail})
 
@@ -336,6 +346,23 @@ def _why_not(state: ModelState) -> str:
         ModelState.UNPROVEN: "the gate had not enough evidence",
         ModelState.ROLLED_BACK: "it was in use and did harm",
     }.get(state, "the gate of this site has not judged it")
+
+
+def may_promote(db: Database, name: str) -> bool:
+    """Whether a model's promotion takes no force: what was forced into shadow is not proven by that."""
+    with db.read() as connection:
+        return _standing(connection, models.get_in(connection, name)) in _PROVEN
+
+
+def _standing(connection: Connection, row: ModelRow | None) -> ModelState:
+    """What the gate, or what came after it, made of a model; of one in shadow what it was before."""
+    if row is None:
+        return ModelState.CANDIDATE
+    if row.state is not ModelState.SHADOW:
+        return row.state
+    begun = models.events_in(connection, row.name, kinds=("shadow",), limit=1)
+    before = str(begun[0].detail.get("state", "")) if begun else ""
+    return ModelState(before) if before in _STATES else state_of(row.gate)
 
 
 def _words(state: ModelState) -> str:

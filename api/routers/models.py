@@ -22,7 +22,6 @@ from filterd.adapters import model_key
 from filterd.config import SEED_MODEL
 from filterd.errors import ModelError, PermanentError
 from filterd.storage import models
-from filterd.storage.models import ModelState
 
 log = logging.getLogger(__name__)
 
@@ -282,7 +281,7 @@ def shadow(services: Svc, name: Name, who: Learner, body: Promotion | None = Non
 @router.delete("/models/{name}/shadow", responses=errors(404))
 def end_shadow(services: Svc, name: Name, who: Learner) -> Done:
     """End a model's time in shadow; the gate's word about it stands."""
-    if not modelstore.end_shadow(services.database, name, ModelState.PASSED, who.actor, {"reason": "asked for"}):
+    if not modelstore.end_shadow(services.database, name, None, who.actor, {"reason": "asked for"}):
         raise not_found("model in shadow", name)
     return Done(id=name, done="ended")
 

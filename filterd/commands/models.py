@@ -20,7 +20,6 @@ from filterd.config import Config, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.storage import models
 from filterd.storage.database import Database, open_database
-from filterd.storage.models import ModelState
 from filterd.watch import drift
 
 _BY = "command line"
@@ -149,7 +148,7 @@ def run_shadow(options: argparse.Namespace) -> int:
     """Begin or end a model's time in shadow; exit status 1 when there is none to end."""
     config, database = _open(options)
     if options.off:
-        if modelstore.end_shadow(database, options.name, ModelState.PASSED, _BY, {"reason": options.reason}):
+        if modelstore.end_shadow(database, options.name, None, _BY, {"reason": options.reason}):
             return _say(options, {"name": options.name, "shadow": False}, f"{options.name} is no longer in shadow")
         print(f"filterd: {options.name} is not in shadow", file=sys.stderr)
         return 1

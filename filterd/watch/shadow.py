@@ -111,7 +111,8 @@ class ShadowWatch:
         elif outcome is Outcome.READY and not compared.ready:
             log.info("the model in shadow has shown enough", extra={"folder": row.name, "why": text})
             models.add_event(self._db, "shadow_ready", row.name, modelstore.BY_ITSELF, {"reason": text})
-        if outcome is Outcome.READY and learning.promote == "automatic":
+        automatic = learning.promote == "automatic" and modelstore.may_promote(self._db, row.name)
+        if outcome is Outcome.READY and automatic:  # what was forced into shadow waits for somebody's word
             self._promote(row, text)
 
     def _refuse(self, row: ModelRow, text: str) -> None:

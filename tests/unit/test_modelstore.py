@@ -210,6 +210,21 @@ def test_the_end_of_a_shadow(config: Config, db: Database) -> None:
     assert modelstore.shadow(config, db, "a", "anna", force=True).state is ModelState.SHADOW
 
 
+@pytest.mark.parametrize(("gate", "word"), [(REFUSED, "refused"), (UNPROVEN, "unproven"), ({}, "candidate")])
+def test_a_shadow_by_force_proves_nothing(config: Config, db: Database, gate: dict[str, Any], word: str) -> None:
+    installed(config, db, "a", gate=gate)
+    installed(config, db, "b", 2)
+    for _ in range(2):  # begun again while it is there, it stays what it was
+        modelstore.shadow(config, db, "a", "anna", force=True)
+        assert not modelstore.may_promote(db, "a")
+    modelstore.promote(config, db, "b", "anna")
+    with pytest.raises(PermanentError, match=f"state: a is (a )?{word}"):
+        modelstore.promote(config, db, "a", "anna")
+    assert modelstore.end_shadow(db, "a", None, "anna")
+    assert state(db, "a") == word
+    assert modelstore.may_promote(db, "b")
+
+
 def test_a_model_that_the_configuration_names_is_nobodys_to_switch(tmp_path: Path, db: Database) -> None:
     config = make_config(tmp_path, model={"path": str(SEED_MODEL)})
     installed(config, db, "a")
