@@ -67,7 +67,9 @@ class ReportMailRunner:
         self._clock_ms = clock_ms
         self._poll_seconds = poll_seconds
         domain = config.reports.domain or config.server.hostname
-        self._sender = parse_mailbox(config.reports.answer_from) or Mailbox("postmaster", domain)
+        self._sender = parse_mailbox(config.reports.answer_from) or Mailbox(
+            "postmaster", ascii_domain(domain) or domain
+        )
         self._ours = {self._sender.key, *(f"{local}@{domain}" for local in LABELS)}
         accepted = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
         self._accepted = {ascii_domain(name) for name in accepted} - {None}

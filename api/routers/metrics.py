@@ -10,7 +10,7 @@ from api.auth import needs
 from api.services import Svc
 from api.views import errors
 from filterd import metrics
-from filterd.storage import outbox
+from filterd.storage import outbox, report_copies
 
 router = APIRouter(tags=["metrics"])
 
@@ -22,7 +22,12 @@ router = APIRouter(tags=["metrics"])
     dependencies=[Depends(needs("read"))],
 )
 def exposition(services: Svc) -> Response:
-    """All counters, and the length of the outbox by state.  For Prometheus: authorization type Bearer."""
+    """All counters, the length of the outbox by state, and the report mails that wait.  For Prometheus: authorization type Bearer."""
     lines = ["# HELP filterd_outbox_rows Released copies by queue state", "# TYPE filterd_outbox_rows gauge"]
     lines += [f'filterd_outbox_rows{{state="{state}"}} {n}' for state, n in outbox.counts(services.database).items()]
+    lines += [
+        "# HELP filterd_report_mails_waiting Report mails to be read",
+        "# TYPE filterd_report_mails_waiting gauge",
+    ]
+    lines += [f"filterd_report_mails_waiting {report_copies.waiting(services.database)}"]
     return Response(metrics.exposition() + ("\n".join(lines) + "\n").encode(), media_type=CONTENT_TYPE_LATEST)

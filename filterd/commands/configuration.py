@@ -75,6 +75,9 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
     if not config.recipients.accepted_domains and not config.recipients.relay_domains:
         text = "recipients.accepted_domains is empty: all mail will be refused with 550 5.7.1"
         warnings.append((text, "name the domains that Exchange takes mail for"))
+    if config.reports.domain and all(listener.trust == "internet" for listener in config.listeners):
+        text = f"reports.domain: no listener takes mail to spam@{config.reports.domain} and its neighbours"
+        warnings.append((text, 'add a listener with trust = "report" for your Exchange servers (docs/reports.md)'))
     return facts, warnings
 
 

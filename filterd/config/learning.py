@@ -7,9 +7,10 @@ import binascii
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from filterd.config.base import Domain, Table
+from filterd.mail.address import parse_mailbox
 
 _KEY_OCTETS = 32  # of an Ed25519 public key (RFC 8032 5.1.5)
 
@@ -73,6 +74,13 @@ class ReportsConfig(Table):
         default="https://appsforoffice.microsoft.com/lib/1/hosted/office.js", pattern=r"^https://[A-Za-z0-9._:/-]+$"
     )
     """Where the add-in's page loads Microsoft's Office.js from. Default https://appsforoffice.microsoft.com/lib/1/hosted/office.js."""
+
+    @field_validator("answer_from")
+    @classmethod
+    def _answer_from_is_a_mailbox(cls, value: str) -> str:
+        if value and (parse_mailbox(value) is None or not value.isascii()):
+            raise ValueError("expected user@domain in ASCII")
+        return value
 
     @model_validator(mode="after")
     def _addin_is_whole(self) -> ReportsConfig:

@@ -80,3 +80,21 @@ def test_the_certificate_of_the_addin_is_read(tmp_path: Path, capsys: pytest.Cap
     exchange().write(tmp_path)
     assert main(["check-config", "--config", str(path)]) == 0
     assert "reports.exchange_certificate: 1 keys" in capsys.readouterr().out
+
+
+def test_report_addresses_that_nobody_can_reach_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = "[reports]\ndomain = 'reports.example.org'\n"
+    assert check(tmp_path, "[[listeners]]\n" + reports) == 0
+    assert "no listener takes mail to spam@reports.example.org" in capsys.readouterr().out
+    assert check(tmp_path, "[[listeners]]\ntrust = 'report'\n" + reports) == 0
+    assert "no listener" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("address", ["nobody", "ä@example.org"])
+def test_an_author_of_answers_that_is_none_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    assert check(tmp_path, f"[reports]\nanswer_from = '{address}'") == 2
+    assert "reports.answer_from: expected user@domain in ASCII" in capsys.readouterr().err

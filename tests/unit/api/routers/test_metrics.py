@@ -15,4 +15,5 @@ def test_counters_and_the_queue(side: Side) -> None:
     assert response.headers["content-type"].startswith("text/plain; version=")
     assert "filterd_messages_total" in response.text
     assert 'filterd_outbox_rows{state="Ready"} 1\n' in response.text
+    assert "\nfilterd_report_mails_waiting 0\n" in response.text
     assert response.text.endswith("\n")
