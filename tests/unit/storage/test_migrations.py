@@ -64,6 +64,7 @@ def test_reports_of_the_schema_before_campaigns_stay(sqlite_db: Database) -> Non
     migrate(str(sqlite_db.url))
     (found,) = reports.list_reports(sqlite_db)
     assert (found.id, found.message_id, found.campaign) == (7, "M", None)
+    assert (found.state, found.trusted) == ("counting", True), "a token's own word, which was an administrator's"
     assert reports.add(sqlite_db, "M", "ham", "bob", "api") > 7
 
 

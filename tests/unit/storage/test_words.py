@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from filterd.config import CampaignsConfig
 from filterd.errors import PermanentError
 from filterd.learning.trust import Standing
-from filterd.storage import reports, words
+from filterd.storage import campaign_pages, reports, words
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import Database
+from filterd.storage.reports import Entry, Label
 from tests.support.campaigns import sighting
 
 
@@ -57,3 +60,29 @@ def test_what_stands_of_one_is_what_stands_of_all(db: Database) -> None:
         standing = words.standing_of(db, name)
         assert (standing.agreed, standing.disagreed) == (listed[name].agreed, listed[name].disagreed)
     assert any(found.agreed and found.disagreed for found in listed.values())
+
+
+def test_nothing_reads_the_features_of_all_reports(sqlite_db: Database) -> None:
+    """A plan that goes through the table, or through the index of states, costs 100,000 reports' features each time."""
+    plans: list[tuple[str, str]] = []
+
+    def explain(_conn: Any, cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE")) and "reports" in statement and not many:
+            rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.extend((row[3], statement) for row in rows if " reports" in row[3])
+
+    event.listen(sqlite_db.engine, "before_cursor_execute", explain)
+    SqlCampaigns(sqlite_db, CampaignsConfig()).add([sighting("A", 1), sighting("B", 1)])
+    report(sqlite_db, "A", "bob", "ham")
+    entry = Entry("B", Label.SPAM, "anna", "api", b"\1\0\0\0")
+    said = reports.record(sqlite_db, entry, lambda _hour, against: ("contradiction",) if against else (), 1)
+    reports.decide(sqlite_db, said.id, True, "ops")
+    reports.unlearn(sqlite_db, said.id, "ops")
+    words.standing_of(sqlite_db, "anna")
+    words.list_reporters(sqlite_db)
+    campaign_pages.list_campaigns(sqlite_db)
+    campaign_pages.list_reports(sqlite_db)
+    assert plans
+    for plan, statement in plans:
+        assert not plan.startswith("SCAN") or "COVERING" in plan, (plan, statement)
+        assert "ix_reports_state" not in plan, (plan, statement)
