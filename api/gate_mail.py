@@ -93,22 +93,17 @@ class _Streams:
 def streams(database: Database, now_ms: int, scores: Scores) -> tuple[list[Stream], list[Stream]]:
     """(forwarded mail by sender, stopped mail by campaign) of the last days.
 
-    A message that somebody reported as the opposite of its fate is left out, its copies that nobody reported are not: else three
-    people could hide from the gate what they want to be blocked.
+    Messages that somebody reported as the opposite of their fate stay in: else three people who get all mail of a sender could hide
+    from the gate what they want to be blocked.  How many such people there are, and whether an administrator is among them, is told.
     """
     since = now_ms - DAYS * DAY_MS
     senders, campaigns = _Streams(), _Streams()
-    told: dict[bool, set[str]] = {True: set(), False: set()}
     for witness in recent.witnesses(database, since):
-        if witness.message_id is not None:
-            told[witness.ham].add(witness.message_id)
         if witness.ham and witness.campaign is not None:
             campaigns.testify(witness.campaign, witness)
         if not witness.ham and (sender := author(witness.header_from)):
             senders.testify(sender, witness)
     for mail, indices in _readable(recent.newest(database, since)):
-        if mail.message_id in told[not mail.forwarded]:
-            continue
         name = author(mail.header_from) if mail.forwarded else mail.campaign
         if name:
             target = senders if mail.forwarded else campaigns

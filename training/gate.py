@@ -61,12 +61,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Recent mail of one author domain, or of one campaign, about which nobody complained.
+    """Recent mail of one author domain, or of one campaign, that had the same fate.
 
     Attributes:
         name: the domain, or the campaign's id.
-        messages: with the treatment that nobody complained about as their class.
-        witnesses: different people who reported other mail of the same stream as the opposite.
+        messages: with that fate as their class: forwarded is good, held and refused is spam.
+        witnesses: different people who reported mail of the stream as the opposite.
         trusted: whether a trusted word did.
     """
 
@@ -164,8 +164,8 @@ def judge(
         held_out: labelled messages that neither model has learned.
         pins: the site's confirmed good mail; the candidate's scores are those of the final model here and below.
         regression: the shipped set.
-        senders: recent forwarded mail that nobody reported as spam, by author domain.
-        campaigns: recent mail that was held or refused and that nobody reported as ham, by campaign.
+        senders: recent forwarded mail by author domain.
+        campaigns: recent mail that was held or refused, by campaign.
         minimum: held-out messages of each class without which there is not enough evidence ([learning] gate_messages).
     """
     candidate = class_figures(held_out, lambda item: item.candidate)
@@ -303,7 +303,7 @@ def _senders(streams: Iterable[Stream]) -> Criterion:
     if not turned:
         text = f"no sender's mail that is let through today would be called spam ({_number(count)} senders"
         return Criterion("senders", True, f"{text}{_excused(excused)})")
-    text = f"mail of {_streams(turned, 'would be called spam')}, which is let through today and which nobody reported"
+    text = f"mail of {_streams(turned, 'would be called spam')}, which is let through today"
     remedy = "; if it is spam, report one of them as administrator and train again"
     return Criterion("senders", False, text + remedy, _shown(turned))
 
@@ -313,7 +313,7 @@ def _campaigns(streams: Iterable[Stream]) -> Criterion:
     if not turned:
         text = f"no campaign that is stopped today would be passed ({_number(count)} campaigns"
         return Criterion("campaigns", True, f"{text}{_excused(excused)})")
-    text = f"of campaign {_streams(turned, 'would be passed')}, which is stopped today and which nobody asked for"
+    text = f"of campaign {_streams(turned, 'would be passed')}, which is stopped today"
     remedy = "; if it is good mail, release one of them as false positive and train again"
     return Criterion("campaigns", False, text + remedy, _shown(turned))
 

@@ -22,7 +22,7 @@ from benchmarks.learning.site import QUARANTINE, Run, Score, root_score
 from filterd.config import load_config
 from training.metrics import figures
 
-COPIES = 20  # of the campaign, each day
+COPIES = 10  # of the campaign, or of the target's newsletter, each day
 _MODERATE = 2.5  # log-odds of the campaign's message at first: tagged and delivered, else nobody could report it
 _CONFIG = """
 [server]
@@ -65,7 +65,9 @@ def _tables(options: argparse.Namespace, folder: Path) -> None:
                     _row(f"{noise:.0%}", "at once", [_at_once(score) for score in later], None)
     target = a_sender(stream, len(stream) // 20)
     if options.only in (None, "sender"):
-        print(f"\nattack on one sender ({sum(m.sender == target for m in stream)} good messages)\n")
+        print(
+            f"\nattack on one sender ({sum(m.sender == target for m in stream)} good messages, {COPIES} more each day)\n"
+        )
         _attack(folder, root, stream, options.days, target=target)
     if options.only in (None, "campaign"):
         spam = [mail for mail in stream if mail.spam]
@@ -124,7 +126,8 @@ def _run(
     run.begin(installed)
     size = len(stream) // days
     for day in range(days):
-        extra = copies(campaign, COPIES, day) if campaign is not None else []
+        repeated = campaign or next((mail for mail in stream if mail.sender == target), None)
+        extra = copies(repeated, COPIES, day) if repeated is not None else []
         run.day(day, stream[day * size : (day + 1) * size], extra)
     run.end()
     shutil.rmtree(place)
