@@ -8,6 +8,7 @@ import pytest
 
 from filterd import modelstore, modelview
 from filterd.adapters import model_key
+from filterd.classifier.features import FEATURE_VERSION
 from filterd.config import SEED_MODEL, Config
 from filterd.errors import PermanentError
 from filterd.modelview import Overview
@@ -82,7 +83,7 @@ def test_why_a_model_cannot_be_used_without_a_path_of_this_machine(config: Confi
     assert "cannot be read" in said["gone"]
     assert said["changed"]
     assert "is not signed" in said["unsigned"]
-    assert said["old"] == "made for feature version 1, this program has 2"
+    assert said["old"] == f"made for feature version 1, this program has {FEATURE_VERSION}"
     assert "neither this site's key" in said["foreign"]
     assert "rename the folder" in said["events"]
     assert str(config.state_dir) not in str(said)

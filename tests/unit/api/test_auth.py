@@ -61,6 +61,8 @@ SCOPE = {
     ("POST", "/v1/campaigns/{id}/release"): "quarantine",
     ("POST", "/v1/lists"): "lists",
     ("POST", "/v1/models/retrain"): "learn",
+    ("GET", "/v1/drift"): "read",
+    ("GET", "/v1/models/{name}/shadow"): "read",
     ("GET", "/v1/models/events"): "read",
     ("GET", "/v1/models/key"): "read",
     ("GET", "/v1/models/{a}/diff/{b}"): "read",
