@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Site:
 
     Attributes:
         one, bad: the candidates of the story, once they are there.
+        honest: how many reports there were before anybody lied.
     """
 
     daemon: Daemon
@@ -73,12 +75,20 @@ class Site:
     report_port: int
     one: str = ""
     bad: str = ""
+    honest: int = 0
 
     def send(self, said: Sequence[Letter]) -> list[str]:
         """Mail comes from outside; our ids, in the order of the letters."""
         mails = [item.mail for item in said]
         asyncio.run(send_all(self.daemon.smtp_port, mails, 8))
         return [_reference(mail) for mail in mails]
+
+    def delivered(self, said: Sequence[Letter]) -> list[Letter]:
+        """The same; those that reach their recipient, who alone can report them."""
+        ids = self.send(said)
+        actions = [self.verdict(id)[1] for id in ids]
+        print(Counter(actions))
+        return [item for item, action in zip(said, actions, strict=True) if action in ("accept", "tag")]
 
     def report(self, said: Sequence[Letter], address: str, forms: Sequence[str]) -> None:
         """Everybody who got one of these reports it by mail."""
@@ -179,24 +189,25 @@ def test_the_story(tmp_path: Path, mail: Callable[[], Bag]) -> None:
         people_report_and_a_candidate_is_judged_shadowed_and_promoted(site, bag)
         poison_is_stopped(site, bag)
         a_bad_promotion_goes_back_by_itself(site, bag)
-        a_report_that_is_withdrawn_leaves_no_trace(site, bag)
+        a_report_that_is_withdrawn_leaves_no_trace(site)
         every_record_decided_again_is_the_verdict_that_was_given(site)
         assert site.daemon.audit()["clean"]
 
 
 def people_report_and_a_candidate_is_judged_shadowed_and_promoted(site: Site, bag: Bag) -> None:
-    site.send([*bag.ham, *bag.spam, *bag.known])
-    spam, ham = reports(bag.spam, "spam", bag.forms), reports(bag.ham, "notspam", bag.forms)
-    mixed = [mail for pair in zip(spam, ham, strict=True) for mail, _ in pair]
+    site.send(bag.known)
+    got = {spam: site.delivered(letters) for spam, letters in ((True, bag.spam), (False, bag.ham))}
+    spam, ham = reports(got[True], "spam", bag.forms), reports(got[False], "notspam", bag.forms)
+    mixed = [mail for pair in zip_longest(spam, ham) for mail, _ in filter(None, pair)]
     used = {form for _, forms in (*spam, *ham) for form in forms}
     assert used == set(bag.forms)
-    site.deliver(mixed, len(bag.ham) + len(bag.spam))
+    site.deliver(mixed, len(got[True]) + len(got[False]))
     rows = site.reported()
-    assert Counter((row["label"], row["source"]) for row in rows) == {
-        ("ham", "mail"): len(bag.ham),
-        ("spam", "mail"): len(bag.spam),
-    }
-    assert Counter(row["state"] for row in rows)["counting"] > 0.95 * len(rows), [row["holds"] for row in rows]
+    assert Counter((row["label"], row["source"], row["state"]) for row in rows) == {
+        ("ham", "mail", "counting"): len(got[False]),
+        ("spam", "mail", "counting"): len(got[True]),
+    }, Counter(str(row["holds"]) for row in rows)
+    site.honest = len(rows)
     wait_until(lambda: len(_answered(site)) == len(USERS), 30, "an answer to everybody")
 
     site.one = site.train()
@@ -235,7 +246,7 @@ def poison_is_stopped(site: Site, bag: Bag) -> None:
     site.bad = site.train()
     shown = site.show(site.bad)
     assert "GATE: refused" in shown
-    assert "STOP senders" in shown
+    assert re.search(r"(?m)^  STOP (senders|regression) ", shown)
     refused = site.api.post(f"/v1/models/{site.bad}/promote")
     assert refused.status_code == 409, refused.text
     assert site.daemon.command("models", "shadow", site.bad).returncode != 0
@@ -244,9 +255,9 @@ def poison_is_stopped(site: Site, bag: Bag) -> None:
 def a_bad_promotion_goes_back_by_itself(site: Site, bag: Bag) -> None:
     site.command("promote", site.bad, "--force", "--reason", "the partner is not that important")
     site.wait_for(site.bad)
-    ids = site.send(bag.partner)
-    tagged = [letter for letter, id in zip(bag.partner, ids, strict=True) if site.verdict(id)[1] != "accept"]
-    assert len(tagged) > len(bag.partner) // 2
+    ids = site.send(bag.later)
+    tagged = [letter for letter, id in zip(bag.later, ids, strict=True) if site.verdict(id)[1] == "tag"]
+    assert len(tagged) >= 10, "the bad model does harm"
     site.report(tagged, "notspam", ["eml"])
     wait_until(lambda: not site.model(site.bad)["active"], WATCH_SECONDS, "the rollback")
     site.wait_for(site.one)
@@ -259,12 +270,12 @@ def a_bad_promotion_goes_back_by_itself(site: Site, bag: Bag) -> None:
     assert "filterd_model_rollbacks_total{" in site.api.get("/metrics").text.replace("total ", "total{}")
 
 
-def a_report_that_is_withdrawn_leaves_no_trace(site: Site, bag: Bag) -> None:
+def a_report_that_is_withdrawn_leaves_no_trace(site: Site) -> None:
     for row in site.reported():
-        if row["label"] == "spam" and row["reporter"] in ATTACKERS and row["id"] > len(bag.ham) + len(bag.spam):
+        if row["label"] == "spam" and row["reporter"] in ATTACKERS and row["id"] > site.honest:
             assert site.api.delete(f"/v1/reports/{row['id']}").status_code == 200
     clean = site.train()
-    assert "STOP senders" not in site.show(clean)
+    assert "STOP" not in site.show(clean)
     said = letters(HAM, 1, False, 99)
     site.send(said)
     site.report(said, "spam", ["rfc822"])

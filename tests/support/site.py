@@ -126,7 +126,7 @@ class Bag:
         live: what comes while a candidate is in shadow and after its promotion.
         known: good mail of the partner that nobody ever reports.
         poisoned: good mail of the partner that an attacker's accounts report as spam.
-        partner: what the partner writes when the bad model is in use.
+        later: good mail of the partner and of others that comes when the bad model is in use.
         forms: how their mail programs attach what they report.
     """
 
@@ -135,7 +135,7 @@ class Bag:
     live: list[Letter]
     known: list[Letter]
     poisoned: list[Letter]
-    partner: list[Letter]
+    later: list[Letter]
     forms: Sequence[str]
 
 
@@ -150,7 +150,7 @@ def made_up() -> Bag:
         live=[*letters(HAM, 60, False, 11), *letters(SPAM, 4, True, 12)],
         known=target(16, 13),
         poisoned=target(24, 31, ATTACKERS),
-        partner=target(16, 41),
+        later=[*target(16, 41), *letters(HAM, 12, False, 51)],
         forms=list(FORMS),
     )
 
@@ -195,10 +195,10 @@ def real() -> Bag:
     return Bag(
         ham=sent(ham[:96], False),
         spam=sent(spam[:96], True),
-        live=[*sent(ham[96:156], False), *sent(spam[96:100], True)],
+        live=[*sent(ham[96:216], False), *sent(spam[96:100], True)],
         known=sent(theirs[:third], False),
         poisoned=sent(theirs[third : 2 * third], False, ATTACKERS),
-        partner=sent(theirs[2 * third :], False),
+        later=sent([*theirs[2 * third :], *ham[216:256]], False),
         forms=["rfc822", "eml", "rfc822 in base64", "eml with LF", "eml as text", "eml as mbox"],
     )
 
