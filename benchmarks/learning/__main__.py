@@ -9,6 +9,7 @@ candidate is; `at once`: no ledger and no gate, each report moves the model when
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.learning.mail import Mail, a_sender, copies, make_root, site_mail
-from benchmarks.learning.site import QUARANTINE, Run, Score, root_score
+from benchmarks.learning.site import QUARANTINE, Run, Score, root_scores
 from filterd.config import load_config
 from training.metrics import figures
 
@@ -63,27 +64,26 @@ def _tables(options: argparse.Namespace, folder: Path) -> None:
                 _row(f"{noise:.0%}", "gate on" if gated else "gate off", later, run)
                 if not gated:
                     _row(f"{noise:.0%}", "at once", [_at_once(score) for score in later], None)
-    target = a_sender(stream, len(stream) // 20)
+    scores = root_scores(root, stream)
+    passed = [mail for mail, score in zip(stream, scores, strict=True) if mail.spam or score < 0]
+    target = a_sender(passed, len(stream) // 20)
     if options.only in (None, "sender"):
         print(
             f"\nattack on one sender ({sum(m.sender == target for m in stream)} good messages, {COPIES} more each day)\n"
         )
-        _attack(folder, root, stream, options.days, target=target)
+        _attack(folder, root, stream, options.days, newsletter, target)
     if options.only in (None, "campaign"):
-        spam = [mail for mail in stream if mail.spam]
-        chosen = min(spam, key=lambda mail: abs(root_score(root, mail.indices) - _MODERATE))
+        chosen = min(zip(stream, scores, strict=True), key=_far_from_moderate)[0]
         print(f"\nattack for one campaign ({COPIES} copies a day)\n")
-        _attack(folder, root, stream, options.days, campaign=chosen)
+        _attack(folder, root, stream, options.days, chosen)
 
 
-def _attack(
-    folder: Path, root: Path, stream: list[Mail], days: int, target: str = "", campaign: Mail | None = None
-) -> None:
+def _attack(folder: Path, root: Path, stream: list[Mail], days: int, repeated: Mail, target: str = "") -> None:
     what = "target's ham called spam %, held %" if target else "campaign passed %, not held %"
     print(f"| model | {what} | 1-ROCA % | hm % | sm % | candidates | stopped by | reports |")
     print("|---|---|---|---|---|---|---|---|")
     for gated in (True, False):
-        run = _run(folder, root, stream, days, gated=gated, target=target, campaign=campaign)
+        run = _run(folder, root, stream, days, gated=gated, target=target, repeated=repeated)
         later = [score for score in run.scores if score.day > run.attack_from]
         for name, scores in (
             ("gate on" if gated else "gate off", later),
@@ -114,25 +114,29 @@ def _run(
     noise: float = 0.0,
     gated: bool = True,
     target: str = "",
-    campaign: Mail | None = None,
+    repeated: Mail | None = None,
 ) -> Run:
     begun = time.process_time()
     place = Path(tempfile.mkdtemp(dir=folder))
     (place / "filterd.toml").write_text(_CONFIG)
-    run = Run(load_config(place / "filterd.toml"), noise, gated, target, campaign is not None)
+    run = Run(load_config(place / "filterd.toml"), noise, gated, target)
     installed = run.config.state_dir / "models" / "root"
     installed.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(root, installed)
     run.begin(installed)
     size = len(stream) // days
     for day in range(days):
-        repeated = campaign or next((mail for mail in stream if mail.sender == target), None)
         extra = copies(repeated, COPIES, day) if repeated is not None else []
         run.day(day, stream[day * size : (day + 1) * size], extra)
     run.end()
     shutil.rmtree(place)
     print(f"{noise=} {gated=} {target=}: {time.process_time() - begun:.0f} s CPU", file=sys.stderr)
     return run
+
+
+def _far_from_moderate(pair: tuple[Mail, float]) -> float:
+    mail, score = pair
+    return abs(score - _MODERATE) if mail.spam else math.inf
 
 
 def _at_once(score: Score) -> Score:

@@ -64,7 +64,6 @@ class Run:
         noise: share of the reports that say the opposite.
         gated: whether only what passes the gate is promoted.
         target: author domain whose good mail the attackers call spam.
-        campaign: number of copies a day that the attackers call good, and the rest of the world does not.
         attack_from: the day from which on they do; before, they are honest.
     """
 
@@ -72,7 +71,6 @@ class Run:
     noise: float = 0.0
     gated: bool = True
     target: str = ""
-    campaign: bool = False
     attack_from: int = 2
     seed: int = 1
     scores: list[Score] = field(default_factory=list)
@@ -222,7 +220,7 @@ def _name(person: int) -> str:
     return f"person{person}@site.example"
 
 
-def root_score(root: Path, indices: Indices) -> float:
-    """Log-odds of a message by the model that the site begins with."""
+def root_scores(root: Path, stream: list[Mail]) -> list[float]:
+    """Log-odds of messages by the model that the site begins with."""
     model = Model.load(root)
-    return model.calibrated(model.score(indices))
+    return [model.calibrated(model.score(mail.indices)) for mail in stream]

@@ -114,20 +114,20 @@ def test_a_worse_log_loss_stops_it() -> None:
 
 
 def test_a_sender_whose_mail_would_be_called_spam_stops_it() -> None:
-    target = Stream("shop.example", (ham(1, 4.0), ham(2, 4.0), ham(3)))
+    target = Stream("shop.example", (ham(1, 4.0), ham(2, 4.0), ham(5, 4.0), ham(3), ham(4)))
     report = judge(fair(), senders=[Stream("other.example", (ham(4),) * 9), target])
     assert report.stopped_by == ("senders",)
     criterion = next(c for c in report.criteria if c.name == "senders")
-    assert criterion.messages == ("ham-1", "ham-2")
-    assert "shop.example (2 of 3 recent messages would be called spam)" in criterion.text
+    assert criterion.messages == ("ham-1", "ham-2", "ham-5")
+    assert "shop.example (3 of 5 recent messages would be called spam)" in criterion.text
     assert "report one of them as administrator" in criterion.text
 
 
 @pytest.mark.parametrize(
     "stream",
     [
-        Stream("two.example", (ham(1, 4.0), ham(2, 4.0))),
-        Stream("half.example", (ham(1, 4.0), ham(2, 4.0), ham(3), ham(4))),
+        Stream("four.example", (ham(1, 4.0),) * 4),
+        Stream("half.example", (ham(1, 4.0), ham(2, 4.0), ham(5, 4.0), ham(3), ham(4), ham(6))),
         Stream("known.example", (ham(1, 4.0),) * 5, witnesses=MIN_WITNESSES),
         Stream("told.example", (ham(1, 4.0),) * 5, witnesses=1, trusted=True),
         Stream("before.example", (ham(1, 4.0, 3.0),) * 5),
@@ -142,9 +142,9 @@ def test_three_people_are_no_attestation() -> None:
 
 
 def test_a_campaign_that_would_be_passed_stops_it() -> None:
-    report = judge(fair(), campaigns=[Stream("C1", (spam(1, -2.0),) * 4)])
+    report = judge(fair(), campaigns=[Stream("C1", (spam(1, -2.0),) * 5)])
     assert report.stopped_by == ("campaigns",)
-    assert stopped_by(campaigns=[Stream("C1", (spam(1, -2.0),) * 4, witnesses=1, trusted=True)]) == ()
+    assert stopped_by(campaigns=[Stream("C1", (spam(1, -2.0),) * 5, witnesses=1, trusted=True)]) == ()
 
 
 def test_too_little_is_no_answer_but_harm_is_refused_all_the_same() -> None:
