@@ -68,6 +68,7 @@ def _tables(options: argparse.Namespace, folder: Path) -> None:
     passed = [mail for mail, score in zip(stream, scores, strict=True) if mail.spam or score < 0]
     target = a_sender(passed, len(stream) // 20)
     if options.only in (None, "sender"):
+        newsletter = next(mail for mail in passed if mail.sender == target and not mail.spam)
         print(
             f"\nattack on one sender ({sum(m.sender == target for m in stream)} good messages, {COPIES} more each day)\n"
         )
