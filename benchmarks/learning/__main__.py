@@ -2,8 +2,8 @@
 
 Run: python -m benchmarks.learning --corpus DIR [--messages 6000] [--days 12] [--only noise|sender|campaign]
 Every run begins with the same model of other people's mail and the same stream of messages.  Figures are those of the mail of all days
-but the first, each message judged before anything was learned of it.  `gate on`: only what passes is promoted; `gate off`: every
-candidate is; `at once`: no ledger and no gate, each report moves the model when it comes.
+but the first, each message judged before anything was learned of it.  `gate on`: only what passes is promoted; `by hand`: what lacks
+evidence is, too, as by an administrator who trusts it; `gate off`: every candidate is; `at once`: no ledger and no gate, each report moves the model when it comes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,14 @@ from pathlib import Path
 from benchmarks.learning.mail import Mail, a_sender, copies, make_root, site_mail
 from benchmarks.learning.site import QUARANTINE, Run, Score, root_scores
 from filterd.config import load_config
+from training.gate import ABSTAIN
 from training.metrics import figures
 
+_GATES = {
+    "gate on": ("passed",),
+    "by hand": ("passed", "not_enough_evidence"),
+    "gate off": ("passed", "not_enough_evidence", "refused"),
+}
 COPIES = 10  # of the campaign, or of the target's newsletter, each day
 _MODERATE = 2.5  # log-odds of the campaign's message at first: tagged and delivered, else nobody could report it
 _CONFIG = """
@@ -58,11 +64,11 @@ def _tables(options: argparse.Namespace, folder: Path) -> None:
         print("| reports flipped | model | 1-ROCA % | hm % | sm % | candidates | stopped by |")
         print("|---|---|---|---|---|---|---|")
         for noise in (0.0, 0.05, 0.1):
-            for gated in (True, False):
-                run = _run(folder, root, stream, options.days, noise=noise, gated=gated)
+            for name, answers in _GATES.items():
+                run = _run(folder, root, stream, options.days, answers, noise=noise)
                 later = [score for score in run.scores if score.day]
-                _row(f"{noise:.0%}", "gate on" if gated else "gate off", later, run)
-                if not gated:
+                _row(f"{noise:.0%}", name, later, run)
+                if name == "gate off":
                     _row(f"{noise:.0%}", "at once", [_at_once(score) for score in later], None)
     scores = root_scores(root, stream)
     passed = [mail for mail, score in zip(stream, scores, strict=True) if mail.spam or score < 0]
@@ -83,18 +89,18 @@ def _attack(folder: Path, root: Path, stream: list[Mail], days: int, repeated: M
     what = "target's ham called spam %, held %" if target else "campaign passed %, not held %"
     print(f"| model | {what} | 1-ROCA % | hm % | sm % | candidates | stopped by | reports |")
     print("|---|---|---|---|---|---|---|---|")
-    for gated in (True, False):
-        run = _run(folder, root, stream, days, gated=gated, target=target, repeated=repeated)
+    for gate in ("gate on", "gate off"):
+        run = _run(folder, root, stream, days, _GATES[gate], target=target, repeated=repeated)
         later = [score for score in run.scores if score.day > run.attack_from]
         for name, scores in (
-            ("gate on" if gated else "gate off", later),
-            *([("at once", [_at_once(score) for score in later])] if not gated else []),
+            (gate, later),
+            *([("at once", [_at_once(score) for score in later])] if gate == "gate off" else []),
         ):
             hit = [score.log_odds for score in scores if score.attacked]
             if target:
-                shares = (sum(value > 0 for value in hit), sum(value >= QUARANTINE for value in hit))
+                shares = (sum(value > ABSTAIN for value in hit), sum(value >= QUARANTINE for value in hit))
             else:
-                shares = (sum(value <= 0 for value in hit), sum(value < QUARANTINE for value in hit))
+                shares = (sum(value <= ABSTAIN for value in hit), sum(value < QUARANTINE for value in hit))
             first, second = (f"{100 * share / max(len(hit), 1):.1f}" for share in shares)
             rest = [score for score in scores if not score.attacked]
             found = figures([score.spam for score in rest], [score.log_odds for score in rest])
@@ -111,16 +117,16 @@ def _run(
     root: Path,
     stream: list[Mail],
     days: int,
+    answers: tuple[str, ...],
     *,
     noise: float = 0.0,
-    gated: bool = True,
     target: str = "",
     repeated: Mail | None = None,
 ) -> Run:
     begun = time.process_time()
     place = Path(tempfile.mkdtemp(dir=folder))
     (place / "filterd.toml").write_text(_CONFIG)
-    run = Run(load_config(place / "filterd.toml"), noise, gated, target)
+    run = Run(load_config(place / "filterd.toml"), noise, answers, target)
     installed = run.config.state_dir / "models" / "root"
     installed.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(root, installed)
@@ -131,7 +137,7 @@ def _run(
         run.day(day, stream[day * size : (day + 1) * size], extra)
     run.end()
     shutil.rmtree(place)
-    print(f"{noise=} {gated=} {target=}: {time.process_time() - begun:.0f} s CPU", file=sys.stderr)
+    print(f"{noise=} {answers=} {target=}: {time.process_time() - begun:.0f} s CPU", file=sys.stderr)
     return run
 
 

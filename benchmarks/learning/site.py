@@ -62,14 +62,14 @@ class Run:
 
     Attributes:
         noise: share of the reports that say the opposite.
-        gated: whether only what passes the gate is promoted.
+        promoted_on: the answers of the gate on which a candidate is promoted.
         target: author domain whose good mail the attackers call spam.
         attack_from: the day from which on they do; before, they are honest.
     """
 
     config: Config
     noise: float = 0.0
-    gated: bool = True
+    promoted_on: tuple[str, ...] = ("passed",)
     target: str = ""
     attack_from: int = 2
     seed: int = 1
@@ -211,7 +211,7 @@ class Run:
             if not criterion["passed"] and gate["verdict"] == "refused" and criterion["name"] != "evidence":
                 self.stopped_by[criterion["name"]] += 1
         modelstore.install(self.config, self._db, name, position=found["position"], gate=gate, actor="benchmark")
-        if gate["verdict"] == "passed" or not self.gated:
+        if gate["verdict"] in self.promoted_on:
             modelstore.promote(self.config, self._db, name, "benchmark", force=True, reason="benchmark")
             self.promoted += 1
 
