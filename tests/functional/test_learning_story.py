@@ -256,9 +256,15 @@ def a_bad_promotion_goes_back_by_itself(site: Site, bag: Bag) -> None:
     site.command("promote", site.bad, "--force", "--reason", "the partner is not that important")
     site.wait_for(site.bad)
     ids = site.send(bag.later)
-    tagged = [letter for letter, id in zip(bag.later, ids, strict=True) if site.verdict(id)[1] == "tag"]
-    assert len(tagged) >= 10, "the bad model does harm"
-    site.report(tagged, "notspam", ["eml"])
+    harm = {id: (letter, site.verdict(id)[1]) for letter, id in zip(bag.later, ids, strict=True)}
+    tagged = [letter for letter, action in harm.values() if action == "tag"]
+    held = [id for id, (_, action) in harm.items() if action == "quarantine"]
+    assert len(tagged) + len(held) >= 10, "the bad model does harm"
+    print("good mail under the bad model:", len(tagged), "tagged,", len(held), "held, of", len(ids))
+    if tagged:
+        site.report(tagged, "notspam", ["eml"])
+    for id in held:
+        assert site.api.post(f"/v1/quarantine/{id}/release").status_code == 202
     wait_until(lambda: not site.model(site.bad)["active"], WATCH_SECONDS, "the rollback")
     site.wait_for(site.one)
     shown = site.show(site.bad)

@@ -197,7 +197,7 @@ def real() -> Bag:
         spam=sent(spam[:96], True),
         live=[*sent(ham[96:216], False), *sent(spam[96:100], True)],
         known=sent(theirs[:third], False),
-        poisoned=sent(theirs[third : 2 * third], False, ATTACKERS),
+        poisoned=sent([*theirs[third : 2 * third], *ham[256:400]], False, ATTACKERS),
         later=sent([*theirs[2 * third :], *ham[216:256]], False),
         forms=["rfc822", "eml", "rfc822 in base64", "eml with LF", "eml as text", "eml as mbox"],
     )
