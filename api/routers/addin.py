@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import Field, field_validator
 from starlette.responses import PlainTextResponse, Response
 
 from api.addin.icons import icon
@@ -27,6 +27,7 @@ from api.views import Body, View, refused
 from filterd.adapters.exchange_certificate import read_keys
 from filterd.config.learning import ReportsConfig
 from filterd.errors import ConfigError, PermanentError
+from filterd.mail.address import parse_mailbox
 from filterd.reporting import Claim, submit
 from filterd.storage.addin_users import Binding, bind
 from filterd.storage.reports import Label
@@ -56,9 +57,16 @@ class AddinReport(Body):
     """What getUserIdentityTokenAsync gave."""
     internet_message_id: str = Field(min_length=1, max_length=_MAX_NAME, pattern=r"^[^\x00-\x1f]+$")
     """Message-ID field of the open message."""
-    address: str = Field(min_length=3, max_length=320, pattern=r"^[^\x00-\x20@]+@[^\x00-\x20@]+$")
+    address: str = Field(min_length=3, max_length=320)
     """The mailbox's address, as Outlook says it; the token has none."""
     label: Label
+
+    @field_validator("internet_message_id")
+    @classmethod
+    def _names_something(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("expected a Message-ID, found white space")
+        return value
 
 
 class AddinAnswer(View):
@@ -78,8 +86,8 @@ def add(request: Request, services: Svc, body: AddinReport) -> AddinAnswer:
     if seconds := services.addin_reports.wait(user):
         raise _too_often(seconds)
     services.addin_reports.failed(user)
-    binding = bind(services.database, user, body.address)
-    reporter, note = body.address.lower(), ""
+    reporter, note = _mailbox(body.address), ""
+    binding = bind(services.database, user, reporter)
     if binding is not Binding.OWN:
         # Their word waits for a person: one of two tells no truth about the address, and no trust may come of it.
         log.warning(
@@ -107,6 +115,14 @@ def _outcome(already: bool, state: str, holds: tuple[str, ...]) -> str:
     if "unknown_message" in holds:
         return "unknown"
     return "counted" if state == "counting" else "review"
+
+
+def _mailbox(address: str) -> str:
+    """The address as the ledger names it: two spellings of one (a dot at the end, letter case) are one.  Raises ApiError."""
+    mailbox = parse_mailbox(address)
+    if mailbox is None:
+        raise ApiError(422, "no mailbox", "send userProfile.emailAddress as Outlook gives it", "body.address")
+    return mailbox.key
 
 
 def _user(request: Request, services: Services, token: str) -> str:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, delete, exists, func, select
 
+from filterd.learning.provenance import reporter_key
 from filterd.storage.database import Database, now_ms
 from filterd.storage.schema import addin_users
 
@@ -31,7 +32,7 @@ class AddinUser:
 
     Attributes:
         user: SHA-256 (hex) of the mailbox's unique id.
-        address: in lower case, as named first.
+        address: as the ledger names reporters; the one named first.
         contested: whether another user names the same address.
     """
 
@@ -43,7 +44,7 @@ class AddinUser:
 
 def bind(db: Database, user: str, address: str) -> Binding:
     """What `address` is to this user; at first use it becomes theirs.  Raises StorageError."""
-    address = address.lower()
+    address = reporter_key(address)  # what is one reporter in the ledger must be one address here
     # Nearly always the row is there: a read, which waits for nobody's transaction.
     with db.read() as connection:
         known = connection.scalar(select(addin_users.c.address).where(addin_users.c.user == user))

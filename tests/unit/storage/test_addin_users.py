@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from filterd.storage.addin_users import Binding, bind, forget, list_users
 from filterd.storage.database import Database
 
@@ -39,6 +41,14 @@ def test_an_address_that_two_name_is_neithers(db: Database) -> None:
     assert not forget(db, MALLORY)
     assert bind(db, ANNA, "anna@example.org") is Binding.OWN
     assert list_users(db, contested=True) == ()
+
+
+@pytest.mark.parametrize(
+    "spelling", ["anna@example.org.", "\u3000anna@example.org", "anna@example.org\xa0", "ANNA@Example.ORG"]
+)
+def test_what_is_one_reporter_is_one_address(db: Database, spelling: str) -> None:
+    bind(db, MALLORY, spelling)
+    assert bind(db, ANNA, "anna@example.org") is Binding.CONTESTED
 
 
 def test_two_requests_of_one_user_at_once(db: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,13 @@ def test_an_address_that_two_mailboxes_name_counts_for_neither(addin: Side) -> N
     assert outcome(press(addin, "phish")) == "counted"
 
 
+@pytest.mark.parametrize("spelling", ["anna@example.net.", "ANNA@EXAMPLE.NET"])
+def test_another_spelling_is_the_same_address(addin: Side, spelling: str) -> None:
+    assert outcome(press(addin, "ham", token=exchange().token(PAGE, BOB), address=spelling)) == "counted"
+    assert outcome(press(addin)) == "review", "Bob says that he is Anna, in another way"
+    assert outcome(press(addin, "ham", token=exchange().token(PAGE, BOB), address=spelling)) == "review"
+
+
 def test_a_mailbox_that_names_another_address_waits(addin: Side) -> None:
     assert outcome(press(addin)) == "counted"
     assert outcome(press(addin, address="bob@example.net")) == "review"
@@ -163,7 +171,11 @@ def test_one_user_cannot_flood(addin: Side) -> None:
         ({"internet_message_id": ""}, "internet_message_id"),
         ({"internet_message_id": "<a\n@b>"}, "internet_message_id"),
         ({"internet_message_id": "x" * 999}, "internet_message_id"),
+        ({"internet_message_id": " \u3000"}, "internet_message_id"),
         ({"address": "anna"}, "address"),
+        ({"address": "\u3000anna@example.net"}, "address"),
+        ({"address": "anna@example.net\xa0"}, "address"),
+        ({"address": "an\u200bna@example.net"}, "address"),
         ({"address": "anna@example.net, bob@example.net"}, "address"),
         ({"address": "a@" + "x" * 320}, "address"),
         ({"label": "junk"}, "label"),
@@ -174,6 +186,25 @@ def test_fields_have_bounds(addin: Side, changes: dict[str, object], field: str)
     response = press(addin, **changes)
     assert response.status_code == 422
     assert response.json()["error"]["field"] == f"body.{field}"
+    assert rows(addin) == ()
+
+
+@pytest.mark.parametrize("field", ["token", "internet_message_id", "address", "label"])
+@pytest.mark.parametrize(
+    "value", [r'"a\ud800@example.net"', "null", "7", "[]", "{}", "NaN", "[" * 5000], ids=lambda value: value[:9]
+)
+def test_what_is_no_text_is_refused(addin: Side, field: str, value: str) -> None:
+    others = {
+        "token": exchange().token(PAGE),
+        "internet_message_id": NAME,
+        "address": "anna@example.net",
+        "label": "ham",
+    }
+    parts = [f'"{name}": {value if name == field else json.dumps(text)}' for name, text in others.items()]
+    headers = {"Content-Type": "application/json"}
+    response = addin.client.post("/addin/reports", content="{" + ", ".join(parts) + "}", headers=headers)
+    assert response.status_code in (400, 422)
+    assert response.json()["error"]["remedy"]
     assert rows(addin) == ()
 
 
