@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from filterd.ports import EvidenceRecord
 from filterd.storage.browse import CopyState
@@ -53,44 +53,55 @@ def not_spam(db: Database, model: str, from_ms: int, until_ms: int) -> list[Said
         model: as evidence records name it.
         until_ms: the first moment that does not belong to it.
     """
-    received = (evidence.c.model == model, messages.c.received_ms >= from_ms, messages.c.received_ms < until_ms)
-    own = func.coalesce(campaign_members.c.campaign, messages.c.id)
-    said = (
-        select(
-            messages.c.id,
-            func.coalesce(reports.c.campaign, own).label("campaign"),
-            reports.c.reporter.label("person"),
-            reports.c.trusted,
-            reports.c.state,
-            reports.c.holds,
-        )
-        .select_from(reports)
-        .join(messages, messages.c.id == reports.c.message_id)
-        .join(evidence, evidence.c.message_id == messages.c.id)
-        .outerjoin(campaign_members, campaign_members.c.message_id == messages.c.id)
-        .where(*received, reports.c.label == "ham", reports.c.state.in_(("counting", "held")))
-        .where(reports.c.created_ms >= from_ms)
-        .limit(_MOST)
-    )
-    released = (
-        select(messages.c.id, own.label("campaign"), quarantine_copies.c.changed_by.label("person"))
-        .select_from(quarantine_copies)
-        .join(messages, messages.c.id == quarantine_copies.c.message_id)
-        .join(evidence, evidence.c.message_id == messages.c.id)
-        .outerjoin(campaign_members, campaign_members.c.message_id == messages.c.id)
-        .where(
-            *received,
-            quarantine_copies.c.state.in_((CopyState.RELEASE_REQUESTED, CopyState.RELEASED)),
-            quarantine_copies.c.changed_by != CUSTODY,  # what upstream refused once is tried again by itself
-        )
-        .limit(_MOST)
+    # Begins at what people said, which is little, and not at the mail of a week.
+    said = select(*(reports.c[name] for name in ("message_id", "campaign", "reporter", "trusted", "state", "holds")))
+    # Hidden in a function: SQLite would take the index of states and read past the features of every report.
+    state = func.coalesce(reports.c.state, "")
+    said = said.where(reports.c.label == "ham", state.in_(("counting", "held")))
+    said = said.where(reports.c.created_ms >= from_ms, reports.c.message_id.is_not(None)).limit(_MOST)
+    released = select(quarantine_copies.c.message_id, quarantine_copies.c.changed_by).where(
+        quarantine_copies.c.state.in_((CopyState.RELEASE_REQUESTED, CopyState.RELEASED)),
+        quarantine_copies.c.changed_ms >= from_ms,
+        quarantine_copies.c.changed_by != CUSTODY,  # what upstream refused once is tried again by itself
     )
     with db.read() as connection:
-        found = [
-            Said(row.id, row.campaign, row.person, bool(row.trusted), row.state, tuple(json.loads(row.holds)))
-            for row in connection.execute(said)
-        ]
-        found += [Said(row.id, row.campaign, row.person, True, "counting", ()) for row in connection.execute(released)]
+        rows = connection.execute(said).all()
+        copies = connection.execute(released.limit(_MOST)).all()
+        ids = sorted({row.message_id for row in (*rows, *copies)})
+        campaign_of = _campaigns(connection, ids, model, from_ms, until_ms)
+    found = [
+        Said(
+            row.message_id,
+            row.campaign or campaign_of[row.message_id],
+            row.reporter,
+            bool(row.trusted),
+            row.state,
+            tuple(json.loads(row.holds)),
+        )
+        for row in rows
+        if row.message_id in campaign_of
+    ]
+    found += [
+        Said(row.message_id, campaign_of[row.message_id], row.changed_by, True, "counting", ())
+        for row in copies
+        if row.message_id in campaign_of
+    ]
+    return sorted(found, key=lambda item: (item.message_id, item.person, item.state))
+
+
+def _campaigns(connection: Connection, ids: list[str], model: str, from_ms: int, until_ms: int) -> dict[str, str]:
+    """Those of the messages that were received in that time and judged by the model, with what each counts as."""
+    found: dict[str, str] = {}
+    query = (
+        select(messages.c.id, func.coalesce(campaign_members.c.campaign, messages.c.id).label("campaign"))
+        .select_from(messages)
+        .join(evidence, evidence.c.message_id == messages.c.id)
+        .outerjoin(campaign_members, campaign_members.c.message_id == messages.c.id)
+        .where(evidence.c.model == model, messages.c.received_ms >= from_ms, messages.c.received_ms < until_ms)
+    )
+    for begin in range(0, len(ids), _ROWS):
+        rows = connection.execute(query.where(messages.c.id.in_(ids[begin : begin + _ROWS])))
+        found.update({row.id: row.campaign for row in rows})
     return found
 
 
