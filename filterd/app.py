@@ -28,7 +28,7 @@ from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.lists import Kind, Lists, NetworkTable
 from filterd.checks.registry import LIVE_ONLY, NAMES, Parts, build
-from filterd.classifier.manifest import MANIFEST
+from filterd.classifier.manifest import INFORMATION, LOCAL, MANIFEST, WEIGHTS
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config, DmarcReportsConfig
 from filterd.engine.aggregate import DmarcNotes
@@ -70,9 +70,12 @@ def load_model(config: Config, path: Path) -> Model | None:
 
 
 def model_mark(config: Config, path: Path) -> tuple[object, ...]:
-    """What differs when a model should be loaded again: its path, its files, the keys that are trusted.  Cheap."""
+    """What differs when a model should be loaded again: its path, its files, the keys that are trusted.  Cheap.
+
+    All of its files: a folder that is copied from another machine may have its manifest minutes before its weights.
+    """
     stamps: list[object] = []
-    for name in (MANIFEST, model_key.SIGNATURE):
+    for name in (MANIFEST, model_key.SIGNATURE, WEIGHTS, INFORMATION, LOCAL):
         try:
             stat = (path / name).stat()
             stamps.append((stat.st_mtime_ns, stat.st_ino, stat.st_size))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import mmap
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -110,23 +110,25 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
     return _Reader(path).manifest(data)
 
 
-def open_verified(folder: Path, name: str, manifest: Manifest) -> mmap.mmap:
-    """A read-only map of one file whose size and SHA-256 are those of the manifest.
+def open_verified(folder: Path, name: str, manifest: Manifest) -> bytes:
+    """The octets of one file whose size and SHA-256 are those of the manifest.
 
-    The octets that are hashed are the octets that are mapped.  Raises ModelError.
+    They are read, not mapped: a folder that is restored from a backup while workers score would else change their weights
+    without a proof, or kill them (SIGBUS) where the file is shorter for a moment.  Raises ModelError.
     """
     path = folder / name
     entry = manifest.files[name]
     try:
         with path.open("rb") as handle:
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
-    if len(mapped) != entry.octets:
-        raise ModelError(f"{path}: {len(mapped)} octets, the manifest says {entry.octets}")
-    if hashlib.sha256(mapped).hexdigest() != entry.sha256:
+            size = os.fstat(handle.fileno()).st_size
+            octets = handle.read(entry.octets + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(octets) != entry.octets:
+        raise ModelError(f"{path}: {max(size, len(octets))} octets, the manifest says {entry.octets}")
+    if hashlib.sha256(octets).hexdigest() != entry.sha256:
         raise ModelError(f"{path}: SHA-256 differs from the manifest")
-    return mapped
+    return octets
 
 
 class _Reader:

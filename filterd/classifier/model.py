@@ -56,7 +56,7 @@ class Classification:
 
 
 class Model:
-    """A loaded model; immutable, weights are memory-mapped and shared between processes."""
+    """A loaded model; immutable, its 5 MB of weights and counts are this process's own."""
 
     def __init__(
         self, manifest: Manifest, weights: npt.NDArray[np.float32], local: npt.NDArray[np.uint8] | None = None
@@ -79,7 +79,7 @@ class Model:
             )
         if manifest.buckets != BUCKETS:
             raise ModelError(f"{path}: has {manifest.buckets} buckets, this program needs {BUCKETS}")
-        open_verified(path, INFORMATION, manifest).close()
+        open_verified(path, INFORMATION, manifest)
         weights: npt.NDArray[np.float32] = np.frombuffer(open_verified(path, WEIGHTS, manifest), "<f4")
         if not np.isfinite(weights).all():
             raise ModelError(f"{path / WEIGHTS}: holds values that are not finite")

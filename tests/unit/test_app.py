@@ -221,6 +221,26 @@ def test_while_the_models_files_are_damaged_the_one_in_memory_stays_in_use_over_
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("name", ["weights.f32", "information.f32"])
+def test_a_folder_that_arrives_file_by_file_is_taken_up_when_it_is_complete(tmp_path: Path, name: str) -> None:
+    async def scene() -> None:
+        config = configuration(tmp_path)
+        app = App(config, "smtp-0")
+        made = installed(config, app.database, "candidate-1")
+        modelstore.promote(config, app.database, "candidate-1", "anna")
+        file = config.state_dir / "models" / "candidate-1" / name
+        octets = file.read_bytes()
+        file.unlink()
+        await app.refresh()
+        assert app.graph.engine.model_name() != made.model
+        file.write_bytes(octets)
+        await app.refresh()
+        assert app.graph.engine.model_name() == made.model, "manifest and signature were there before"
+        await app.close()
+
+    asyncio.run(scene())
+
+
 def test_a_model_that_the_configuration_names_is_loaded_once_it_is_signed(tmp_path: Path) -> None:
     make_model(tmp_path / "mine")
     config = configuration(tmp_path, model={"path": "mine"})

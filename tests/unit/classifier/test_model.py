@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,18 @@ def rows() -> tuple[list[Indices], list[bool]]:
 @pytest.fixture(scope="module")
 def seed_model() -> Model:
     return Model.load(SEED)
+
+
+def test_a_folder_that_is_restored_in_place_changes_nothing_that_was_verified(tmp_path: Path) -> None:
+    shutil.copytree(SEED, tmp_path / "model")
+    model = Model.load(tmp_path / "model")
+    (message, _), *_ = generated(1)
+    before = model.classify(message, FACTS).log_odds
+    with (tmp_path / "model" / "weights.f32").open("r+b") as weights:
+        weights.write(b"\0" * weights.seek(0, 2))
+        weights.seek(0)
+        weights.write(b"\0\0\x20\x41" * 500_000)
+    assert model.classify(message, FACTS).log_odds == before
 
 
 @pytest.mark.parametrize(
