@@ -99,13 +99,18 @@ def evidence_of(
     client_lookups: Lookups | None = None,
     trust: TrustClass = TrustClass.INTERNET,
 ) -> EvidenceRecord:
-    """Everything found, of the client, the transaction and its recipients, with the verdicts and what DNS answered."""
+    """Everything found, of the client, the transaction and its recipients, with the verdicts and what DNS answered.
+
+    `model` is the one in use; a message that was judged just before a promotion has the name of the one that judged it, else the
+    watch over the promotion would blame the wrong one.
+    """
     verdicts = now.verdicts or [("", decide((), policy, Stage.RCPT))]
     about = (item for found in now.of_recipient.values() for item in found)
     features = message.views.get("features", b"") if message else b""
     answers = [*(client_lookups.record() if client_lookups else ()), *now.lookups.record()]
     found = (*of_client, *now.evidence, *about)
-    return evidence_record(found, verdicts, features, model, answers, policy, trust)
+    judged = (item.properties.get("model", "") for item in now.evidence if item.check == "content")
+    return evidence_record(found, verdicts, features, next(judged, "") or model, answers, policy, trust)
 
 
 def who(now: Transaction, connection: Connection) -> dict[str, str]:

@@ -122,3 +122,13 @@ def test_the_last_line_shows_the_verdict_of_the_highest_score(caplog: pytest.Log
     assert (shown[0]["score"], shown[0]["action"]) == (4.5, "quarantine")
     assert shown[0]["recipients"] == ["anna@example.org", "bob@example.org"]
     assert "score" not in shown[1]
+
+
+def test_the_record_names_the_model_that_judged_not_the_one_promoted_meanwhile() -> None:
+    now = transaction(ANNA)
+    judged = Evidence("content", Stage.DATA, Result.FAIL, Reason.LOOKS_LIKE_SPAM, properties={"model": "local-before"})
+    now.evidence.append(judged)
+    assert evidence_of(now, [], Policy(), "local-after", None).model == "local-before"
+    assert evidence_of(transaction(ANNA), [], Policy(), "local-after", None).model == "local-after", (
+        "content said nothing"
+    )
