@@ -24,7 +24,7 @@ from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
 from filterd.ports import Upstream
 from filterd.report_mail import ReportMailRunner
-from filterd.storage import aggregate, campaigns, greylist, ledger, notices, quarantine
+from filterd.storage import aggregate, campaigns, greylist, ledger, notices, quarantine, shadow
 from filterd.storage.database import Database, now_ms, open_database
 from filterd.watching import Watching
 
@@ -46,8 +46,8 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
         deliveries = asyncio.create_task(OutboxRunner(database, upstream).run(stop), name="outbox")
         sending = {deliveries, asyncio.create_task(Watching(config, database).run(stop), name="watching models")}
         sending.add(asyncio.create_task(NoticeRunner(database, upstream).run(stop), name="notices"))
-        if config.reports.domain:
-            sending.add(asyncio.create_task(ReportMailRunner(config, database).run(stop), name="report mails"))
+        # Also without reports.domain: one that came before the domain was taken away must not lie there unseen.
+        sending.add(asyncio.create_task(ReportMailRunner(config, database).run(stop), name="report mails"))
         if reports is not None:
             sending.add(asyncio.create_task(reports.run(stop), name="DMARC reports"))
         expiry = asyncio.create_task(_expire_daily(config, database), name="expiry")
@@ -117,6 +117,7 @@ def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int, in
     forgotten = greylist.expire(database, config.greylist, at_ms)
     aggregate.expire(database, at_ms // _DAY_MS - config.dmarc_reports.keep_days)
     campaigns.expire(database, config.campaigns, at_ms)
+    shadow.expire(database, before)
     notices.expire(database, before)
     log.info("expired", extra={"quarantined": messages, "evidence": records, "greylist": forgotten})
     return messages, records, forgotten

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import delete, func, or_, select
 
 from filterd.ports import EvidenceRecord
 from filterd.storage import models
@@ -141,6 +141,12 @@ def list_flips(db: Database, name: str, limit: int = 100) -> tuple[Flip, ...]:
             Flip(row.message_id, row.at_ms, row.action, row.would, row.log_odds, row.would_log_odds)
             for row in connection.execute(query)
         )
+
+
+def expire(db: Database, before_ms: int) -> int:
+    """Forget flips from before that moment; returns how many."""
+    with db.write() as connection:
+        return connection.execute(delete(shadow_flips).where(shadow_flips.c.at_ms < before_ms)).rowcount
 
 
 def _row(flip: Flip) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.custody import SqlCustody
 from filterd.storage.greylist import SqlGreylist
 from filterd.storage.outbox import QueueState
+from filterd.watch.drift import state
 from tests.support.campaigns import NOW, sighting
 from tests.support.dmarc import counted
 from tests.support.dns import MapResolver, loopback_dns
@@ -176,4 +177,19 @@ def test_answers_that_are_over_are_forgotten_with_the_rest(tmp_path: Path) -> No
     notices.delivered(db, over, "250", now - 11 * DAY_MS)
     expire(config, db, now)
     assert [item.id for item in notices.list_notices(db)] == [waits]
+    db.close()
+
+
+def test_the_models_are_watched(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+
+    async def scene() -> None:
+        async with background(make_config(tmp_path), db, ScriptedUpstream()), asyncio.timeout(60):
+            while state(db) is None:  # noqa: ASYNC110 - a setting is polled
+                await asyncio.sleep(0.01)
+
+    asyncio.run(scene())
+    found = state(db)
+    assert found is not None
+    assert found["folder"] == "seed"
     db.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import insert, update
 
@@ -88,6 +90,13 @@ def test_flips_are_bounded(db: Database, monkeypatch: pytest.MonkeyPatch) -> Non
     assert shadow.save(db, "two", {}, {"cursor": 1}, [flip(f"A{n}") for n in range(2)])
     assert shadow.save(db, "two", {"cursor": 1}, {"cursor": 2}, [flip(f"B{n}") for n in range(9)])
     assert {item.message_id for item in shadow.list_flips(db, "two")} == {"A0", "A1", "B0"}
+
+
+def test_flips_of_messages_that_nobody_keeps_are_forgotten(db: Database) -> None:
+    model(db)
+    assert shadow.save(db, "two", {}, {"cursor": 1}, [flip("A"), replace(flip("B"), at_ms=9)])
+    assert shadow.expire(db, 9) == 1
+    assert [item.message_id for item in shadow.list_flips(db, "two")] == ["B"]
 
 
 def test_the_ledger_may_have_gaps(db: Database) -> None:
