@@ -12,9 +12,10 @@ from sqlalchemy import func, select
 
 from filterd.config.learning import LearningConfig
 from filterd.learning.trust import Finding, findings
+from filterd.storage import pins
 from filterd.storage.database import Database
 from filterd.storage.reports import Label
-from filterd.storage.schema import pins, reports
+from filterd.storage.schema import reports
 from filterd.storage.words import words
 
 AGREEMENT: float = LearningConfig().agreement
@@ -54,8 +55,8 @@ def examples(db: Database, upto: int | None = None, agreement: float = AGREEMENT
     with db.read() as connection:
         said, campaigns = words(connection, upto)
         empty = set(connection.scalars(select(_r.id).where(_r.features.is_(None))))
-        pinned = set(connection.scalars(select(pins.c.report_id)))
-        pinned_messages = set(connection.scalars(select(pins.c.message_id)))
+        marks = connection.execute(pins.standing()).all()
+    pinned, pinned_messages = {mark.report_id for mark in marks}, {mark.message_id for mark in marks}
     chosen: dict[int, Finding] = {}
     for finding in findings(said, agreement):
         id = next((id for id in finding.ids if id not in empty), None)

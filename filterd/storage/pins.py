@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select
 
 from filterd.errors import PermanentError
+from filterd.learning.trust import State
 from filterd.storage.database import Database, now_ms
 from filterd.storage.entries import clean
-from filterd.storage.schema import pins
+from filterd.storage.schema import pins, reports
 
 _MAX_TEXT = 500  # characters of author and subject, for people
 _p = pins.c
@@ -91,7 +92,7 @@ def add_in(
 def list_pins(db: Database) -> tuple[Pin, ...]:
     """All pinned messages, oldest first; a message that several reports pinned is there once."""
     with db.read() as connection:
-        rows = connection.execute(select(pins).order_by(_p.id)).all()
+        rows = connection.execute(select(pins).where(_stands()).order_by(_p.id)).all()
     found: dict[object, Pin] = {}
     for row in rows:
         found.setdefault(row.message_id or row.id, _pin(row))
@@ -99,9 +100,9 @@ def list_pins(db: Database) -> tuple[Pin, ...]:
 
 
 def of_report(db: Database, report_id: int) -> tuple[Pin, ...]:
-    """What a report pinned."""
+    """What a report pinned and still stands."""
     with db.read() as connection:
-        rows = connection.execute(select(pins).where(_p.report_id == report_id).order_by(_p.id))
+        rows = connection.execute(select(pins).where(_p.report_id == report_id, _stands()).order_by(_p.id))
         return tuple(_pin(row) for row in rows)
 
 
@@ -116,9 +117,24 @@ def remove_of_report(connection: Connection, report_id: int) -> None:
     connection.execute(delete(pins).where(_p.report_id == report_id))
 
 
-def remove_of_message(connection: Connection, message_id: str) -> None:
-    """Unpin a message, inside a write transaction."""
-    connection.execute(delete(pins).where(_p.message_id == message_id))
+def is_pinned(connection: Connection, message_id: str | None) -> bool:
+    """Whether a pin of this message stands."""
+    query = select(_p.id).where(_p.message_id == message_id, _stands()).limit(1)
+    return message_id is not None and connection.scalar(query) is not None
+
+
+def standing() -> Select[Any]:
+    """The report_id and message_id of each pin that stands; a query, for those who mark what is pinned."""
+    return select(_p.report_id, _p.message_id).where(_stands())
+
+
+def _stands() -> ColumnElement[bool]:
+    """Not said to be spam by a later report of an administrator; read from the reports, so that it is pinned again without that one."""
+    # Not "state = …": SQLite, which has no statistics here, would read all counting reports by the index of states.
+    counting = reports.c.state.not_in([state for state in State if state is not State.COUNTING])
+    spam = (reports.c.trusted.is_(True), counting, reports.c.label != "ham")
+    later = reports.c.id > func.coalesce(_p.report_id, 0)
+    return ~exists().where(reports.c.message_id == _p.message_id, later, *spam)
 
 
 def _pin(row: Any) -> Pin:

@@ -5,6 +5,7 @@ Must not know why a report is held, nor who asks (reports.py).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,9 +88,17 @@ def contradicted(connection: Connection, entry: Entry, campaign: str | None) -> 
     return (entry.label is not Label.HAM) in said.values()
 
 
+def outvoted(connection: Connection, id: int, label: str, message_id: str | None, campaign: str | None) -> int | None:
+    """The newest report of an administrator on the same thing, if it is newer than report `id` and says the opposite."""
+    trusted = [row for row in _on(connection, message_id, campaign) if row.trusted and row.state == State.COUNTING]
+    newest = max(trusted, key=lambda row: row.id, default=None)
+    opposite = newest is not None and (newest.label == Label.HAM) != (label == Label.HAM)
+    return newest.id if newest is not None and opposite and newest.id > id else None
+
+
 def _on(connection: Connection, message_id: str | None, campaign: str | None) -> list[Any]:
     """Reports on a message and on its campaign that are not withdrawn, oldest first."""
-    columns = (reports.c.id, reports.c.label, reports.c.reporter, reports.c.state, reports.c.holds)
+    columns = [reports.c[name] for name in ("id", "label", "reporter", "state", "holds", "trusted")]
     rows: dict[int, Any] = {}
     for column, key in ((reports.c.message_id, message_id), (reports.c.campaign, campaign)):
         if key is not None:
@@ -129,12 +138,8 @@ def insert_entry(
 
 
 def pin(connection: Connection, id: int, entry: Entry) -> None:
-    """What a trusted word says of the pins of its message."""
-    if not entry.trusted:
-        return
-    if entry.label is not Label.HAM and entry.message_id is not None:
-        pins.remove_of_message(connection, entry.message_id)
-    elif entry.pinned and entry.features:
+    """Pin what a trusted word confirms as a false positive; what a later one says against it, reading the pins knows."""
+    if entry.trusted and entry.label is Label.HAM and entry.pinned and entry.features:
         who = (id, entry.message_id, entry.header_from, entry.subject)
         pins.add_in(connection, entry.features, entry.reporter, *who)
 
@@ -146,15 +151,27 @@ def seen(connection: Connection, message_id: str | None) -> tuple[str, str]:
     return (row.header_from, row.subject) if row else ("", "")
 
 
-def settle(connection: Connection, changed: Any) -> None:
+def settle(connection: Connection, message_id: str | None, campaign: str | None) -> None:
     """Reports that wait only because others say the opposite count once nobody does, as if what is gone had never come."""
-    rows = _on(connection, changed.message_id, changed.campaign or campaign_of(connection, changed.message_id))
-    counting = _newest(rows)
+    rows = _on(connection, message_id, campaign or campaign_of(connection, message_id))
+    last: dict[str, Any] = {}  # of each reporter the newest that counts
     for row in rows:
-        if row.state != State.HELD or row.holds != ONLY_CONTRADICTION:
-            continue
-        ham = row.label == Label.HAM
-        if not any(said != ham and reporter != row.reporter for reporter, said in counting.items()):
+        if row.state == State.COUNTING:
+            last[row.reporter] = row
+    sides = Counter(row.label == Label.HAM for row in last.values())
+    waiting = [row for row in rows if row.state == State.HELD and row.holds == ONLY_CONTRADICTION]
+    freed = True
+    while freed:  # who counts again may have contradicted others with what they said before
+        freed = False
+        for row in list(waiting):
+            ham, own = row.label == Label.HAM, last.get(row.reporter)
+            if sides[not ham] - (own is not None and (own.label == Label.HAM) != ham):
+                continue
             values = {"state": State.COUNTING.value, "holds": "[]"}
             connection.execute(update(reports).where(reports.c.id == row.id).values(values))
-            counting[row.reporter] = ham
+            waiting.remove(row)
+            freed = True
+            if own is None or own.id < row.id:
+                sides[ham] += 1
+                sides[own is not None and own.label == Label.HAM] -= own is not None
+                last[row.reporter] = row

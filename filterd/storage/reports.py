@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from filterd.errors import PermanentError
 from filterd.learning.trust import State
@@ -27,6 +27,7 @@ from filterd.storage.report_rows import (
     contradicted,
     insert_entry,
     one_at_a_time,
+    outvoted,
     pin,
     same_thing,
     seen,
@@ -116,9 +117,8 @@ def record(db: Database, entry: Entry, judge: Callable[[int, bool], tuple[str, .
         # Ordered in Python: the few words of one person on one thing come from the index without reading features.
         said = connection.execute(select(*columns).where(*own, same)).all()
         before = max(said, key=lambda row: row.id, default=None)
-        if before is not None and before.label == entry.label and (before.trusted or not entry.trusted):
-            if before.trusted:
-                pin(connection, before.id, entry)
+        if before is not None and _is_repeated(connection, before, entry, campaign):
+            pin(connection, before.id, entry)
             return Recorded(before.id, State(before.state), unpack_list(before.holds), True)
         held: tuple[str, ...] = ()
         if not entry.trusted:
@@ -127,7 +127,22 @@ def record(db: Database, entry: Entry, judge: Callable[[int, bool], tuple[str, .
         state = State.HELD if held else State.COUNTING
         id = insert_entry(connection, entry, campaign, state, held, at_ms)
         pin(connection, id, entry)
+        if before is not None and not held:  # who says something else now, contradicts nobody by what they said before
+            settle(connection, entry.message_id, campaign)
         return Recorded(id, state, held)
+
+
+def _is_repeated(connection: Connection, before: Any, entry: Entry, campaign: str | None) -> bool:
+    """Whether it changes nothing after what the same one said before.
+
+    An administrator's does, when another one has said the opposite since, or when it unpins this very message.
+    """
+    if before.label != entry.label or (entry.trusted and not before.trusted):
+        return False
+    if not entry.trusted:
+        return True
+    unpins = entry.label is not Label.HAM and pins.is_pinned(connection, entry.message_id)
+    return not unpins and outvoted(connection, before.id, entry.label, entry.message_id, campaign) is None
 
 
 def add(
@@ -205,7 +220,7 @@ def decide(db: Database, id: int, accepted: bool, actor: str) -> Report:
 
     Accepted ham is pinned; a message that is rejected as ham or accepted as spam is no longer.
 
-    Raises PermanentError (id: there is none; state: it was withdrawn).
+    Raises PermanentError (id: there is none; state: it was withdrawn, or a later administrator's report says the opposite).
     """
     at = now_ms()
     with db.write() as connection:
@@ -215,12 +230,16 @@ def decide(db: Database, id: int, accepted: bool, actor: str) -> Report:
             raise PermanentError(f"id: no report {id}")
         if row.state == State.WITHDRAWN:
             raise PermanentError(f"state: report {id} was withdrawn; it can only be reported anew")
+        campaign = row.campaign or campaign_of(connection, row.message_id)
+        if accepted and (later := outvoted(connection, id, row.label, row.message_id, campaign)):
+            problem = f"state: report {later}, an administrator's and newer, says the opposite"
+            raise PermanentError(f"{problem}; withdraw or reject that one first")
         state = State.COUNTING if accepted else State.OVERRULED
         values = {"state": state.value, "trusted": accepted, "decided_ms": at, "decided_by": clean(actor)}
         connection.execute(update(reports).where(reports.c.id == id).values(values))
         if not accepted:
             pins.remove_of_report(connection, id)
-        settle(connection, row)
+        settle(connection, row.message_id, row.campaign)
         if accepted:
             author, subject = seen(connection, row.message_id)
             pin(
@@ -254,7 +273,7 @@ def unlearn(db: Database, id: int, actor: str) -> bool:
         values = {"state": State.WITHDRAWN.value, "withdrawn_ms": now_ms(), "withdrawn_by": clean(actor)}
         connection.execute(update(reports).where(reports.c.id == id).values(values))
         pins.remove_of_report(connection, id)
-        settle(connection, row)
+        settle(connection, row.message_id, row.campaign)
         return True
 
 
@@ -267,7 +286,7 @@ def remove(db: Database, id: int) -> bool:
             return False
         connection.execute(delete(reports).where(reports.c.id == id))
         pins.remove_of_report(connection, id)
-        settle(connection, row)
+        settle(connection, row.message_id, row.campaign)
         return True
 
 

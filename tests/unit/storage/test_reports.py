@@ -278,3 +278,70 @@ def test_bad_reports_name_the_field(db: Database) -> None:
         reports.add(db, None, "good", "a", "api")
     with pytest.raises(PermanentError, match=r"^features: "):
         reports.add(db, None, "ham", "a", "api", b"123")
+
+
+def trusted(db: Database, label: str, reporter: str, message_id: str = "M", **more: object) -> Recorded:
+    return say(db, label, reporter, message_id, trusted=True, pinned=True, **more)
+
+
+def test_the_later_of_two_administrators_decides_also_when_he_said_it_before(db: Database) -> None:
+    first = trusted(db, "ham", "ops")
+    trusted(db, "spam", "admin")
+    again = trusted(db, "ham", "ops")
+    assert not again.already, "a word that decides is no repetition"
+    assert learned(db) == [(again.id, "ham")]
+    assert [pin.report_id for pin in pins.list_pins(db)] == [again.id]
+    assert trusted(db, "ham", "ops").id == again.id != first.id
+
+
+def test_without_the_word_that_unpinned_it_a_message_is_pinned_as_if_that_had_never_come(db: Database) -> None:
+    pinned = trusted(db, "ham", "ops")
+    wrong = trusted(db, "spam", "admin")
+    assert (pins.list_pins(db), pins.of_report(db, pinned.id)) == ((), ())
+    reports.unlearn(db, wrong.id, "admin")
+    assert [pin.report_id for pin in pins.list_pins(db)] == [pinned.id]
+    (example,) = examples.examples(db)
+    assert (example.report_id, example.pinned) == (pinned.id, True)
+
+
+def test_spam_of_another_message_of_a_campaign_unpins_the_one_that_is_named_later(db: Database) -> None:
+    one_campaign(db, "M", "N")
+    trusted(db, "ham", "ops", "N")
+    trusted(db, "spam", "admin", "M")
+    assert [pin.message_id for pin in pins.list_pins(db)] == ["N"], "likeness unpins nothing"
+    named = trusted(db, "spam", "admin", "N")
+    assert not named.already
+    assert pins.list_pins(db) == ()
+    assert trusted(db, "spam", "admin", "N").already
+
+
+def test_a_review_does_not_undo_what_an_administrator_said_later_unseen(db: Database) -> None:
+    held = say(db, "spam")
+    later = trusted(db, "ham", "ops")
+    with pytest.raises(PermanentError, match=rf"^state: report {later.id}, .* withdraw or reject that one first"):
+        reports.decide(db, held.id, True, "admin")
+    assert [pin.report_id for pin in pins.list_pins(db)] == [later.id]
+    assert learned(db) == [(later.id, "ham")]
+    reports.decide(db, held.id, False, "admin")
+    reports.unlearn(db, later.id, "ops")
+    reports.decide(db, held.id, True, "admin")
+    assert learned(db) == [(held.id, "spam")]
+
+
+def test_of_those_who_count_again_the_newest_word_of_each_is_asked(db: Database) -> None:
+    wrong = say(db, "spam", "eve@example.net")
+    say(db, "ham", "anna@example.net")
+    say(db, "spam", "bob@example.net")
+    newest = say(db, "ham", "bob@example.net")
+    reports.unlearn(db, wrong.id, "admin")
+    assert states(db)[newest.id] == "counting"
+    assert learned(db) == [(newest.id, "ham")]
+
+
+def test_who_changes_their_mind_contradicts_nobody_any_longer(db: Database) -> None:
+    say(db, "spam", "bob@example.net")
+    held = say(db, "ham", "anna@example.net")
+    assert held.state is State.HELD
+    changed = say(db, "ham", "bob@example.net")
+    assert states(db)[held.id] == "counting"
+    assert learned(db) == [(changed.id, "ham")]

@@ -11,7 +11,7 @@ from sqlalchemy import event
 from filterd.config import CampaignsConfig
 from filterd.errors import PermanentError
 from filterd.learning.trust import Standing
-from filterd.storage import campaign_pages, reports, words
+from filterd.storage import campaign_pages, pins, reports, words
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import Database
 from filterd.storage.reports import Entry, Label
@@ -80,6 +80,7 @@ def test_nothing_reads_the_features_of_all_reports(sqlite_db: Database) -> None:
     reports.unlearn(sqlite_db, said.id, "ops")
     words.standing_of(sqlite_db, "anna")
     words.list_reporters(sqlite_db)
+    pins.list_pins(sqlite_db)
     campaign_pages.list_campaigns(sqlite_db)
     campaign_pages.list_reports(sqlite_db)
     assert plans
