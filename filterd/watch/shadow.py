@@ -36,6 +36,7 @@ class ShadowWatch:
     def __init__(self, config: Config, database: Database) -> None:
         self._config, self._db = config, database
         self._redecider = Redecider(config)
+        self._told = ("", "")  # of a promotion that failed: once is enough
 
     def look(self) -> None:
         """Compare what is new, then say what it comes to.  Blocks; raises StorageError, ModelError."""
@@ -128,6 +129,9 @@ class ShadowWatch:
         try:
             modelstore.promote(self._config, self._db, row.name, modelstore.BY_ITSELF, reason=text)
         except FilterdError as error:  # refused or replaced a moment ago, or damaged: it stays as it is
+            if (row.name, str(error)) == self._told:
+                return
+            self._told = (row.name, str(error))
             log.error("the model in shadow cannot be promoted", extra={"folder": row.name, "error": str(error)})
 
 

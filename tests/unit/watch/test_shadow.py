@@ -198,4 +198,18 @@ def test_a_damaged_shadow_is_not_promoted(tmp_path: Path, db: Database, caplog: 
         handle.write(b"\1")
     stage.watch.look()
     assert modelstore.active_name(db) == "one"
-    assert "cannot be promoted" in caplog.text
+    stage.watch.look()
+    assert caplog.text.count("cannot be promoted") == 1
+
+
+def test_one_that_was_forced_into_shadow_is_not_promoted_by_itself(tmp_path: Path, db: Database) -> None:
+    config = configuration(tmp_path, promote="automatic")
+    seed = modelstore.load(config, modelstore.folder_of(config, modelstore.SEED)).name
+    two = installed(config, db, "two", verdict="refused")
+    modelstore.shadow(config, db, "two", "admin", force=True, reason="to see what it does")
+    came(db, *(record_of(content(-4.0, seed, two, -3.0), model=seed) for _ in range(10)), at_ms=wall_ms())
+    ShadowWatch(config, db).look()
+    row = models.get(db, "two")
+    assert row is not None
+    assert row.shadow["ready"]
+    assert modelstore.active_name(db) == modelstore.SEED
