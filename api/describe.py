@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from api.auth import SCOPES
+from api.views import errors
 from filterd import __version__
 
 _INTRODUCTION = """Quarantine, trace, reports, lists, models and queue of filterd.
@@ -43,6 +44,7 @@ def describe(app: FastAPI, routes: Iterable[APIRoute]) -> dict[str, Any]:
                 operation = found["paths"].get(route.path_format, {}).get(method.lower())
                 if operation is not None:
                     _secure(operation, scopes_of(route))
+                    _bound(operation)
         app.openapi_schema = found
     return app.openapi_schema
 
@@ -52,3 +54,12 @@ def _secure(operation: dict[str, Any], scopes: set[str]) -> None:
     if scopes:
         text = f"Scope: `{'`, `'.join(sorted(scopes))}`."
         operation["description"] = f"{operation.get('description', '')}\n\n{text}".strip()
+
+
+def _bound(operation: dict[str, Any]) -> None:
+    """What api.guards answers to a body, whatever the route is."""
+    if "requestBody" in operation:
+        for status, answer in errors(408, 413).items():
+            content = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
+            told = {"description": answer["description"], "content": content}
+            operation["responses"].setdefault(str(status), told)

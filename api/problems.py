@@ -97,6 +97,8 @@ async def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, ApiError):
         return error.response()
+    if error.status_code == 400:  # FastAPI's own, for a body that its parser cannot take, such as JSON of 50,000 levels
+        return ApiError(422, "the body cannot be read", "send JSON as /docs describes it", "body").response()
     remedy = _REMEDY.get(error.status_code, "see /docs for what is expected")
     return ApiError(error.status_code, str(error.detail), remedy, headers=error.headers).response()
 
