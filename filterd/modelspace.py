@@ -11,6 +11,8 @@ import secrets
 import shutil
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from filterd import modelstore
 from filterd.classifier.manifest import MANIFEST, read_manifest
 from filterd.config import Config
@@ -33,26 +35,33 @@ def tidy(config: Config, db: Database, actor: str = modelstore.BY_ITSELF) -> tup
     """
     base = config.state_dir / "models"
     rows = models.list_models(db, 1000)
-    with db.read() as connection:
-        back = modelstore.way_back(connection, modelstore.active_name(db))[:WAY_BACK]
-    needed = {modelstore.active_name(db), modelstore.shadow_name(db), *back, *(row.name for row in rows[:KEPT])}
-    if config.model.path is not None:
-        needed |= {row.name for row in rows if base / row.name == config.model.path}
+    newest = {row.name for row in rows[:KEPT]}
+    configured = config.model.path.resolve() if config.model.path is not None else None
     kept_for = _bases(base)
     removed = []
     for row in rows:
-        if row.name in needed or row.model in kept_for or not (base / row.name / MANIFEST).is_file():
+        folder = base / row.name
+        if row.name in newest or row.model in kept_for or not (folder / MANIFEST).is_file():
+            continue
+        if folder.resolve() == configured:
             continue
         try:
-            gone = base / f"{_GOING}{secrets.token_hex(6)}"
-            os.rename(base / row.name, gone)  # whole or gone: nobody sees half of it
-            models.add_event(db, "removed", row.name, actor, {"reason": "old and not needed"})
-            removed.append(row.name)
+            with models.changing(db) as connection:  # nobody promotes it meanwhile
+                if row.name not in _in_use(connection):
+                    models.add_event_in(connection, "removed", row.name, actor, {"reason": "old and not needed"})
+                    os.rename(folder, base / f"{_GOING}{secrets.token_hex(6)}")  # whole or gone: nobody sees half of it
+                    removed.append(row.name)
         except (OSError, FilterdError) as error:
             log.warning("an old model cannot be removed", extra={"folder": row.name, "error": str(error)})
     for path in base.glob(f"{_GOING}*"):
         shutil.rmtree(path, ignore_errors=True)
     return tuple(removed)
+
+
+def _in_use(connection: Connection) -> set[str | None]:
+    """The models that score, and the nearest on the way back."""
+    active = modelstore.active_name_in(connection)
+    return {active, modelstore.shadow_name_in(connection), *modelstore.way_back(connection, active)[:WAY_BACK]}
 
 
 def _bases(base: Path) -> set[str]:

@@ -74,9 +74,19 @@ def active_name(db: Database | None) -> str:
     return _named(settings.get(db, ACTIVE_MODEL) if db is not None else None) or SEED
 
 
+def active_name_in(connection: Connection) -> str:
+    """Like active_name, inside a transaction."""
+    return _named(settings.get_in(connection, ACTIVE_MODEL)) or SEED
+
+
 def shadow_name(db: Database | None) -> str | None:
     """Name of the model in shadow, or None."""
     return _named(settings.get(db, SHADOW_MODEL) if db is not None else None)
+
+
+def shadow_name_in(connection: Connection) -> str | None:
+    """Like shadow_name, inside a transaction."""
+    return _named(settings.get_in(connection, SHADOW_MODEL))
 
 
 def active_model(config: Config, database: Database | None) -> Path:
@@ -140,8 +150,9 @@ def promote(config: Config, db: Database, name: str, actor: str, *, force: bool 
     _not_configured(config)
     loaded = _usable(config, name)
     with models.changing(db) as connection:
+        _still_there(config, name)
         row = models.get_in(connection, name)
-        before = _named(settings.get_in(connection, ACTIVE_MODEL)) or SEED
+        before = active_name_in(connection)
         state = _standing(connection, row)
         if name != SEED and state not in _PROVEN:
             if not force:
@@ -183,7 +194,7 @@ def rollback(
     _not_configured(config)
     skipped: dict[str, str] = {}
     with models.changing(db) as connection:
-        present = _named(settings.get_in(connection, ACTIVE_MODEL)) or SEED
+        present = active_name_in(connection)
         if expected is not None and present != expected:
             raise PermanentError(f"state: {present} is in use, not {expected}")
         if present == SEED:
@@ -215,7 +226,7 @@ def way_back(connection: Connection, name: str) -> list[str]:
             break
         seen.add(name)
         row = models.get_in(connection, name)
-        if row is not None and row.state is not ModelState.ROLLED_BACK:
+        if row is not None and _standing(connection, row) is not ModelState.ROLLED_BACK:
             found.append(name)
     return [*found, SEED]
 
@@ -228,6 +239,7 @@ def shadow(config: Config, db: Database, name: str, actor: str, *, force: bool =
     _not_configured(config)
     _usable(config, name)
     with models.changing(db) as connection:
+        _still_there(config, name)
         row = models.get_in(connection, name)
         if row is None:
             raise PermanentError(f"name: there is no model {name} that was judged here")
@@ -236,7 +248,7 @@ def shadow(config: Config, db: Database, name: str, actor: str, *, force: bool =
         state = _standing(connection, row)
         if state not in _PROVEN and not force:
             raise PermanentError(f"state: {name} is {_words(state)}: {_why_not(state)}; it takes force")
-        other = _named(settings.get_in(connection, SHADOW_MODEL))
+        other = shadow_name_in(connection)
         if other is not None and other != name:
             _end_shadow(db, connection, other, None, actor, {"reason": "a newer model", "newer": name})
         _begin_shadow(db, connection, name)
@@ -256,7 +268,7 @@ def end_shadow(
     `state`: what came of it, such as refused; None: it is again what it was before.
     """
     with models.changing(db) as connection:
-        if _named(settings.get_in(connection, SHADOW_MODEL)) != name:
+        if shadow_name_in(connection) != name:
             return False
         _end_shadow(db, connection, name, state, actor, detail or {})
     return True
@@ -301,7 +313,7 @@ def _switch(db: Database, connection: Connection, before: str, name: str, left_a
     settings.set_in(db, connection, ACTIVE_MODEL, "" if name == SEED else name)
     if before != SEED and models.get_in(connection, before) is not None:
         models.set_state_in(connection, before, left_as)
-    in_shadow = _named(settings.get_in(connection, SHADOW_MODEL))
+    in_shadow = shadow_name_in(connection)
     if in_shadow == name:
         settings.set_in(db, connection, SHADOW_MODEL, "")
     elif in_shadow is not None and models.get_in(connection, in_shadow) is not None:
@@ -329,10 +341,15 @@ def _end_shadow(
 
 
 def _usable(config: Config, name: str) -> Model:
+    return load(config, _still_there(config, name))
+
+
+def _still_there(config: Config, name: str) -> Path:
+    """The folder.  Asked again inside the transaction: old folders make room for new ones (modelspace), and wait for us there."""
     folder = folder_of(config, name)
     if not (folder / MANIFEST).is_file():
         raise PermanentError(f"name: there is no model {name}")
-    return load(config, folder)
+    return folder
 
 
 def _not_configured(config: Config) -> None:

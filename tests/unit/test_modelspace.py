@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from filterd import modelstore
+from filterd import modelspace, modelstore
 from filterd.config import Config
 from filterd.modelspace import tidy
 from filterd.storage import models
@@ -51,6 +52,33 @@ def test_only_what_is_old_and_not_needed_goes(config: Config, db: Database, monk
     assert row.gate == PASSED, "what the gate said is kept"
     assert tidy(config, db) == ()
     assert modelstore.rollback(config, db, "anna").name == "before"
+
+
+@pytest.mark.parametrize("switch", [modelstore.promote, modelstore.shadow])
+def test_what_comes_into_use_while_room_is_made_stays(
+    config: Config, db: Database, monkeypatch: pytest.MonkeyPatch, switch: Callable[..., object]
+) -> None:
+    monkeypatch.setattr("filterd.modelspace.KEPT", 0)
+    installed(config, db, "old")
+    real = modelspace._bases
+
+    def meanwhile(base: Path) -> set[str]:
+        switch(config, db, "old", "anna")
+        return real(base)
+
+    monkeypatch.setattr("filterd.modelspace._bases", meanwhile)
+    assert tidy(config, db) == ()
+    assert folders(config) == {"old"}
+
+
+def test_the_model_that_the_configuration_names_stays_however_it_is_written(
+    tmp_path: Path, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filterd.modelspace.KEPT", 0)
+    config = make_config(tmp_path)
+    installed(config, db, "mine")
+    (tmp_path / "link").symlink_to(config.state_dir / "models" / "mine")
+    assert tidy(make_config(tmp_path, model={"path": str(tmp_path / "link")}), db) == ()
 
 
 def test_what_a_killed_one_left_is_removed(config: Config, db: Database) -> None:

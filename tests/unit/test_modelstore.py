@@ -11,6 +11,7 @@ import pytest
 
 from filterd import modelstore
 from filterd.adapters import model_key
+from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config
 from filterd.errors import ModelError, PermanentError
 from filterd.storage import models, settings, shadow
@@ -134,6 +135,36 @@ def test_training_that_ended_well_but_left_no_usable_model_is_not_written_down(c
     assert models.list_models(db) == ()
     with pytest.raises(ModelError, match=r"manifest\.json: cannot be read"):
         modelstore.install(config, db, "nowhere", position=1, gate=PASSED, actor="anna")
+
+
+@pytest.mark.parametrize("switch", [modelstore.promote, modelstore.shadow])
+def test_a_folder_that_went_after_it_was_verified_never_comes_into_use(
+    config: Config, db: Database, monkeypatch: pytest.MonkeyPatch, switch: Callable[..., object]
+) -> None:
+    installed(config, db, "a")
+    real = modelstore.load
+
+    def goes(config: Config, path: Path) -> Model:
+        found = real(config, path)
+        path.rename(path.with_name(".removed-1"))  # as an old model makes room for new ones
+        return found
+
+    monkeypatch.setattr("filterd.modelstore.load", goes)
+    with pytest.raises(PermanentError, match="name: there is no model a"):
+        switch(config, db, "a", "anna")
+    assert (modelstore.active_name(db), modelstore.shadow_name(db)) == ("seed", None)
+
+
+def test_what_was_rolled_back_is_no_way_back_while_it_is_in_shadow(config: Config, db: Database) -> None:
+    for number, name in enumerate("abc", 1):
+        installed(config, db, name, number)
+    for name in ("a", "b"):
+        modelstore.promote(config, db, name, "anna")
+    modelstore.promote(config, db, "a", "anna")  # its way back: b, then the seed
+    modelstore.promote(config, db, "b", "anna")  # … and that of b: a
+    modelstore.rollback(config, db, "anna")
+    modelstore.shadow(config, db, "b", "anna", force=True)
+    assert modelstore.rollback(config, db, "anna").name == "seed", "b did harm"
 
 
 def test_the_way_back_goes_past_what_was_rolled_back_or_is_broken(config: Config, db: Database) -> None:
