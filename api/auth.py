@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 SCOPES = {
     "read": "lists, trace, previews, scans, metrics",
     "quarantine": "release and delete quarantined mail, change the queue",
-    "report": "report mail as spam or ham, withdraw reports",
+    "report": "report mail as spam or ham, withdraw reports that nobody decided",
     "learn": "review reports, retrain, switch the model",
     "lists": "change the address lists",
     "admin": "everything, and the tokens",
@@ -196,15 +196,20 @@ def needs(scope: str) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
         if not isinstance(principal, Principal):
             raise _unauthorized(False, "no token", given=False)
         if not principal.may(scope):
-            raise ApiError(
-                403,
-                f"the token lacks the scope {scope!r} ({SCOPES[scope]})",
-                f"use a token made with `filterd token create --scope {scope}`",
-            )
+            raise lacks(scope)
         return principal
 
     dependency.scope = scope  # type: ignore[attr-defined]  # read by api.describe, for people
     return dependency
+
+
+def lacks(scope: str) -> ApiError:
+    """403 that names the scope."""
+    return ApiError(
+        403,
+        f"the token lacks the scope {scope!r} ({SCOPES[scope]})",
+        f"use a token made with `filterd token create --scope {scope}`",
+    )
 
 
 def _presented(values: list[str], basic: bool) -> str | None:

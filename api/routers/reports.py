@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, ValidationError
 from starlette.datastructures import QueryParams
 
-from api.auth import Principal, needs
+from api.auth import Principal, lacks, needs
 from api.problems import ApiError, not_found
 from api.services import Services, Svc
 from api.views import Before, Body, Done, Limit, RowId, Rows, Text, View, errors, refused
@@ -238,7 +238,16 @@ def reject(services: Svc, id: RowId, who: Annotated[Principal, Depends(needs("le
 
 @router.delete("/reports/{id}", responses=errors(404))
 def withdraw(services: Svc, id: RowId, who: Annotated[Principal, Depends(needs("report"))]) -> Done:
-    """Unlearn: the report stays on record, the next training leaves it out; what it pinned is pinned no longer."""
+    """Unlearn: the report stays on record, the next training leaves it out; what it pinned is pinned no longer.
+
+    What a review decided, and what another administrator said, wants the scope `learn` too: it would undo their word.
+    """
+    known = reports.get(services.database, id)
+    if known is None:
+        raise not_found("report", id)
+    others = known.decided_ms is not None or (known.trusted and known.reporter != who.name)
+    if others and not who.may("learn"):
+        raise lacks("learn")
     if not reports.unlearn(services.database, id, who.actor):
         raise not_found("report", id)
     log.info("report withdrawn", extra={"report": id, "by": who.actor})

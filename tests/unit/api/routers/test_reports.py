@@ -13,7 +13,7 @@ from filterd.classifier.features import features, to_octets
 from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.mail.message import Message
 from filterd.ports import TerminalState
-from filterd.storage import examples, pins
+from filterd.storage import examples, pins, tokens
 from tests.support.sideservice import Side, make_config, side_service
 from tests.support.storage import keep, message
 
@@ -151,6 +151,22 @@ def test_withdrawing_unlearns(side: Side) -> None:
     assert row["withdrawn_ms"] is not None
     assert row["withdrawn_by"].startswith("test-report")
     side.json("DELETE", f"/v1/reports/{id}", "report", status=404)
+
+
+def test_a_report_token_undoes_no_review_and_nobody_elses_trusted_word(side: Side) -> None:
+    """Whoever may only report could else take away pins and lift what a review said of their reports."""
+    record = message()
+    keep(side.database, record)
+    said = side.json("POST", "/v1/reports", "admin", status=201, json={"message_id": record.id, "label": "ham"})["id"]
+    reviewed = add_raw(side, f"label=spam&reporter={ANNA}").json()["id"]
+    side.json("POST", f"/v1/reports/{reviewed}/reject", "learn")
+    for id in (said, reviewed):
+        assert "'learn'" in side.json("DELETE", f"/v1/reports/{id}", "report", status=403)["error"]["problem"]
+    assert [pin.message_id for pin in pins.list_pins(side.database)] == [record.id]
+    both = tokens.create(side.database, "console", ["report", "learn"])
+    for id in (said, reviewed):
+        response = side.client.delete(f"/v1/reports/{id}", headers={"Authorization": f"Bearer {both}"})
+        assert response.json()["done"] == "withdrawn"
 
 
 def test_pages_and_filters(side: Side) -> None:
