@@ -294,6 +294,9 @@ class HeldMessage:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
+USER = "user"  # in an evidence record's `extra`: who was logged in; not there for nobody
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceRecord:
     """The versioned record from which a verdict can be decided again.

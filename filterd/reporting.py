@@ -20,7 +20,7 @@ from filterd.content.fingerprint import fingerprint
 from filterd.content.persons import mailboxes
 from filterd.engine.scan import with_crlf
 from filterd.errors import PermanentError
-from filterd.learning.provenance import Origin, holds, reporter_key
+from filterd.learning.provenance import Origin, holds, is_login_of, reporter_key
 from filterd.learning.trust import State
 from filterd.mail.address import parse_mailbox
 from filterd.mail.message import Message
@@ -247,6 +247,8 @@ def _is_insider(config: Config, reporter: str) -> bool:
 def _is_own(reporter: str, known: Known | None, author: str) -> bool:
     """Whether the reporter made the message; what only claims so (a spoofed author) is nobody's own."""
     if known is not None:
+        if is_login_of(known.login, reporter):  # whatever author he put into it
+            return True
         if known.spoofed:
             return False
         if reporter_key(known.mail_from) == reporter:

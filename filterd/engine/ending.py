@@ -185,5 +185,5 @@ class Ending:
 
     def _evidence(self, message: Message | None) -> EvidenceRecord:
         model = self.engine.model_name()
-        policy, trust = self.engine.policy, self.connection.trust
-        return evidence_of(self.now, self.of_client, policy, model, message, self.client_lookups, trust)
+        policy, trust, user = self.engine.policy, self.connection.trust, self.connection.user
+        return evidence_of(self.now, self.of_client, policy, model, message, self.client_lookups, trust, user)

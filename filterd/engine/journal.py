@@ -98,6 +98,7 @@ def evidence_of(
     message: Message | None,
     client_lookups: Lookups | None = None,
     trust: TrustClass = TrustClass.INTERNET,
+    user: str = "",
 ) -> EvidenceRecord:
     """Everything found, of the client, the transaction and its recipients, with the verdicts and what DNS answered.
 
@@ -110,7 +111,7 @@ def evidence_of(
     answers = [*(client_lookups.record() if client_lookups else ()), *now.lookups.record()]
     found = (*of_client, *now.evidence, *about)
     judged = (item.properties.get("model", "") for item in now.evidence if item.check == "content")
-    return evidence_record(found, verdicts, features, next(judged, "") or model, answers, policy, trust)
+    return evidence_record(found, verdicts, features, next(judged, "") or model, answers, policy, trust, user)
 
 
 def who(now: Transaction, connection: Connection) -> dict[str, str]:

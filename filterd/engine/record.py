@@ -18,13 +18,14 @@ from filterd.engine.words import finding_text, missing_text
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence
 from filterd.mail.verdict import Action, Contribution, Verdict
-from filterd.ports import EvidenceRecord
+from filterd.ports import USER, EvidenceRecord
 
 log = logging.getLogger(__name__)
 
 # 2: contributions have clues; verdicts have stage, decided_by, missing and nearest_change.  Readers take 1 as well.
 RECORD_VERSION = 2
 TRUST = "trust"  # in `extra`: class of the client, without which no record can be decided again
+_MAX_USER = 320  # characters: a mailbox (RFC 5321 4.5.3.1)
 
 
 class Explainer:
@@ -144,12 +145,14 @@ def evidence_record(
     dns: Sequence[dict[str, Any]] = (),
     policy: Policy | None = None,
     trust: TrustClass = TrustClass.INTERNET,
+    user: str = "",
 ) -> EvidenceRecord:
     """The record of a message; its headline is the strictest of the verdicts.
 
     Args:
         dns: as lookups.Lookups.record gives it.
         policy: that the verdicts were given under; without it no nearest change is looked for.
+        user: who was logged in; empty for nobody.
     """
     headline = max((v for _, v in verdicts), key=lambda v: STRICTNESS.index(v.action))
     explainer = Explainer(evidence, policy, trust)
@@ -163,5 +166,5 @@ def evidence_record(
         model=model,
         features=features,
         version=RECORD_VERSION,
-        extra={TRUST: trust.value, **({"dns": list(dns)} if dns else {})},
+        extra={TRUST: trust.value, **({"dns": list(dns)} if dns else {}), **({USER: user[:_MAX_USER]} if user else {})},
     )

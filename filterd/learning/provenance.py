@@ -42,7 +42,7 @@ class Origin:
         insider: the reporter is a mailbox of an accepted domain.
         recorded: what we learn from is our own record, not what came with the report.
         delivered: the reporter was a recipient with a forwarded or released copy.
-        own: reverse-path or author of the message is the reporter.
+        own: reverse-path or author of the message is the reporter, or the client was logged in as the reporter.
         in_hour: reports of this person in the hour before.
         contradicted: a report of somebody else that counts says the opposite.
         trust: of the reporter, 0 to 1.
@@ -63,6 +63,12 @@ def reporter_key(text: str) -> str:
     """A reporter as the ledger has it: a mailbox in lower case, another name as it is."""
     mailbox = parse_mailbox(text.strip())
     return mailbox.key if mailbox else text.strip()
+
+
+def is_login_of(login: str, reporter: str) -> bool:
+    """Whether a login (`anna`, `DOMAIN\\anna` or a mailbox) is that of a reporter, given as the ledger has it."""
+    name = login.rpartition("\\")[2].strip().lower()
+    return bool(name) and name in (reporter, reporter.rpartition("@")[0].lower())
 
 
 def holds(origin: Origin, reports_per_hour: int) -> tuple[str, ...]:

@@ -12,16 +12,19 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from filterd.ports import TerminalState
+from filterd.ports import USER, TerminalState
 from filterd.storage.browse import CopyState
 from filterd.storage.database import Database
 from filterd.storage.entries import unpack_evidence
 from filterd.storage.outbox import QueueState
 from filterd.storage.schema import campaign_members, evidence, ledger, messages, outbox, quarantine_copies
 
-# Messages of one Message-ID that are looked at, the newest: one mail to many is a few transactions; more is somebody's game.
+# Messages of one Message-ID that are looked at: those to the reporter, then the newest.  One mail to many is a few transactions.
 CANDIDATES = 20
+_LOOKED_AT = 1_000  # the newest of one name, of which those to the reporter are picked; more is somebody's game
+_PAGE = 500
 MAX_NAME = 998  # octets of a line (RFC 5322 2.1.1); a longer Message-ID names nothing
+_KEPT = 500  # characters of it in our record (engine/journal.py)
 _m, _e = messages.c, evidence.c
 
 
@@ -35,6 +38,7 @@ class Known:
         features: what the verdict was made from; empty like that.
         delivered: whether a copy for the reporter was forwarded or released.
         spoofed: whether its author claims a domain of ours with nothing behind it.
+        login: who was logged in when it came; empty for nobody, and where there is no evidence.
     """
 
     message_id: str
@@ -47,6 +51,7 @@ class Known:
     delivered: bool
     spoofed: bool
     campaign: str | None
+    login: str = ""
 
 
 def by_id(db: Database, id: str, reporter: str) -> Known | None:
@@ -57,13 +62,28 @@ def by_id(db: Database, id: str, reporter: str) -> Known | None:
 
 
 def by_name(db: Database, name: str, reporter: str) -> list[Known]:
-    """The newest CANDIDATES messages with that Message-ID, with or without its angle brackets; newest first."""
+    """At most CANDIDATES messages with that Message-ID, with or without its angle brackets; newest first.
+
+    Where there are more, those that were sent to the reporter come first.
+    """
     bare = name.strip().removeprefix("<").removesuffix(">")
     if not bare or len(bare) > MAX_NAME:
         return []
-    query = select(_m.id).where(_m.message_id.in_((f"<{bare}>", bare))).order_by(_m.received_ms.desc(), _m.id.desc())
+    kept = name.strip()[:_KEPT]  # as it stands: what follows the brackets, or has lost them, is somebody's game
+    query = (
+        select(_m.id).where(_m.message_id.in_((f"<{bare}>", bare, kept))).order_by(_m.received_ms.desc(), _m.id.desc())
+    )
     with db.read() as connection:
-        return _known(connection, list(connection.scalars(query.limit(CANDIDATES))), reporter)
+        ids = list(connection.scalars(query.limit(_LOOKED_AT)))
+        if len(ids) > CANDIDATES:
+            # Who sends one mail to all of us, each in a transaction of its own under one name, must not hide whose copy it was.
+            asked = ledger.c.recipient_key == reporter
+            mine: set[str] = set()
+            for at in range(0, len(ids), _PAGE):
+                query = select(ledger.c.message_id).where(ledger.c.message_id.in_(ids[at : at + _PAGE]), asked)
+                mine.update(connection.scalars(query))
+            ids = sorted(ids, key=lambda id: id not in mine)[:CANDIDATES]
+        return _known(connection, ids, reporter)
 
 
 def _known(connection: Connection, ids: Sequence[str], reporter: str) -> list[Known]:
@@ -88,8 +108,8 @@ def _known(connection: Connection, ids: Sequence[str], reporter: str) -> list[Kn
             action=row.action or "",
             features=bytes(row.features or b""),
             delivered=reporter in reached[row.id],
-            spoofed=row.record is not None and _is_spoofed(row),
             campaign=campaigns.get(row.id),
+            **_sender(row),
         )
         for row in connection.execute(query)
     }
@@ -112,6 +132,10 @@ def _reached(connection: Connection, ids: Sequence[str]) -> defaultdict[str, set
     return found
 
 
-def _is_spoofed(row: Any) -> bool:
-    found = unpack_evidence(row).evidence
-    return any(item.get("check") == "spoof" and item.get("result") == "fail" for item in found)
+def _sender(row: Any) -> dict[str, Any]:
+    """What the evidence says of who sent it."""
+    if row.record is None:
+        return {"spoofed": False}
+    found = unpack_evidence(row)
+    spoofed = any(item.get("check") == "spoof" and item.get("result") == "fail" for item in found.evidence)
+    return {"spoofed": spoofed, "login": str(found.extra.get(USER, ""))}

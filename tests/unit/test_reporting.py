@@ -127,6 +127,15 @@ def test_a_forged_author_is_not_the_reporter(config: Config, db: Database) -> No
     assert say(config, db, message_id=keep(db, record, evidence=spoofed)).holds == ()
 
 
+@pytest.mark.parametrize("login", ["anna", "EXAMPLE\\anna", ANNA])
+def test_what_the_reporter_sent_under_another_name_is_their_own(config: Config, db: Database, login: str) -> None:
+    """Whoever is logged in may put any author into a message to himself, and have his own text judged."""
+    spoofed = [{"check": "spoof", "reason": "own_domain", "result": "fail"}]
+    id = keep(db, message(ANNA, BOB), evidence=spoofed, extra={"user": login})
+    assert say(config, db, message_id=id).holds == ("own_mail",)
+    assert say(config, db, reporter=BOB, message_id=id).holds == ()
+
+
 def test_a_copy_that_is_held_was_not_delivered_one_that_was_released_is(config: Config, db: Database) -> None:
     id = keep(db, message(ANNA, BOB), TerminalState.QUARANTINED)
     assert say(config, db, message_id=id).holds == ("not_delivered",)

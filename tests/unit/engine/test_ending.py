@@ -75,6 +75,15 @@ def test_observe_mode_forwards_spam_and_says_what_it_would_have_done() -> None:
     assert (record.verdicts[0]["action"], record.verdicts[0]["would"]) == ("accept", "quarantine")
 
 
+@pytest.mark.parametrize(("user", "kept"), [("EXAMPLE\\anna", "EXAMPLE\\anna"), ("", None), ("x" * 1000, "x" * 320)])
+def test_the_record_says_who_was_logged_in(user: str, kept: str | None) -> None:
+    """Else nobody knows later that a reporter judges what he sent himself."""
+    stage = Stagehand(client=Connection(ip_address("192.0.2.7"), trust=TrustClass.AUTHENTICATED, user=user))
+    stage.talk("anna")
+    (record,) = stage.custody.evidence.values()
+    assert record.extra.get("user") == kept
+
+
 def test_upstream_unreachable_is_451_4_4_1() -> None:
     stage = Stagehand(upstream=ScriptedUpstream(error=TemporaryError("gone", "unreachable")))
     assert str(stage.talk("anna")[-1]).startswith("451 4.4.1")

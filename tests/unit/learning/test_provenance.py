@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.learning import provenance
-from filterd.learning.provenance import MIN_TRUST, TEXTS, Origin, holds, reporter_key
+from filterd.learning.provenance import MIN_TRUST, TEXTS, Origin, holds, is_login_of, reporter_key
 from filterd.learning.trust import trust
 
 GOOD = Origin(True, True, True, False, 0, False, 0.3, False)
@@ -57,3 +57,25 @@ def test_one_person_is_one_reporter(given: str, key: str) -> None:
 @given(st.text(max_size=400))
 def test_a_reporter_is_the_same_when_read_again(text: str) -> None:
     assert reporter_key(reporter_key(text)) == reporter_key(text)
+
+
+@pytest.mark.parametrize(
+    ("login", "own"),
+    [
+        ("anna", True),
+        ("EXAMPLE\\Anna", True),
+        ("Anna@Example.net", True),
+        ("", False),
+        ("EXAMPLE\\", False),
+        ("bob", False),
+        ("anna@example.com", False),
+        ("nna", False),
+    ],
+)
+def test_whose_login_it_is(login: str, own: bool) -> None:
+    assert is_login_of(login, "anna@example.net") is own
+
+
+def test_nobody_is_logged_in_as_a_reporter_without_mailbox() -> None:
+    assert not is_login_of("", "console")
+    assert is_login_of("console", "console")

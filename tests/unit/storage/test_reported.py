@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from filterd.config import CampaignsConfig
 from filterd.ports import TerminalState
 from filterd.storage import ledger, quarantine, reported
 from filterd.storage.campaigns import SqlCampaigns
+from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
 from tests.support.campaigns import sighting
-from tests.support.storage import keep, message
+from tests.support.storage import evidence, keep, message, outcomes
 
 ANNA, BOB = "anna@example.net", "bob@example.net"
 
@@ -66,6 +70,30 @@ def test_many_messages_of_one_name_are_bounded(db: Database, monkeypatch: pytest
     keep(db, *records)
     found = reported.by_name(db, "<1@example.org>", ANNA)
     assert [known.message_id for known in found] == [records[2].id, records[1].id]
+
+
+def test_one_mail_to_all_under_one_name_does_not_hide_the_copy_of_the_reporter(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reported, "CANDIDATES", 2)
+    records = [message("Anna@example.net"), *(message(BOB) for _ in range(4))]
+    keep(db, *records, state=TerminalState.FORWARDED)
+    found = reported.by_name(db, "<1@example.org>", ANNA)
+    assert [(known.message_id, known.delivered) for known in found] == [
+        (records[0].id, True),
+        (records[4].id, False),
+    ]
+
+
+def test_who_was_logged_in(db: Database) -> None:
+    record = message(ANNA)
+    found = replace(evidence(), extra={"user": "EXAMPLE\\anna"})
+    custody = SqlCustody(db)
+    asyncio.run(custody.finish(record, outcomes(record, TerminalState.FORWARDED), found, None))
+    custody.close()
+    known = reported.by_id(db, record.id, ANNA)
+    assert known is not None
+    assert known.login == "EXAMPLE\\anna"
 
 
 def test_without_evidence_the_record_is_there_without_content(db: Database) -> None:
