@@ -107,6 +107,11 @@ def load(config: Config, folder: Path) -> Model:
     return Model.load(folder, model_key.verified(folder, model_key.trusted(config)))
 
 
+def without_path(text: str, folder: Path) -> str:
+    """What is said about a model, without where it lies on this machine."""
+    return text.replace(f"{folder}/", "").replace(str(folder), folder.name)
+
+
 def state_of(gate: Mapping[str, Any]) -> ModelState:
     """The state that a gate's report gives: its `verdict` is passed, refused or not_enough_evidence."""
     return _VERDICTS.get(str(gate.get("verdict")), ModelState.CANDIDATE)
@@ -204,7 +209,7 @@ def rollback(
                 loaded = _usable(config, name)
                 break
             except (ModelError, PermanentError) as error:
-                skipped[name] = str(error)
+                skipped[name] = without_path(str(error), folder_of(config, name))
         else:  # not even the seed can be loaded
             raise ModelError(skipped.get(SEED, "no model to go back to"))
         _switch(db, connection, present, name, ModelState.ROLLED_BACK)

@@ -122,7 +122,7 @@ def _view(config: Config, name: str, folder: Path, row: ModelRow | None, *, acti
     try:
         manifest = read_manifest(folder)
     except ModelError as problem:
-        manifest, error = None, _without_path(str(problem), folder)
+        manifest, error = None, modelstore.without_path(str(problem), folder)
     if manifest is not None and manifest.feature_version != FEATURE_VERSION:
         error = f"made for feature version {manifest.feature_version}, this program has {FEATURE_VERSION}"
     return Overview(
@@ -162,10 +162,6 @@ def signature(config: Config, folder: Path) -> tuple[str, str]:
             return "shipped", ""
         model_key.verified(folder, model_key.trusted(config))
     except ModelError as error:
-        return "no", _without_path(str(error), folder)
+        return "no", modelstore.without_path(str(error), folder)
     own = model_key.signer(folder) == model_key.public_key(config.state_dir)
     return ("own" if own else "trusted"), ""
-
-
-def _without_path(text: str, folder: Path) -> str:
-    return text.replace(f"{folder}/", "").replace(str(folder), folder.name)

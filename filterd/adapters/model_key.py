@@ -66,11 +66,18 @@ def public_path(state_dir: Path) -> Path:
 def own_key(state_dir: Path) -> ModelKey:
     """This site's key; made when there is none yet, the same one for all who ask at once.
 
-    Raises ModelError when it cannot be read or made.
+    Raises ModelError when it cannot be read or made, or is gone although the public one is there: another pair would make every
+    model that was signed so far a stranger, the one in use too.
     """
     path = private_path(state_dir)
     try:
+        known = public_key(state_dir)  # asked first: it is written after the private one
         if not path.exists():
+            if known is not None:
+                remedy = (
+                    f"restore it; or remove {public_path(state_dir)} too, for a new pair, and sign your models again"
+                )
+                raise ModelError(f"{path}: is gone; {remedy}")
             _make(path)
         key = ModelKey(_read_private(path))
         if public_key(state_dir) != key.public:
@@ -91,7 +98,7 @@ def public_key(state_dir: Path) -> str | None:
 
 
 def pair(state_dir: Path) -> bool:
-    """Whether the two key files belong together, or only the private one is missing.  Makes nothing.  Raises ModelError."""
+    """Whether the two key files belong together, or only the private one is not here.  Makes nothing.  Raises ModelError."""
     path = private_path(state_dir)
     try:
         return ModelKey(_read_private(path)).public == public_key(state_dir)

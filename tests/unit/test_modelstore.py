@@ -186,6 +186,16 @@ def test_the_way_back_goes_past_what_was_rolled_back_or_is_broken(config: Config
         modelstore.rollback(config, db, "anna")
 
 
+def test_what_was_passed_over_is_told_without_a_path_of_this_machine(config: Config, db: Database) -> None:
+    for number, name in enumerate("abc", 1):
+        installed(config, db, name, number)
+        modelstore.promote(config, db, name, "anna")
+    damage(folder(config, "b") / "weights.f32")
+    done = modelstore.rollback(config, db, "anna")
+    assert done.skipped == {"b": "weights.f32: SHA-256 differs from the manifest"}
+    assert models.events(db, kinds=("rolled_back",))[0].detail["skipped"] == done.skipped
+
+
 def test_two_that_take_turns_end_with_the_seed(config: Config, db: Database) -> None:
     for number, name in enumerate("ab", 1):
         installed(config, db, name, number)

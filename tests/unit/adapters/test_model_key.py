@@ -72,6 +72,18 @@ def test_a_public_key_that_got_lost_or_belongs_to_another_is_written_again(tmp_p
         assert own_key(tmp_path).public == key.public == public_key(tmp_path)
 
 
+def test_a_private_key_that_got_lost_is_not_replaced_behind_the_administrators_back(tmp_path: Path) -> None:
+    before = own_key(tmp_path)
+    folder = folder_in(tmp_path)
+    sign(folder, before)
+    model_key.private_path(tmp_path).unlink()
+    with pytest.raises(ModelError, match=r"model\.pem: is gone; restore it; or remove .*model\.pub too"):
+        own_key(tmp_path)
+    assert verified(folder, [public_key(tmp_path) or ""]), "the model in use stays trusted"
+    model_key.public_path(tmp_path).unlink()
+    assert own_key(tmp_path).public != before.public, "who removes both wants a new pair"
+
+
 def test_signed_by_this_site(tmp_path: Path) -> None:
     folder = folder_in(tmp_path)
     with pytest.raises(ModelError, match="is not signed; look at it, then `filterd models sign"):
