@@ -44,7 +44,7 @@ PROTOCOL_LOG_DROPPED = Counter(
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
 REPORT_MAILS = Counter(
     "filterd_report_mails_total",
-    "Report mails: read, retry, given_up, ignored (bounces and automatic replies)",
+    "Report mails: read, retry, given_up, left (for a person), ignored (bounces and automatic replies)",
     ["result"],
 )
 NOTICES = Counter(

@@ -24,10 +24,11 @@ from filterd.mail.message import Message
 from filterd.reporting import Claim, Submitted, submit
 from filterd.reportmail.answer import GIVEN_UP_TEXT, Heading, Line, compose, done_text
 from filterd.reportmail.labels import LABELS, label_of_address, label_of_subject
-from filterd.reportmail.reporter import is_bounce, may_answer, reporter_of
+from filterd.reportmail.reporter import author_of, is_automatic, is_bounce, may_answer, reporter_of
 from filterd.reportmail.unpack import Reported, Unpacked
 from filterd.storage import notices, quarantine, report_copies
 from filterd.storage.database import Database, now_ms
+from filterd.storage.entries import clean
 from filterd.storage.report_copies import Answer, ReportCopy
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0  # between looks at an empty queue; a person waits for the answer
 ANSWERS_PER_HOUR = 20  # to one mailbox; who reports more knows how it goes
 KIND = "report"  # of notices
+_NOTHING = "report mail: nothing was attached, and nobody was told"
+_UNREADABLE = "report mail: what was attached cannot be read, and nobody was told"
 _HOUR_MS = 3_600_000
 
 Submit = Callable[[Config, Database, Claim], Submitted]
@@ -95,6 +98,9 @@ class ReportMailRunner:
         copy = report_copies.claim(self._database, self._clock_ms())
         if copy is None:
             return False
+        if copy.attempts > report_copies.MAX_ATTEMPTS:  # whoever read it last did not live to say so
+            self._not_read(copy, "reading it ended the process each time")
+            return True
         try:
             self._read(copy)
         except TemporaryError as error:
@@ -122,6 +128,9 @@ class ReportMailRunner:
         label = label or label_of_address(copy.recipient) or "spam"
         lines = [self._submit(copy, item, label, reporter) for item in self._meant(found.messages)]
         answer = self._answer(copy, message, reporter, done_text(lines, found.problems, found.left_out))
+        if not lines and answer is None and not is_automatic(message):
+            self._leave(copy, _NOTHING if not found.problems else _UNREADABLE)
+            return
         self._finish(copy, _outcome(lines, found), answer, "read")
 
     def _meant(self, messages: Sequence[Reported]) -> list[Reported]:
@@ -139,9 +148,15 @@ class ReportMailRunner:
 
         meant: list[Reported] = []
         for item in messages:
-            below = [] if is_known(item) else [inner for inner in item.inner if is_known(inner)]
+            is_cover = not is_known(item) and self._is_ours(item)
+            below = [inner for inner in item.inner if is_known(inner)] if is_cover else []
             meant += below or [item]
         return meant
+
+    def _is_ours(self, item: Reported) -> bool:
+        """Whether somebody of ours wrote it.  What a stranger has attached to his mail is never reported in its place."""
+        author = author_of(Message(item.octets)) if item.inner else None
+        return author is not None and ascii_domain(author.domain) in self._accepted
 
     def _submit(self, copy: ReportCopy, item: Reported, label: str, reporter: str) -> Line:
         """Reported by its Message-ID; Exchange gives one to what has none, and then our own id says what it was."""
@@ -150,7 +165,11 @@ class ReportMailRunner:
         )
         by_id = item.our_id if item.our_id in known_ids and not known_names else None
         # Without any name of its own the octets are one: what is read a second time must be known again.
-        name = item.message_id or f"<{hashlib.sha256(item.octets).hexdigest()[:32]}@no-message-id.invalid>"
+        name = (
+            item.message_id
+            if _forms(item.message_id)
+            else f"<{hashlib.sha256(item.octets).hexdigest()[:32]}@no-message-id.invalid>"
+        )
         claim = Claim(
             label=label,
             reporter=reporter,
@@ -182,7 +201,17 @@ class ReportMailRunner:
             answer = self._answer(copy, message, reporter, GIVEN_UP_TEXT)
         except (PermanentError, StorageError) as error:
             log.error("a report mail that is given up cannot be answered", extra={**told, "error": str(error)})
-        self._finish(copy, f"given up after {copy.attempts} attempts: {why}"[:500], answer, "given_up")
+        outcome = f"given up after {copy.attempts} attempts: {why}"[:500]
+        if answer is None:
+            self._leave(copy, outcome)
+        else:
+            self._finish(copy, outcome, answer, "given_up")
+
+    def _leave(self, copy: ReportCopy, why: str) -> None:
+        """Nobody is told, so a person must be able to find it: it may be a question to us, or a report that we cannot read."""
+        if report_copies.leave(self._database, copy, why, self._clock_ms()):
+            metrics.REPORT_MAILS.labels("left").inc()
+            log.warning("report mail left in the quarantine", extra={"id": copy.message_id, "why": why})
 
     def _finish(self, copy: ReportCopy, outcome: str, answer: Answer | None, result: str) -> None:
         if report_copies.finish(self._database, copy, outcome, answer, self._clock_ms()):
@@ -204,9 +233,10 @@ class ReportMailRunner:
 
 
 def _forms(message_id: str) -> list[str]:
-    """A Message-ID as mail servers write it down: with its angle brackets or without."""
-    bare = message_id.strip().removeprefix("<").removesuffix(">")
-    return [f"<{bare}>", bare] if bare else []
+    """A Message-ID as mail servers write it down: with its angle brackets or without, and as it stands; none when it is empty."""
+    text = clean(message_id).strip()
+    bare = text.removeprefix("<").removesuffix(">").strip()
+    return list(dict.fromkeys((text, f"<{bare}>", bare))) if bare else []
 
 
 def _outcome(lines: Sequence[Line], found: Unpacked) -> str:

@@ -102,7 +102,7 @@ def done_text(lines: Sequence[Line], problems: Sequence[str], left_out: int) -> 
 
 
 GIVEN_UP_TEXT = (
-    "Your report could not be read, and we have stopped trying. Nothing was counted.\n\n"
+    "Your report could not be read, and we have stopped trying. Some of it, or all, was not counted.\n\n"
     "Please forward the message once more as an attachment, or tell your administrator.\n"
 )
 

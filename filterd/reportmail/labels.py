@@ -25,14 +25,15 @@ def label_of_address(address: str) -> str | None:
 def label_of_subject(subject: str, attached: Iterable[str] = ()) -> str | None:
     """The label that a subject begins with, None when with none.
 
-    `attached`: subjects of the attached messages.  Some programs put one of them above the report; its author would then say
-    what his message is, so a subject that is one of them says nothing.
+    `attached`: subjects of the attached messages.  Some programs put one of them above the report, whole or cut off; its author
+    would then say what his message is, so a prefix that one of them begins with too says nothing.
     """
-    match = _PREFIX.match(subject)
-    if match is None or _plain(subject) in {_plain(text) for text in attached}:
+    prefix = _prefix(subject)
+    if not prefix or prefix in map(_prefix, attached):
         return None
-    return _PREFIXES[match[1].lower()]
+    return _PREFIXES[prefix]
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split()).lower()
+def _prefix(subject: str) -> str:
+    match = _PREFIX.match(subject)
+    return match[1].lower() if match else ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import olefile
 
@@ -36,7 +37,9 @@ def read(octets: bytes) -> MapiMessage:
         raise MsgError("no compound file")
     try:
         with olefile.OleFileIO(io.BytesIO(octets)) as file:
-            message = _message(file, [], depth=1)
+            message = _message(_File(file, 2 * len(octets)), [], depth=1)
+    except MsgError:
+        raise
     except (RecursionError, MemoryError):
         raise MsgError("the compound file is nested too deep or too large") from None
     except Exception as error:  # olefile raises many kinds on files that are made for it
@@ -46,7 +49,38 @@ def read(octets: bytes) -> MapiMessage:
     return message
 
 
-def _message(file: olefile.OleFileIO, path: list[str], depth: int) -> MapiMessage:
+@dataclass(slots=True)
+class _File:
+    """An open compound file.  Olefile looks for a name through all names, and streams may share their sectors: with both a
+    file of a megabyte keeps it busy for minutes, and so could a spam mail keep itself from being reported.
+
+    Attributes:
+        left: octets that may still be read; the streams of an honest file are together shorter than it.
+    """
+
+    ole: olefile.OleFileIO
+    left: int
+
+    def entry(self, path: list[str]) -> Any | None:
+        """The directory entry of a storage or stream."""
+        found = self.ole.root
+        for name in path:
+            found = found.kids_dict.get(name.lower()) if found is not None else None
+        return found
+
+    def octets(self, path: list[str]) -> bytes:
+        """A stream; empty when there is none."""
+        entry = self.entry(path)
+        if entry is None or entry.entry_type != olefile.STGTY_STREAM or entry.size > _MAX_STREAM:
+            return b""
+        self.left -= entry.size
+        if self.left < 0:
+            raise MsgError("the streams of the compound file are longer than the file")
+        with self.ole._open(entry.isectStart, entry.size) as stream:
+            return bytes(stream.read())
+
+
+def _message(file: _File, path: list[str], depth: int) -> MapiMessage:
     message = MapiMessage()
     numbers = _numbers(file, path, _HEADS[1] if path else _HEADS[0])
     message.codepage = numbers.get(mapi.CODEPAGE, 0)
@@ -59,10 +93,10 @@ def _message(file: olefile.OleFileIO, path: list[str], depth: int) -> MapiMessag
     )
     for number in range(MAX_FILES):
         below = [*path, f"__attach_version1.0_#{number:08X}"]
-        if not file.exists("/".join(below)):
+        if file.entry(below) is None:
             continue
         inner = [*below, _name(mapi.ATTACHED, _OBJECT)]
-        if file.exists("/".join([*inner, _PROPERTIES])):
+        if file.entry([*inner, _PROPERTIES]) is not None:
             if depth > 0:
                 message.messages.append(_message(file, inner, depth - 1))
             continue
@@ -75,27 +109,19 @@ def _name(id: int, kind: int) -> str:
     return f"__substg1.0_{id:04X}{kind:04X}"
 
 
-def _text(file: olefile.OleFileIO, path: list[str], id: int, codepage: str) -> str:
+def _text(file: _File, path: list[str], id: int, codepage: str) -> str:
     for kind in (_UNICODE, _STRING8):
         if octets := _stream(file, path, id, kind):
             return decoded(kind, octets, codepage)
     return ""
 
 
-def _stream(file: olefile.OleFileIO, path: list[str], id: int, kind: int) -> bytes:
-    return _octets(file, [*path, _name(id, kind)])
+def _stream(file: _File, path: list[str], id: int, kind: int) -> bytes:
+    return file.octets([*path, _name(id, kind)])
 
 
-def _octets(file: olefile.OleFileIO, path: list[str]) -> bytes:
-    where = "/".join(path)
-    if not file.exists(where) or file.get_type(where) != olefile.STGTY_STREAM or file.get_size(where) > _MAX_STREAM:
-        return b""
-    with file.openstream(where) as stream:
-        return bytes(stream.read())
-
-
-def _numbers(file: olefile.OleFileIO, path: list[str], head: int) -> dict[int, int]:
+def _numbers(file: _File, path: list[str], head: int) -> dict[int, int]:
     """The properties of fixed length, by id, as numbers."""
-    octets = _octets(file, [*path, _PROPERTIES])[head : head + _MAX_ENTRIES * _ENTRY.size]
+    octets = file.octets([*path, _PROPERTIES])[head : head + _MAX_ENTRIES * _ENTRY.size]
     octets = octets[: len(octets) // _ENTRY.size * _ENTRY.size]
     return {tag >> 16: value & 0xFFFFFFFF for tag, _, value in _ENTRY.iter_unpack(octets) if tag & 0xFFFF == 3}

@@ -12,9 +12,10 @@ from sqlalchemy import delete as sql_delete
 
 from filterd.errors import PermanentError
 from filterd.mail.address import parse_mailbox
+from filterd.mail.evidence import Reason
 from filterd.ports import UPSTREAM_REFUSED
 from filterd.storage.bodies import remove_file
-from filterd.storage.browse import CopyState, QuarantineItem, get_in
+from filterd.storage.browse import CopyState, QuarantineCopy, QuarantineItem, get_in
 from filterd.storage.database import Database, now_ms
 from filterd.storage.entries import CUSTODY, clean, outbox_row
 from filterd.storage.outbox import PENDING, of_message
@@ -30,7 +31,7 @@ def release(
     """Put copies into the outbox; returns the outbox ids.
 
     Args:
-        recipients: whose copies; None means every copy that is held.
+        recipients: whose copies; None means every copy that is held, but for those that are reports to us.
         actor: who does it.
         to_other: mailboxes that were no recipients and get a copy as well.
 
@@ -45,7 +46,7 @@ def release(
             raise PermanentError(f"id: the octets of {id} are no longer kept")
         known = {copy.recipient.lower() for copy in item.copies}
         if recipients is None:
-            chosen = [copy for copy in item.copies if copy.state is CopyState.HELD]
+            chosen = [copy for copy in item.copies if copy.state is CopyState.HELD and not _is_report(copy)]
             if not chosen and not to_other:
                 raise PermanentError("recipients: no copy is held")
         else:
@@ -54,6 +55,10 @@ def release(
                 raise PermanentError(f"recipients: {', '.join(missing)} has no copy of {id}")
             chosen = [copy for copy in item.copies if copy.recipient.lower() in wanted]
         for copy in chosen:
+            if _is_report(copy):
+                raise PermanentError(
+                    f"recipients: {copy.recipient} is where users report mail; filterd reads it, name a person in to_other"
+                )
             if copy.state is not CopyState.HELD:
                 raise PermanentError(f"recipients: the copy of {copy.recipient} is {copy.state}, expected held")
         rows = [outbox_row(id, copy.recipient, copy.parameters, clean(actor), at) for copy in chosen]
@@ -67,6 +72,8 @@ def release(
 def delete(db: Database, id: str, actor: str) -> None:
     """Delete every held copy and the octets.  The record stays.
 
+    A report to us that waits to be read stays too, with the octets, where others have copies: it is somebody else's word.
+
     Raises PermanentError (field named) when it is unknown, nothing is held, or a release is still under way.
     """
     at = now_ms()
@@ -74,11 +81,14 @@ def delete(db: Database, id: str, actor: str) -> None:
         item = _locked(connection, id)
         if any(row.state in PENDING for row in of_message(connection, id)):
             raise PermanentError(f"id: a release of {id} is still in the outbox; remove it there first")
-        held = [copy.recipient for copy in item.copies if copy.state is CopyState.HELD]
+        reports = [copy for copy in item.copies if copy.state is CopyState.HELD and _is_report(copy)]
+        held = [c.recipient for c in item.copies if c.state is CopyState.HELD and c not in reports]
+        if not held:
+            held, reports = [copy.recipient for copy in reports], []
         if not held and not item.has_body:
             raise PermanentError(f"id: {id} is {item.state}, expected held")
         _set_copies(connection, id, held, "deleted", actor, at)
-        files = _drop_bodies(connection, [id])
+        files = _drop_bodies(connection, [id]) if not reports else []
     for file in files:
         remove_file(db, file)
 
@@ -115,6 +125,10 @@ def expire(db: Database, before_ms: int) -> int:
         count += len(ids)
         if len(ids) < _EXPIRE_BATCH:
             return count
+
+
+def _is_report(copy: QuarantineCopy) -> bool:
+    return copy.reason == Reason.USER_REPORT.value
 
 
 def _locked(connection: Connection, id: str) -> QuarantineItem:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, not_, or_, select, text, update
 
 from filterd.reportmail.labels import LOGIN
 from filterd.storage.bodies import remove_file
@@ -19,12 +19,13 @@ from filterd.storage.database import Database
 from filterd.storage.entries import CUSTODY, clean, unpack_evidence
 from filterd.storage.notices import add_in
 from filterd.storage.outbox import PENDING
-from filterd.storage.schema import evidence, messages, outbox, quarantine_bodies, quarantine_copies
+from filterd.storage.schema import evidence, messages, outbox, quarantine, quarantine_bodies, quarantine_copies
 
 # Seconds from the beginning of one attempt to the next.  The first is also the lease: reading one takes less than 60 s.
 PAUSES = (90, 300, 900, 3_600, 10_800, 21_600, 43_200)
 MAX_ATTEMPTS = len(PAUSES) + 1  # in about a day
-_PAGE = 500  # waiting ones that are looked through for one that is due
+_CANDIDATES = 20  # that are looked at when other processes take them at the same time
+_AHEAD_MS = 3_600_000  # an attempt that is later than now by more was written under a clock that has been set back
 _ATTEMPT = re.compile(r"attempt (\d{1,4})")
 _MAX_WHY = 300  # characters
 # As the partial index has it, word for word: with bound values SQLite would not use it.
@@ -58,17 +59,18 @@ class Answer:
 
 
 def claim(db: Database, at_ms: int) -> ReportCopy | None:
-    """Take the one that waits longest of those that are due; None when none is.
+    """Take the one that waits longest of those that were never tried, else of those that are due again; None when none is.
 
     Whoever dies with it leaves it to the next one after the pause of its attempt.
     """
-    query = select(_c.message_id, _c.recipient, _c.changed_ms, _c.changed_by).where(_WAITING)
+    columns = select(_c.message_id, _c.recipient, _c.changed_ms, _c.changed_by).where(_WAITING)
+    first = columns.order_by(_c.changed_ms).limit(_CANDIDATES)
+    new, again = first.where(_c.changed_by == CUSTODY), first.where(_c.changed_by != CUSTODY, not_(_pausing(at_ms)))
     with db.read() as connection:
-        rows = connection.execute(query.order_by(_c.changed_ms).limit(_PAGE)).all()
+        # One that takes long, or ends its reader, shall not be in the way of the new ones.
+        rows = connection.execute(new).all() or connection.execute(again).all()
     for row in rows:
         before = _attempts(row.changed_by)
-        if before and at_ms < row.changed_ms + PAUSES[min(before, len(PAUSES)) - 1] * 1000:
-            continue
         this = and_(_WAITING, _c.message_id == row.message_id, _c.recipient == row.recipient)
         same = and_(this, _c.changed_by == row.changed_by, _c.changed_ms == row.changed_ms)
         values = {"changed_by": f"{CUSTODY}, attempt {before + 1}", "changed_ms": at_ms}
@@ -78,6 +80,20 @@ def claim(db: Database, at_ms: int) -> ReportCopy | None:
             reverse_path = connection.scalar(select(messages.c.mail_from).where(messages.c.id == row.message_id))
         return ReportCopy(row.message_id, row.recipient, reverse_path or "", before + 1)
     return None
+
+
+def _pausing(at_ms: int) -> ColumnElement[bool]:
+    """Those that are being read, or were lately and not with success."""
+    earlier = [_tried(number) for number in range(1, len(PAUSES))]
+    of_each = [and_(tried, _c.changed_ms > at_ms - pause * 1000) for tried, pause in zip(earlier, PAUSES, strict=False)]
+    ever = _c.changed_by.startswith(f"{CUSTODY}, attempt ", autoescape=True)
+    last = and_(ever, not_(or_(*earlier)), _c.changed_ms > at_ms - PAUSES[-1] * 1000)
+    return and_(or_(*of_each, last), _c.changed_ms <= at_ms + _AHEAD_MS)
+
+
+def _tried(attempt: int) -> ColumnElement[bool]:
+    mark = f"{CUSTODY}, attempt {attempt}"
+    return or_(_c.changed_by == mark, _c.changed_by.startswith(mark + " ", autoescape=True))
 
 
 def _attempts(changed_by: str) -> int:
@@ -100,6 +116,7 @@ def finish(db: Database, copy: ReportCopy, outcome: str, answer: Answer | None, 
     """
     values = {"state": CopyState.DELETED, "reason": clean(outcome), "changed_ms": at_ms, "changed_by": CUSTODY}
     with db.write() as connection:
+        _lock(connection, copy.message_id)
         if not connection.execute(update(quarantine_copies).where(_this(copy)).values(**values)).rowcount:
             return False
         if answer is not None:
@@ -110,6 +127,22 @@ def finish(db: Database, copy: ReportCopy, outcome: str, answer: Answer | None, 
     return True
 
 
+def leave(db: Database, copy: ReportCopy, why: str, at_ms: int) -> bool:
+    """It reports nothing and nobody can be told: it stays held, for a person to look at, with `why` as its reason.
+
+    Whether it was still there.
+    """
+    reason = clean(why)
+    item = and_(quarantine.c.message_id == copy.message_id, quarantine.c.reason == "user_report")
+    with db.write() as connection:
+        _lock(connection, copy.message_id)
+        values = {"reason": reason, "changed_ms": at_ms, "changed_by": CUSTODY}
+        if not connection.execute(update(quarantine_copies).where(_this(copy)).values(**values)).rowcount:
+            return False
+        connection.execute(update(quarantine).where(item).values(reason=reason))  # so that the list shows it
+        return True
+
+
 def waiting(db: Database) -> int:
     """How many report mails wait to be read."""
     with db.read() as connection:
@@ -118,6 +151,7 @@ def waiting(db: Database) -> int:
 
 def known(db: Database, ids: Sequence[str], names: Sequence[str]) -> tuple[set[str], set[str]]:
     """Which of these ids of ours, and of these Message-IDs, belong to messages that we know."""
+    ids, names = [clean(id) for id in ids], [clean(name) for name in names]
     with db.read() as connection:
         ours = set(connection.scalars(select(messages.c.id).where(messages.c.id.in_(ids)))) if ids else set()
         wanted = select(messages.c.message_id).distinct().where(messages.c.message_id.in_(names))
@@ -135,6 +169,12 @@ def login_of(db: Database, copy: ReportCopy) -> str:
 
 def _this(copy: ReportCopy) -> ColumnElement[bool]:
     return and_(_WAITING, _c.message_id == copy.message_id, _c.recipient == copy.recipient)
+
+
+def _lock(connection: Connection, id: str) -> None:
+    """Against a release or a deletion by a person at the same time (storage/release.py), where writers do not exclude each other."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(select(quarantine.c.message_id).where(quarantine.c.message_id == id).with_for_update())
 
 
 def _drop_body(connection: Connection, id: str) -> list[str]:

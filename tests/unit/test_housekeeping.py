@@ -145,11 +145,14 @@ def test_a_file_of_dmarc_reports_that_is_gone_does_not_end_the_delivery_of_relea
     db.close()
 
 
-def test_report_mails_are_read_and_answered_where_a_domain_is_set(tmp_path: Path) -> None:
+@pytest.mark.parametrize("domain", ["reports.example.org", None])
+def test_report_mails_are_read_and_answered_also_when_their_domain_is_taken_away(
+    tmp_path: Path, domain: str | None
+) -> None:
     db = make_database(tmp_path)
     upstream = ScriptedUpstream()
     tables: dict[str, Any] = {"recipients": {"accepted_domains": ["example.org"]}}
-    tables["reports"] = {"domain": "reports.example.org"}
+    tables["reports"] = {"domain": domain} if domain else {}
     record = message("spam@reports.example.org", mail_from="anna@example.org")
     box = replace(held(record, report_mail()), reason="user_report")
     custody = SqlCustody(db)

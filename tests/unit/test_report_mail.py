@@ -23,6 +23,7 @@ from filterd.report_mail import ANSWERS_PER_HOUR, ReportMailRunner
 from filterd.reporting import Claim, Submitted, submit
 from filterd.reportmail.unpack import Unpacked, unpack
 from filterd.storage import notices, quarantine, report_copies, reports
+from filterd.storage.audit import audit
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
 from filterd.storage.report_copies import MAX_ATTEMPTS, PAUSES
@@ -412,3 +413,136 @@ def test_the_loop_goes_on_after_a_crash_and_stops_when_told(db: Database, tmp_pa
     loop.close()
     asyncio.run(story())
     assert [outcome(db, id)[0] for id in (first, second)] == ["deleted", "deleted"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<" + "a" * 600 + "@sender.example>",
+        "<a\0b@sender.example>",
+        "<\xe4@sender.example>",
+        "<a@b.example> (x)",
+        "<a b@c>",
+    ],
+)
+def test_no_odd_message_id_lets_a_stranger_put_somebody_elses_message_in_the_place_of_his(
+    db: Database, tmp_path: Path, name: str
+) -> None:
+    outer = report_mail(FORMS["rfc822"](spam(1)), sender="e@sender.example", message_id="<outer@x.example>")
+    outer = outer.replace(b"<outer@x.example>", name.encode("latin-1"))
+    record = message(ANNA, message_id=Message(outer).first("message-id")[:500])
+    keep(db, record, state=TerminalState.FORWARDED)
+    delivered(db)
+    arrived(db, report_mail(FORMS["rfc822"](outer)))
+    runner(db, tmp_path).run_once()
+    assert [report.message_id for report in found(db)] == [record.id]
+
+
+def test_what_a_stranger_attached_is_not_reported_for_a_mail_that_we_do_not_know(db: Database, tmp_path: Path) -> None:
+    delivered(db)
+    outer = report_mail(FORMS["rfc822"](spam(1)), sender="e@sender.example", message_id="<forgotten@sender.example>")
+    arrived(db, report_mail(FORMS["rfc822"](outer)))
+    runner(db, tmp_path).run_once()
+    assert [report.message_id for report in found(db)] == [None]
+
+
+def test_an_empty_message_id_is_no_name(db: Database, tmp_path: Path) -> None:
+    for text in ("cheap pills", "cheap watches"):
+        nameless = spam(1, text=text).replace(b"<1@sender.example>", b"<>")
+        arrived(db, report_mail(FORMS["rfc822"](nameless)))
+        runner(db, tmp_path).run_once()
+    assert len(found(db)) == 2
+
+
+class Never:
+    """Must not be asked."""
+
+    def unpack(self, octets: bytes) -> Unpacked:
+        raise AssertionError("opened once more")
+
+
+def test_one_that_ends_its_reader_each_time_is_given_up_unread(db: Database, tmp_path: Path) -> None:
+    id, now = arrived(db, report_mail(FORMS["rfc822"](spam(1)))), wall_ms() + 10**9
+    for pause in (*PAUSES, PAUSES[-1]):
+        assert report_copies.claim(db, now) is not None  # and its process dies
+        now += pause * 1000
+    assert runner(db, tmp_path, unpacker=Never(), clock_ms=lambda: now).run_once()
+    state, reason = outcome(db, id)
+    assert (state, "ended the process" in reason) == ("deleted", True)
+    assert "could not be read" in answers(db)[0]
+
+
+def test_the_answer_to_one_that_was_half_read_does_not_say_that_nothing_was_counted(
+    db: Database, tmp_path: Path
+) -> None:
+    def half(used: Config, database: Database, claim: Claim) -> Submitted:
+        if claim.internet_message_id == "<2@sender.example>":
+            raise TemporaryError("busy", "busy")
+        return submit(used, database, claim)
+
+    arrived(db, report_mail(*several(2)))
+    now = wall_ms() + 10**9
+    for pause in (*PAUSES, 0):
+        at = now
+        assert runner(db, tmp_path, report=half, clock_ms=lambda at=at: at).run_once()
+        now += pause * 1000
+    assert len(found(db)) == 1
+    assert "Some of it, or all, was not counted" in answers(db)[0]
+
+
+UNREADABLE = ("application/vnd.ms-outlook", "a.msg", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+
+
+@pytest.mark.parametrize("attached", [(), (UNREADABLE,)])
+def test_a_mail_that_reports_nothing_and_is_not_answered_is_left_for_a_person(
+    db: Database, tmp_path: Path, attached: tuple[Attachment, ...]
+) -> None:
+    silent = {"reports": {"domain": DOMAIN, "answer": False}}
+    id = arrived(db, report_mail(*attached, subject="Is this the right address?"))
+    assert runner(db, tmp_path, tables=silent).run_once()
+    (item,) = quarantine.list_quarantine(db).items
+    assert (item.id, item.state.value) == (id, "held")
+    assert item.reason == item.copies[0].reason
+    assert "nobody was told" in item.reason
+    assert quarantine.body(db, id)
+    assert not runner(db, tmp_path, tables=silent).run_once(), "it is no report any more"
+    assert audit(db, wall_ms()).disagreements == ()
+
+
+def test_what_a_program_sends_with_nothing_attached_goes(db: Database, tmp_path: Path) -> None:
+    id = arrived(db, report_mail(more="Auto-Submitted: auto-replied\r\n"))
+    runner(db, tmp_path).run_once()
+    assert outcome(db, id)[0] == "deleted"
+
+
+def test_one_that_is_given_up_and_cannot_be_answered_is_left_for_a_person(db: Database, tmp_path: Path) -> None:
+    id, now = arrived(db, report_mail(sender="boss@example.org")), wall_ms() + 10**9
+    broken = Broken(TemporaryError("no process", "broken"))
+    for pause in (*PAUSES, 0):
+        at = now
+        assert runner(db, tmp_path, unpacker=broken, clock_ms=lambda at=at: at).run_once()
+        now += pause * 1000
+    (item,) = quarantine.list_quarantine(db).items
+    assert (item.id, item.state.value, item.reason.partition(":")[0]) == (id, "held", "given up after 8 attempts")
+
+
+@pytest.mark.parametrize("end", ["release", "delete", "expire"])
+def test_what_a_person_does_with_it_while_it_is_read_stands(db: Database, tmp_path: Path, end: str) -> None:
+    ours = delivered(db)
+    id = arrived(db, report_mail(FORMS["rfc822"](spam(1))))
+
+    class Meanwhile(Here):
+        def unpack(self, octets: bytes) -> Unpacked:
+            if end == "release":
+                quarantine.release(db, id, None, "admin", ["admin@example.org"])
+            elif end == "delete":
+                quarantine.delete(db, id, "admin")
+            else:
+                quarantine.expire(db, 10**13)
+            return super().unpack(octets)
+
+    assert runner(db, tmp_path, unpacker=Meanwhile()).run_once()
+    assert [report.message_id for report in found(db)] == [ours]
+    assert len(answers(db)) == (end == "release"), "only who ends the copy answers"
+    assert outcome(db, id)[0] == {"release": "deleted", "delete": "deleted", "expire": "expired"}[end]
+    assert audit(db, wall_ms()).disagreements == ()

@@ -37,6 +37,8 @@ def test_a_prefix_of_the_subject_says_what_it_is(subject: str, label: str | None
 def test_the_author_of_the_reported_mail_does_not_say_what_it_is() -> None:
     assert label_of_subject("Not junk: cheap pills", ["Not junk:  Cheap pills"]) is None
     assert label_of_subject("3|Not junk: cheap pills", ["Not junk: cheap pills"]) == "phish"
+    cut, whole = "Not junk: " + "x" * 245, "NOT JUNK: " + "x" * 300
+    assert label_of_subject(cut, ["Offer", whole]) is None, "Exchange cuts subjects off at 255 characters"
 
 
 @given(st.text(max_size=200), st.lists(st.text(max_size=50), max_size=3))

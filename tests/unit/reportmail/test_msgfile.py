@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import olefile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from oxmsg import Message as OxMessage
 
 from filterd.reportmail import mapi
 from filterd.reportmail.msgfile import MsgError, read
-from tests.support.msgfile import msg_file, msg_tree
+from tests.support.msgfile import compound_file, msg_file, msg_tree
 from tests.support.reportmail import spam
 
 _TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=0x17F), min_size=1, max_size=3_000)
@@ -62,3 +63,36 @@ def test_a_damaged_file_is_read_or_refused(data: st.DataObject) -> None:
         octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
     with suppress(MsgError):
         assert read(bytes(octets)).is_mail
+
+
+def _with_shared_sectors(pieces: int) -> bytes:
+    """A file whose attachments all have the one long stream as their names; it is all zeros, which is no name."""
+    names = {
+        f"__substg1.0_{id:04X}{kind:04X}": b"\0" * 5_000 for id in (0x3707, 0x3704, 0x3001) for kind in (0x1F, 0x1E)
+    }
+    attachment = {"__properties_version1.0": bytes(8), **names}
+    body = bytes(200_000)
+    tree = {f"__attach_version1.0_#{number:08X}": attachment for number in range(pieces)}
+    octets = bytearray(compound_file({**msg_tree(subject="x"), "__substg1.0_1000001F": body, **tree}))
+    long = octets.index("__substg1.0_1000001F".encode("utf-16-le"))
+    for name in names:
+        at = octets.find(name.encode("utf-16-le"))
+        while at >= 0:
+            octets[at + 116 : at + 128] = octets[long + 116 : long + 128]  # first sector, size
+            at = octets.find(name.encode("utf-16-le"), at + 1)
+    return bytes(octets)
+
+
+def test_streams_that_share_their_sectors_are_not_read_again_and_again() -> None:
+    with pytest.raises(MsgError, match="longer than the file"):
+        read(_with_shared_sectors(20))
+
+
+def test_a_long_directory_is_not_searched_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(*_: object) -> int:
+        raise AssertionError("olefile looks through all names")
+
+    monkeypatch.setattr(olefile.OleFileIO, "_find", search)
+    octets = msg_file(subject="x", files=[("a.txt", b"a")], messages=[msg_tree(body="b", embedded=True)])
+    message = read(octets)
+    assert (message.files, len(message.messages)) == ([("a.txt", b"a")], 1)

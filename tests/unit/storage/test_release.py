@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from filterd.errors import PermanentError
+from filterd.ports import TerminalState
 from filterd.storage import outbox, quarantine
 from filterd.storage.audit import audit
 from filterd.storage.bodies import files
+from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
 from filterd.storage.quarantine import delete, expire, release
-from tests.support.storage import keep, make_database, message, wall_ms
+from tests.support.storage import evidence, held, keep, make_database, message, outcomes, wall_ms
 
 ANNA, BERT = "anna@example.net", "bert@example.net"
 
@@ -166,3 +170,40 @@ def test_expire_of_many_goes_in_steps(db: Database, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("filterd.storage.release._EXPIRE_BATCH", 2)
     keep(db, *(message() for _ in range(5)))
     assert expire(db, wall_ms() * 2) == 5
+
+
+REPORTS = "spam@reports.example.org"
+
+
+def mixed(db: Database, *others: str) -> str:
+    """The id of a message of which a report address has a copy."""
+    record = message(REPORTS, *others)
+    box = replace(held(record), reason="looks_like_spam", reasons={REPORTS: "user_report"})
+    custody = SqlCustody(db)
+    try:
+        asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
+    finally:
+        custody.close()
+    return record.id
+
+
+def test_a_report_to_us_is_not_released_with_the_copies_of_people(db: Database) -> None:
+    id = mixed(db, "bob@example.org")
+    release(db, id, None, "admin")
+    assert states(db, id) == {"bob@example.org": "release requested", REPORTS: "held"}
+    with pytest.raises(PermanentError, match=r"^recipients: spam@reports\.example\.org is where .* to_other$"):
+        release(db, id, [REPORTS], "admin")
+    with pytest.raises(PermanentError, match=r"^recipients: no copy is held"):
+        release(db, mixed(db), None, "admin")
+
+
+def test_a_report_to_us_outlives_the_copies_of_people_and_goes_when_it_is_meant(db: Database) -> None:
+    id = mixed(db, "bob@example.org")
+    delete(db, id, "admin")
+    assert states(db, id) == {"bob@example.org": "deleted", REPORTS: "held"}
+    assert quarantine.body(db, id)
+    delete(db, id, "admin")
+    assert states(db, id)[REPORTS] == "deleted"
+    with pytest.raises(PermanentError):
+        quarantine.body(db, id)
+    assert audit(db, 2 * 10**12).disagreements == ()

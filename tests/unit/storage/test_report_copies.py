@@ -153,3 +153,39 @@ def test_which_messages_we_know(db: Database) -> None:
         {"<7@sender.example>"},
     )
     assert report_copies.known(db, [], []) == (set(), set())
+
+
+def test_however_many_pause_a_new_one_is_taken_and_before_those_that_are_due_again(db: Database) -> None:
+    for _ in range(report_copies._CANDIDATES + 1):
+        report(db)
+        taken(db)
+    new = report(db)
+    assert taken(db, T + PAUSES[0] * 1000).message_id == new
+    assert taken(db, T + PAUSES[0] * 1000).attempts == 2
+
+
+@pytest.mark.parametrize("ended", ["claimed", "failed"])
+def test_every_pause_holds_whatever_else_stands_beside_the_attempt(db: Database, ended: str) -> None:
+    report(db)
+    at = T
+    for pause in (*PAUSES, PAUSES[-1], PAUSES[-1], PAUSES[-1]):
+        copy = taken(db, at)
+        if ended == "failed":
+            failed(db, copy, "attempt 1 failed")
+        assert claim(db, at + pause * 1000 - 1) is None
+        at += pause * 1000
+
+
+def test_a_clock_that_was_ahead_keeps_no_report_waiting_for_that_day(db: Database) -> None:
+    report(db)
+    taken(db, T + 86_400_000)
+    assert taken(db, T).attempts == 2
+    assert claim(db, T - 1_000) is None, "a little ahead is another machine's clock"
+
+
+def test_names_that_no_database_can_store_are_looked_up_as_they_were_stored(db: Database) -> None:
+    keep(db, record := message(message_id="<a\ufffdb@sender.example>"))
+    assert report_copies.known(db, [record.id, "\0"], ["<a\0b@sender.example>", "\ud800"]) == (
+        {record.id},
+        {"<a\ufffdb@sender.example>"},
+    )
