@@ -128,12 +128,19 @@ def _model_key(config: Config) -> list[Finding]:
     if model_key.readable_by_others(config.state_dir):
         text = f"{path} can be read by others, who could sign models for this site"
         return [
-            warn(what, text, f"chmod 600 {path}; if somebody may have read it, remove it and sign your models again")
+            warn(
+                what,
+                text,
+                f"chmod 600 {path}; if somebody may have read it, remove {path.parent}, sign your models again",
+            )
         ]
     try:
         pair = model_key.pair(config.state_dir)
     except ModelError as error:
         return [fail(what, str(error), "models that are trained from now on cannot be signed")]
+    if not path.exists():
+        remedy = "what is trained from now on cannot be signed: restore it, or see docs/models.md, Signatures"
+        return [warn(what, f"{path} is gone", remedy)] if model_key.public_key(config.state_dir) else []
     if not pair:
         text = f"{path} is not the key that {model_key.public_path(config.state_dir)} belongs to"
         return [fail(what, text, "`filterd models key` writes the right one; then sign your models again")]

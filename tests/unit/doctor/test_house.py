@@ -116,7 +116,10 @@ def test_a_model_that_is_not_signed_and_who_can_read_the_key(tmp_path: Path) -> 
     _, key = house.model(config(tmp_path), folder)
     assert (key.level, "chmod 600" in key.remedy) == (Level.WARN, True)
     private.unlink()
-    assert [f.level for f in house.model(config(tmp_path), folder)] == [Level.OK, Level.OK], "the public one is enough"
+    found, key = house.model(config(tmp_path), folder)
+    assert (found.level, key.level) == (Level.OK, Level.WARN), "the public one is enough to load, not to sign"
+    assert key.text == f"{private} is gone"
+    assert "restore it" in key.remedy
     private.write_text("nonsense")
     private.chmod(0o600)
     assert [f.level for f in house.model(config(tmp_path), folder)] == [Level.OK, Level.FAIL]
