@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from training.work import Row, Work
 
 T = TypeVar("T")
 
+_ORPHAN_SECONDS = 1.0  # how often a process looks whether the one that started it is still there
 _CHUNK = 100  # messages per job: about 0.1 s of work against 1 ms of hand-over
 
 
@@ -106,8 +108,25 @@ def _in_chunks(
 
 def _helped(call: Callable[[list[Item]], list[T]], items: list[Item], parent: int) -> list[T]:
     if os.getpid() != parent:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; it is the parent's to handle
+        _serve(parent)
     return call(items)
+
+
+@lru_cache(maxsize=1)
+def _serve(parent: int) -> None:
+    """In a process that helps: Ctrl-C is the parent's to handle, and whoever kills the parent has killed this one.
+
+    Joblib's processes that wait for work when their parent is killed go on waiting, for minutes.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    tick = threading.Event()
+    while os.getppid() == parent:
+        tick.wait(_ORPHAN_SECONDS)
+    os._exit(1)
 
 
 class FeatureStore(Sequence[Indices]):
