@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 
 from api.auth import Principal, needs
 from api.problems import not_found
 from api.services import Svc
-from api.views import Done, Listing, View, errors
+from api.views import Done, Limit, Listing, View, errors, refused
+from filterd.errors import PermanentError
 from filterd.storage import addin_users
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/addin/users", tags=["reports"])
 
-UserKey = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="As in the list of users.")]
+_KEY = r"^[0-9a-f]{64}$"
+UserKey = Annotated[str, Path(pattern=_KEY, description="As in the list of users.")]
 
 
 class AddinUser(View):
@@ -33,10 +35,19 @@ class AddinUser(View):
 
 
 @router.get("", responses=errors(), dependencies=[Depends(needs("read"))])
-def get(services: Svc, contested: bool = False) -> Listing[AddinUser]:
-    """All users of the add-in by address; with `contested` those alone whose address is in doubt."""
-    found = addin_users.list_users(services.database, contested)
-    return Listing(items=[AddinUser.model_validate(user) for user in found])
+def get(
+    services: Svc,
+    contested: bool = False,
+    limit: Limit = 100,
+    cursor: Annotated[str | None, Query(pattern=_KEY, description="next_cursor of the page before.")] = None,
+) -> Listing[AddinUser]:
+    """Users of the add-in by address; with `contested` those alone whose address is in doubt."""
+    try:
+        found = addin_users.list_users(services.database, contested, limit=limit, after=cursor)
+    except PermanentError as error:
+        raise refused(error, "query") from None
+    rows = [AddinUser.model_validate(user) for user in found]
+    return Listing(items=rows, next_cursor=rows[-1].user if len(rows) == limit else None)
 
 
 @router.delete("/{user}", responses=errors(404))

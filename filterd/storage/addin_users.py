@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, exists, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 
+from filterd.errors import PermanentError
 from filterd.learning.provenance import reporter_key
 from filterd.storage.database import Database, now_ms
+from filterd.storage.paging import check_limit
 from filterd.storage.schema import addin_users
 
 
@@ -60,13 +62,25 @@ def bind(db: Database, user: str, address: str) -> Binding:
     return Binding.OWN if users == 1 else Binding.CONTESTED
 
 
-def list_users(db: Database, contested: bool = False) -> tuple[AddinUser, ...]:
-    """All users by address; with `contested` those alone whose address another one names too."""
+def list_users(
+    db: Database, contested: bool = False, *, limit: int = 1000, after: str | None = None
+) -> tuple[AddinUser, ...]:
+    """Users by address, those after the user `after`; with `contested` those alone whose address another one names too.
+
+    Raises PermanentError that names the field.
+    """
+    check_limit(limit)
     doubt = _contested()
-    query = select(addin_users, doubt.label("contested")).order_by(addin_users.c.address, addin_users.c.created_ms)
+    columns = addin_users.c
+    query = select(addin_users, doubt.label("contested")).order_by(columns.address, columns.user).limit(limit)
     if contested:
         query = query.where(doubt)
     with db.read() as connection:
+        if after is not None:
+            address = connection.scalar(select(columns.address).where(columns.user == after))
+            if address is None:
+                raise PermanentError("cursor: no user of the add-in, or no longer")
+            query = query.where(or_(columns.address > address, and_(columns.address == address, columns.user > after)))
         rows = connection.execute(query).all()
     return tuple(AddinUser(row.user, row.address, row.created_ms, bool(row.contested)) for row in rows)
 
@@ -78,5 +92,6 @@ def forget(db: Database, user: str) -> bool:
 
 
 def _contested() -> ColumnElement[bool]:
-    other = addin_users.alias()
-    return exists().where(other.c.address == addin_users.c.address, other.c.user != addin_users.c.user)
+    other = addin_users.alias().c
+    # One pass over all: "another row with this address" for each row would be one pass each, as addresses have no index.
+    return addin_users.c.address.in_(select(other.address).group_by(other.address).having(func.count() > 1))

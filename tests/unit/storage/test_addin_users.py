@@ -5,9 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import delete, insert
 
+from filterd.errors import PermanentError
 from filterd.storage.addin_users import Binding, bind, forget, list_users
 from filterd.storage.database import Database
+from filterd.storage.schema import addin_users
 
 ANNA, BOB, MALLORY = "a" * 64, "b" * 64, "c" * 64
 
@@ -56,3 +59,45 @@ def test_two_requests_of_one_user_at_once(db: Database) -> None:
         found = list(pool.map(lambda _: bind(db, ANNA, "anna@example.org"), range(24)))
     assert set(found) == {Binding.OWN}
     assert len(list_users(db)) == 1
+
+
+def test_pages_leave_nobody_out(db: Database) -> None:
+    for number in range(5):
+        bind(db, f"{number:064x}", f"{'anna' if number < 3 else number}@example.org")
+    everybody = list_users(db)
+    seen: list[str] = []
+    while page := list_users(db, limit=2, after=seen[-1] if seen else None):
+        seen += [user.user for user in page]
+    assert seen == [user.user for user in everybody]
+    assert [user.user for user in list_users(db, True, limit=2, after=f"{0:064x}")] == [f"{1:064x}", f"{2:064x}"]
+    with pytest.raises(PermanentError, match="cursor"):
+        list_users(db, after=MALLORY)
+
+
+def test_the_doubts_of_a_large_house_are_found_in_one_pass(sqlite_db: Database) -> None:
+    def rows(count: int) -> None:
+        with sqlite_db.write() as connection:
+            connection.execute(delete(addin_users))
+            made = ({"user": f"{n:064x}", "address": f"{n}@example.org", "created_ms": 1} for n in range(count))
+            connection.execute(insert(addin_users), list(made))
+
+    def steps() -> int:
+        found = 0
+
+        def count() -> int:
+            nonlocal found
+            found += 1
+            return 0
+
+        with sqlite_db.read() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.set_progress_handler(count, 100)
+        assert list_users(sqlite_db, contested=True) == ()
+        raw.set_progress_handler(None, 0)
+        return found
+
+    rows(200)
+    few = steps()
+    rows(2_000)
+    assert steps() < 20 * few, "ten times as many users: ten times the work, not a hundred times"

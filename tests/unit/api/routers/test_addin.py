@@ -121,6 +121,11 @@ def test_a_mailbox_that_names_another_address_waits(addin: Side) -> None:
     assert outcome(press(addin, token=exchange().token(PAGE, BOB), address="bob@example.net")) == "counted"
     (anna, bob) = addin.json("GET", "/v1/addin/users", "read")["items"]
     assert (anna["address"], bob["address"]) == ("anna@example.net", "bob@example.net")
+    first = addin.json("GET", "/v1/addin/users?limit=1", "read")
+    assert first["items"] == [anna]
+    assert addin.json("GET", f"/v1/addin/users?cursor={first['next_cursor']}", "read")["items"] == [bob]
+    error = addin.json("GET", f"/v1/addin/users?cursor={'0' * 64}", "read", status=422)["error"]
+    assert error["field"] == "query.cursor"
 
 
 @pytest.mark.parametrize(
