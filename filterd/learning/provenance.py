@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from filterd.learning.trust import MIN_TRUST
 from filterd.mail.address import parse_mailbox
 
 OUTSIDER = "outsider"
@@ -30,8 +31,6 @@ TEXTS = {
     LOW_TRUST: "the reporter was wrong too often",
     ALTERED: "the message that was sent with the report is not the one that we know by its Message-ID",
 }
-
-MIN_TRUST = 0.1  # what two wrong words and no right one leave (learning/trust.py): 0.6 / 8 = 0.075
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Pure; must not know where reports are kept.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ from enum import StrEnum
 _PRIOR = 0.6
 _PRIOR_WORDS = 2
 _COST = 3
+MIN_TRUST = 0.1  # whose trust is below it is not heard: what two wrong words and no right one leave, 0.6 / 8 = 0.075
 # So many others who say the same confirm a word when no trusted one is there: an attacker with three accounts has two others.
 CONFIRMING = 3
 
@@ -107,11 +108,11 @@ class _Group:
             if before is None or before.id < word.id:
                 self._untrusted[word.reporter] = word
 
-    def side(self) -> bool | None:
+    def side(self, heard: Callable[[str], bool] = lambda reporter: True) -> bool | None:
         """What is true as far as anybody knows (ham?): the newest trusted word, else what nobody disputes; None when it is open."""
         if self._trusted:
             return max(self._trusted, key=lambda word: word.id).ham
-        sides = {word.ham for word in self._untrusted.values()}
+        sides = {word.ham for word in self._untrusted.values() if heard(word.reporter)}
         return sides.pop() if len(sides) == 1 else None
 
     def judged(self) -> Iterable[tuple[str, bool]]:
@@ -131,10 +132,15 @@ class _Group:
 
     def finding(self, group: str, standings: dict[str, Standing], agreement: float) -> Finding | None:
         """What may be learned of it; None when it is open, or too few say it."""
-        side = self.side()
+
+        def heard(reporter: str) -> bool:
+            return standings.get(reporter, Standing()).trust >= MIN_TRUST
+
+        side = self.side(heard)
         if side is None:
             return None
-        said = [word for word in self._untrusted.values() if word.ham == side and word.state is State.COUNTING]
+        counting = [word for word in self._untrusted.values() if word.state is State.COUNTING]
+        said = [word for word in counting if word.ham == side and heard(word.reporter)]
         confirmed = [word for word in self._trusted if word.ham == side]
         if not confirmed:
             total = sum(
@@ -171,7 +177,8 @@ def standings(words: Iterable[Word]) -> dict[str, Standing]:
 def findings(words: Iterable[Word], agreement: float) -> list[Finding]:
     """What may be learned, one of each thing: what a trusted word says, else what reporters with `agreement` trust together say.
 
-    A thing on which untrusted reporters contradict each other is left out until a trusted word decides.
+    A thing on which untrusted reporters contradict each other is left out until a trusted word decides.  Who was wrong too often
+    is not heard at all, also in what they said before: else they would stop others for as long as nobody reviews each word of theirs.
     """
     groups = _groups(words)
     known = _standings(groups.values())

@@ -6,7 +6,6 @@ Must not know why a report is held, nor who asks (reports.py).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -81,11 +80,15 @@ def same_thing(message_id: str | None, campaign: str | None, name: str) -> Any:
     return or_(False, *found)
 
 
-def contradicted(connection: Connection, entry: Entry, campaign: str | None) -> bool:
-    """Whether somebody else's report that counts, the newest of theirs on the same thing, says the opposite."""
-    said = _newest(_on(connection, entry.message_id, campaign))
-    said.pop(entry.reporter, None)
-    return (entry.label is not Label.HAM) in said.values()
+def opponents(connection: Connection, entry: Entry, campaign: str | None) -> list[str]:
+    """Whose report that counts, the newest of theirs on the same thing, says the opposite; nobody where an administrator agrees."""
+    rows = [row for row in _on(connection, entry.message_id, campaign) if row.state == State.COUNTING]
+    ham = entry.label is Label.HAM
+    trusted = [row.label == Label.HAM for row in rows if row.trusted]
+    if trusted and trusted[-1] == ham:
+        return []
+    said = {row.reporter: row.label == Label.HAM for row in rows}
+    return [reporter for reporter, other in said.items() if other != ham and reporter != entry.reporter]
 
 
 def outvoted(connection: Connection, id: int, label: str, message_id: str | None, campaign: str | None) -> int | None:
@@ -106,11 +109,6 @@ def _on(connection: Connection, message_id: str | None, campaign: str | None) ->
             query = select(*columns).where(column == key, reports.c.state != State.WITHDRAWN).limit(_GROUP)
             rows |= {row.id: row for row in connection.execute(query)}
     return [rows[id] for id in sorted(rows)]
-
-
-def _newest(rows: Iterable[Any]) -> dict[str, bool]:
-    """What each reporter says last in a report that counts: ham?"""
-    return {row.reporter: row.label == Label.HAM for row in rows if row.state == State.COUNTING}
 
 
 def insert_entry(

@@ -24,9 +24,9 @@ from filterd.storage.report_rows import (
     Entry,
     Label,
     campaign_of,
-    contradicted,
     insert_entry,
     one_at_a_time,
+    opponents,
     outvoted,
     pin,
     same_thing,
@@ -98,11 +98,11 @@ class Recorded:
     already: bool = False
 
 
-def record(db: Database, entry: Entry, judge: Callable[[int, bool], tuple[str, ...]], at_ms: int) -> Recorded:
+def record(db: Database, entry: Entry, judge: Callable[[int, list[str]], tuple[str, ...]], at_ms: int) -> Recorded:
     """Write a report, if its reporter has not said the same of this message or campaign before.
 
     Args:
-        judge: (reports of this person in the hour before, whether a report of somebody else that counts says the opposite)
+        judge: (reports of this person in the hour before, others whose report that counts says the opposite)
             to the reasons why it is held; not asked for a trusted one.
 
     All in one transaction: of two that come at once the second sees the first.  Raises StorageError.
@@ -123,7 +123,7 @@ def record(db: Database, entry: Entry, judge: Callable[[int, bool], tuple[str, .
         held: tuple[str, ...] = ()
         if not entry.trusted:
             in_hour = connection.scalar(select(func.count()).where(reports.c.reporter == entry.reporter, *hour)) or 0
-            held = judge(in_hour, contradicted(connection, entry, campaign))
+            held = judge(in_hour, opponents(connection, entry, campaign))
         state = State.HELD if held else State.COUNTING
         id = insert_entry(connection, entry, campaign, state, held, at_ms)
         pin(connection, id, entry)

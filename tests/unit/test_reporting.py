@@ -286,3 +286,23 @@ def test_any_octets_and_names_make_a_report_and_twice_the_same_makes_one(
     assert first.state is State.HELD
     if reports.get(db, first.report_id).name:  # type: ignore[union-attr]
         assert (again.report_id, again.already) == (first.report_id, True)
+
+
+def test_who_was_wrong_too_often_contradicts_nobody(config: Config, db: Database) -> None:
+    """Else one person could keep every campaign that reaches him from being learned, by being first."""
+    id = keep(db, message(ANNA, BOB, CARL))
+    first = say(config, db, "ham", reporter=CARL, message_id=id)
+    assert say(config, db, message_id=id).holds == ("contradiction",)
+    for _ in range(2):
+        other = keep(db, message(CARL))
+        reports.decide(db, say(config, db, "ham", reporter=CARL, message_id=other, at_ms=1).report_id, False, "ops")
+    assert first.state is State.COUNTING
+    assert say(config, db, reporter=BOB, message_id=id).state is State.COUNTING
+
+
+def test_who_agrees_with_an_administrator_contradicts_nobody(config: Config, db: Database) -> None:
+    id = keep(db, message(ANNA, BOB, CARL))
+    say(config, db, "ham", message_id=id)
+    say(config, db, "spam", "ops", message_id=id, trusted=True)
+    assert say(config, db, "spam", BOB, message_id=id).holds == ()
+    assert say(config, db, "ham", CARL, message_id=id).holds == ("contradiction",)

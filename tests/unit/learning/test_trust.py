@@ -119,6 +119,33 @@ def test_somebody_who_was_wrong_needs_others() -> None:
     assert "g" not in learned(word(1, "anna"), word(2, "bob"), *wrong)
 
 
+def wrong(reporter: str, times: int = 2) -> list[Word]:
+    """An administrator has said the opposite so often."""
+    things = range(500, 500 + 2 * times, 2)
+    said = [(word(n, reporter, f"x{n}", ham=True), word(n + 1, "admin", f"x{n}", trusted=True)) for n in things]
+    return [one for pair in said for one in pair]
+
+
+def test_who_was_wrong_too_often_stops_nobody_also_not_with_what_they_said_before() -> None:
+    said = [word(1, "eve", ham=True), word(2, "anna"), word(3, "bob")]
+    assert "g" not in learned(*said, *wrong("eve", 1))
+    assert learned(*said, *wrong("eve", 2))["g"] is False
+    held = word(1, "eve", ham=True, state=State.HELD, disputes=True)
+    assert learned(held, *said[1:], *wrong("eve"))["g"] is False
+
+
+def test_many_who_were_wrong_too_often_make_no_agreement() -> None:
+    names = [f"eve{n}" for n in range(10)]
+    said = [word(n, name) for n, name in enumerate(names, 1)]
+    assert "g" in learned(*said)
+    told = [
+        Word(w.id + 1000 * n, w.reporter, f"{n}{w.group}", w.ham, w.state, w.trusted)
+        for n, name in enumerate(names)
+        for w in wrong(name)
+    ]
+    assert "g" not in learned(*said, *told)
+
+
 _NAMES = st.sampled_from(["anna", "bob", "carl", "dora", "eve"])
 _WORDS = st.lists(
     st.builds(
