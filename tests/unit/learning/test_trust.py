@@ -141,7 +141,7 @@ def test_many_who_were_wrong_too_often_make_no_agreement() -> None:
     told = [
         Word(w.id + 1000 * n, w.reporter, f"{n}{w.group}", w.ham, w.state, w.trusted)
         for n, name in enumerate(names)
-        for w in wrong(name)
+        for w in wrong(name, 5)
     ]
     assert "g" not in learned(*said, *told)
 
