@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from api.jobs import Jobs
-from api.schedule import take_turn, train_by_itself
+from api.schedule import take_turn, take_up, train_by_itself
+from filterd import modelstore
 from filterd.config import SEED_MODEL, Config
 from filterd.storage import models, reports
 from filterd.storage.database import Database, now_ms
 from filterd.storage.models import ModelState
 from tests.support.daemon import wait_until
+from tests.support.models import REFUSED, UNPROVEN, damage, installed
 from tests.support.sideservice import make_config
 from tests.support.storage import make_database
 
@@ -60,6 +62,61 @@ def test_not_more_often_than_the_configuration_says(tmp_path: Path, db: Database
     assert not take_turn(config, db, at + 2 * _HOUR - 1)
     assert take_turn(config, db, at + 2 * _HOUR + 1)
     assert not take_turn(config, db, now_ms() + 1), "another side service has taken it"
+
+
+def test_a_clock_that_was_wrong_once_does_not_stop_learning_for_years(tmp_path: Path, db: Database) -> None:
+    config = configured(tmp_path)
+    report(db, 9)
+    models.add_event(db, "training", "candidate-1", "anna", {})
+    at = models.events(db)[0].at_ms
+    assert not take_turn(config, db, at - 1_000), "another machine's clock may be a little behind"
+    assert take_turn(config, db, at - 24 * 365 * _HOUR)
+
+
+def test_a_candidate_whose_training_outlived_the_service_goes_on(tmp_path: Path, db: Database) -> None:
+    config = configured(tmp_path)
+    installed(config, db, "older", 1)
+    row = installed(config, db, "candidate-1", 2)
+    just_made = row.created_ms + 1_000
+    assert take_up(config, db, just_made) is None, "who made it does that"
+    assert take_up(config, db, row.created_ms + _HOUR) == "candidate-1"
+    assert modelstore.shadow_name(db) == "candidate-1"
+    assert models.events(db, "candidate-1")[0].actor == "filterd"
+    assert modelstore.end_shadow(db, "candidate-1", None, "anna")
+    assert take_up(config, db, row.created_ms + _HOUR) is None, "anna ended it"
+
+
+def test_where_nobody_wants_a_shadow_the_candidate_waits_quietly(
+    tmp_path: Path, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configured(tmp_path, shadow_hours=0)
+    row = installed(config, db, "candidate-1")
+    caplog.set_level("INFO")
+    assert take_up(config, db, row.created_ms + _HOUR) is None
+    assert caplog.records == []
+    automatic = configured(tmp_path, shadow_hours=0, promote="automatic")
+    assert take_up(automatic, db, row.created_ms + _HOUR) == "candidate-1" == modelstore.active_name(db)
+
+
+@pytest.mark.parametrize("gate", [REFUSED, UNPROVEN, {}], ids=["refused", "unproven", "none"])
+def test_what_the_gate_did_not_pass_is_not_taken_up(tmp_path: Path, db: Database, gate: dict[str, object]) -> None:
+    config = configured(tmp_path)
+    installed(config, db, "passed-earlier", 1)
+    row = installed(config, db, "candidate-1", 2, gate)
+    assert take_up(config, db, row.created_ms + _HOUR) is None
+    assert modelstore.shadow_name(db) is None
+
+
+def test_a_candidate_that_cannot_go_on_is_complained_about_once(
+    tmp_path: Path, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configured(tmp_path)
+    row = installed(config, db, "candidate-1")
+    damage(config.state_dir / "models" / "candidate-1" / "weights.f32")
+    given_up: set[str] = set()
+    for _ in range(3):
+        assert take_up(config, db, row.created_ms + _HOUR, given_up) is None
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
 
 
 def test_never_when_nobody_wants_it(tmp_path: Path, db: Database) -> None:
