@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from api import problems
 from api.auth import Authentication, FailureLimiter, Verifier
 from api.describe import describe
-from api.guards import JSON_BYTES, AccessLog, BodyLimit, SecurityFields
+from api.guards import JSON_BYTES, OPEN_SECONDS, AccessLog, BodyLimit, SecurityFields
 from api.jobs import Jobs, retrain_command
 from api.routers import (
     addin,
@@ -134,9 +134,11 @@ def create_app(
     large = {"/v1/scan": message, "/v1/reports": message * 4 // 3 + JSON_BYTES, "/v1/models/import": MAX_BUNDLE}
     # The last one added is the first one asked.
     app.add_middleware(problems.CatchAll)
-    app.add_middleware(BodyLimit, large=large)
+    opened = addin.opened(config.reports)
+    quick = {path: OPEN_SECONDS for method, path in opened if method == "POST"}
+    app.add_middleware(BodyLimit, large=large, quick=quick)
     app.add_middleware(
-        Authentication, verifier=Verifier(database), limiter=FailureLimiter(), basic=docs.BASIC, opened=addin.OPEN
+        Authentication, verifier=Verifier(database), limiter=FailureLimiter(), basic=docs.BASIC, opened=opened
     )
     app.add_middleware(AccessLog)
     app.add_middleware(SecurityFields)

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 JSON_BYTES = 65_536  # no JSON body of ours but a report with its message needs more than a few KB
 BODY_SECONDS = 300.0  # for the whole body: a 36 MB message in 300 s is 1 Mbit/s
+OPEN_SECONDS = (
+    15.0  # for a body that comes without a token: as long as a head may take, so that nobody holds a place longer
+)
 
 _FIELDS = {
     # Nothing that we answer may load or run anything; the pages under /docs set their own, still local, policy.
@@ -62,11 +65,23 @@ class SecurityFields:
 class BodyLimit:
     """Refuses a request body above its bound, announced or not, and one that takes too long."""
 
-    def __init__(self, app: ASGIApp, large: dict[str, int], seconds: float = BODY_SECONDS) -> None:
-        """`large`: paths whose bodies may have that many octets; all others JSON_BYTES."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        large: dict[str, int],
+        seconds: float = BODY_SECONDS,
+        quick: dict[str, float] | None = None,
+    ) -> None:
+        """What is not usual.
+
+        Args:
+            large: paths whose bodies may have that many octets; all others JSON_BYTES.
+            quick: paths whose bodies must come within that many seconds; all others within `seconds`.
+        """
         self.app = app
         self.large = large
         self.seconds = seconds
+        self.quick = quick or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,7 +94,8 @@ class BodyLimit:
             return
         seen = 0
         complete = False
-        until = asyncio.get_running_loop().time() + self.seconds
+        seconds = self.quick.get(scope["path"], self.seconds)
+        until = asyncio.get_running_loop().time() + seconds
 
         async def bounded() -> Message:
             nonlocal seen, complete
@@ -90,7 +106,7 @@ class BodyLimit:
                     message = await receive()
             except TimeoutError:
                 raise ApiError(
-                    408, f"the body took more than {self.seconds:.0f} seconds", "send it faster", headers=_CLOSE
+                    408, f"the body took more than {seconds:.0f} seconds", "send it faster", headers=_CLOSE
                 ) from None
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from functools import cache
+from urllib.parse import urlsplit
 from xml.sax.saxutils import quoteattr
 
 from api.addin.texts import BUTTONS, CULTURES, DESCRIPTION, GROUP, NAME, Text
@@ -23,8 +24,12 @@ _SHORT = {"group": GROUP, **{f"{name}-label": label for name, (label, _) in BUTT
 
 
 def base_of(public_url: str) -> str:
-    """Where the add-in's files lie."""
-    return public_url.rstrip("/") + "/addin"
+    """Where the add-in's files lie, in the one form that nobody on the way writes otherwise: host in lower case, no port 443.
+
+    Exchange writes the page's address into tokens, and we compare it octet by octet.
+    """
+    parts = urlsplit(public_url)
+    return f"https://{parts.netloc.lower().removesuffix(':443')}{parts.path.rstrip('/')}/addin"
 
 
 def page_of(public_url: str) -> str:

@@ -222,4 +222,10 @@ for _name in FILES:
     router.add_api_route(f"/{_name}", _serve(_name), methods=["GET"])
 
 # Each path by its whole name: nothing else below /addin is open.
-OPEN = frozenset({("POST", "/addin/reports")} | {("GET", f"/addin/{name}") for name in FILES})
+_OPEN_FILES = frozenset(("GET", f"/addin/{name}") for name in FILES)
+OPEN = _OPEN_FILES | {("POST", "/addin/reports")}
+
+
+def opened(reports: ReportsConfig) -> frozenset[tuple[str, str]]:
+    """What needs no token: all of OPEN where the add-in is set up; else the files alone, which say how that is done."""
+    return OPEN if reports.addin else _OPEN_FILES

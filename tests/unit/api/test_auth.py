@@ -19,7 +19,7 @@ from tests.support.storage import make_database
 
 OPERATIONS = sorted((method, route.path) for route in all_routes() for method in route.methods or ())
 OPEN = {("GET", "/v1/health")}
-ADDIN = addin.OPEN  # not set up here: 404, see routers/test_addin.py
+ADDIN = addin.OPEN  # not set up here: the files say so, see routers/test_addin.py
 ANY_TOKEN = {("GET", "/docs"), ("GET", "/docs/{name}"), ("GET", "/openapi.json")}
 SCOPE = {
     ("GET", "/metrics"): "read",
@@ -102,8 +102,8 @@ def test_nothing_but_health_answers_without_a_token(side: Side, operation: tuple
     if operation in OPEN:
         assert response.status_code == 200
         return
-    if operation in ADDIN:
-        assert response.status_code in (404, 422)
+    if operation in ADDIN and operation[0] == "GET":
+        assert response.status_code == 404
         return
     assert response.status_code == 401
     assert "filterd" in response.headers["www-authenticate"]

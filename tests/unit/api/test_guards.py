@@ -49,7 +49,8 @@ def test_a_nonsense_length_is_refused(side: Side, value: str) -> None:
     assert response.status_code == 413
 
 
-def test_a_body_that_never_ends_is_given_up() -> None:
+@pytest.mark.parametrize("slow", [{"seconds": 0.01}, {"quick": {"/x": 0.01}}], ids=["any", "this path"])
+def test_a_body_that_never_ends_is_given_up(slow: dict[str, Any]) -> None:
     async def app(_scope: Any, receive: Any, _send: Any) -> None:
         while (await receive()).get("more_body"):
             pass
@@ -62,7 +63,7 @@ def test_a_body_that_never_ends_is_given_up() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    guarded = BodyLimit(CatchAll(app), large={}, seconds=0.01)
+    guarded = BodyLimit(CatchAll(app), large={}, **slow)
     asyncio.run(guarded({"type": "http", "method": "POST", "path": "/x", "headers": []}, never, send))
     assert sent[0]["status"] == 408
     assert "error" in json.loads(sent[1]["body"])

@@ -129,6 +129,13 @@ def test_the_id_belongs_to_the_address() -> None:
     assert str(identity_of(SITE)) == "febf8899-cdd4-505f-8801-3e437efe30b0", "or Exchange would have it twice"
 
 
+def test_an_address_in_another_spelling_is_the_same_addin() -> None:
+    assert page_of("https://Filter.Example.ORG:443/") == page_of(SITE)
+    assert manifest("https://Filter.Example.ORG:443/") == manifest(SITE)
+    assert page_of("https://filter.example.org:4430") != page_of(SITE)
+    assert page_of("https://filter.example.org/Way") == "https://filter.example.org/Way/addin/report.html"
+
+
 def test_a_path_in_front() -> None:
     assert page_of("https://www.example.org/filter/") == "https://www.example.org/filter/addin/report.html"
     assert b'"https://www.example.org/filter/addin/report.html"' in manifest("https://www.example.org/filter/")

@@ -12,6 +12,7 @@ import pytest
 
 from api.addin.manifest import page_of
 from api.auth import FAILURES
+from api.guards import OPEN_SECONDS, BodyLimit
 from api.routers.addin import FILES, OPEN
 from api.services import ADDIN_REPORTS
 from filterd.ports import TerminalState
@@ -284,10 +285,21 @@ def test_office_js_from_elsewhere(tmp_path: Path) -> None:
         assert '<script src="https://filter.example.org:8443/office/office.js">' in page.text
 
 
+def test_a_slow_body_holds_no_place_for_minutes(addin: Side) -> None:
+    """Without a token anybody could else hold all connections of the side service."""
+    asgi = addin.app.middleware_stack
+    while not isinstance(asgi, BodyLimit):
+        asgi = asgi.app  # type: ignore[union-attr]
+    assert asgi.quick == {"/addin/reports": OPEN_SECONDS}
+    assert asgi.seconds > OPEN_SECONDS
+
+
 def test_without_an_address_there_is_no_addin(side: Side) -> None:
     for name in FILES:
         response = side.client.get(f"/addin/{name}")
         assert response.status_code == 404
         assert response.headers["content-type"].startswith("text/plain")
         assert "public_url" in response.text
-    assert press(side).status_code == 404
+    assert press(side).status_code == 401, "nobody's body is read for nothing"
+    body = {"token": "x", "internet_message_id": NAME, "address": "anna@example.net", "label": "spam"}
+    assert "public_url" in side.json("POST", "/addin/reports", "read", status=404, json=body)["error"]["remedy"]
