@@ -23,6 +23,7 @@ from filterd.storage.schema import evidence, messages, outbox, quarantine, quara
 
 # Seconds from the beginning of one attempt to the next.  The first is also the lease: reading one takes less than 60 s.
 PAUSES = (90, 300, 900, 3_600, 10_800, 21_600, 43_200)
+LEFT = "user_report_left"  # reason of the message in the quarantine, so that its list shows it
 MAX_ATTEMPTS = len(PAUSES) + 1  # in about a day
 _CANDIDATES = 20  # that are looked at when other processes take them at the same time
 _AHEAD_MS = 3_600_000  # an attempt that is later than now by more was written under a clock that has been set back
@@ -128,7 +129,7 @@ def finish(db: Database, copy: ReportCopy, outcome: str, answer: Answer | None, 
 
 
 def leave(db: Database, copy: ReportCopy, why: str, at_ms: int) -> bool:
-    """It reports nothing and nobody can be told: it stays held, for a person to look at, with `why` as its reason.
+    """It reports nothing and nobody can be told: it stays held, for a person to look at, and `why` stands beside its copy.
 
     Whether it was still there.
     """
@@ -139,7 +140,7 @@ def leave(db: Database, copy: ReportCopy, why: str, at_ms: int) -> bool:
         values = {"reason": reason, "changed_ms": at_ms, "changed_by": CUSTODY}
         if not connection.execute(update(quarantine_copies).where(_this(copy)).values(**values)).rowcount:
             return False
-        connection.execute(update(quarantine).where(item).values(reason=reason))  # so that the list shows it
+        connection.execute(update(quarantine).where(item).values(reason=LEFT))
         return True
 
 
