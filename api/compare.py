@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ from filterd.storage.database import Database, open_database
 from training.fitting import valid_indices
 from training.readers import CorpusError
 
+NICENESS = 10  # mail goes first
 RECENT = 1_000  # messages of the site's own mail that both judge
 MAX_RECENT = 5_000
 SHOWN = 50  # messages named: enough to look at
@@ -159,4 +161,5 @@ def _verdicts(rows: Iterable[_Row]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    os.nice(NICENESS)
     sys.exit(main())

@@ -41,6 +41,7 @@ _PREFIX = "candidate-"
 _KINDS = ("training", "trained", "training_failed")  # events of a job
 _ENDED = "stopped because the API process ended"
 _TAIL = 2_000  # characters of its complaint
+_comparing = asyncio.Lock()  # nobody waits for it
 
 
 class JobState(StrEnum):
@@ -256,7 +257,18 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 async def compare_models(config_path: Path, a: str, b: str, messages: int) -> dict[str, Any]:
-    """What `python -m api.compare` says of two models.  Raises ApiError 503 when it takes too long, ModelError."""
+    """What `python -m api.compare` says of two models.
+
+    One at a time: each is a process with 100 MB, and whoever may read may ask.  Raises ApiError 409 while another one runs,
+    503 when it takes too long, ModelError.
+    """
+    if _comparing.locked():
+        raise conflict("another comparison is running", "ask again in some seconds")
+    async with _comparing:
+        return await _compare(config_path, a, b, messages)
+
+
+async def _compare(config_path: Path, a: str, b: str, messages: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "api.compare", "--config", str(config_path), "--messages", str(messages), a, b]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(

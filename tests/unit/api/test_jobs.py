@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs import Job, Jobs, JobState
+from api.jobs import Job, Jobs, JobState, compare_models
 from api.problems import ApiError
+from filterd.errors import ModelError
 from filterd.storage import models
 from filterd.storage.database import Database
 from filterd.storage.models import ModelState
@@ -165,3 +166,15 @@ def test_old_jobs_are_forgotten(tmp_path: Path) -> None:
         return len(jobs.all())
 
     assert asyncio.run(story()) == 50
+
+
+def test_one_comparison_at_a_time_whoever_asks(tmp_path: Path) -> None:
+    async def ask(times: int) -> list[object]:
+        asked = (compare_models(tmp_path / "none.toml", "a", "b", 1) for _ in range(times))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    first, *others = asyncio.run(ask(3))
+    assert isinstance(first, ModelError), "the file is not there"
+    assert ["another comparison" in str(other) for other in others] == [True, True]
+    (again,) = asyncio.run(ask(1))
+    assert isinstance(again, ModelError)
