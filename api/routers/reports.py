@@ -190,12 +190,20 @@ def search(
         str | None, Query(pattern=r"^[a-z_]{1,32}$", description="Held, now or once, for this reason.")
     ] = None,
     reporter: Text = None,
+    unlearned: Annotated[
+        bool,
+        Query(
+            description="Only those that count and teach nothing yet: too few people say so, or others the opposite."
+        ),
+    ] = False,
     limit: Limit = 100,
     before: Before = None,
 ) -> Rows[Report]:
-    """Reports, newest first, withdrawn ones too.  What waits for a review: `state=held`."""
+    """Reports, newest first, withdrawn ones too.  What waits for a review: `state=held`; what a review would help: `unlearned`."""
+    ids = words.unlearned(services.database, services.config.learning.agreement) if unlearned else None
     found = reports.list_reports(
         services.database,
+        ids=ids,
         label=label,
         message_id=message_id,
         state=state,

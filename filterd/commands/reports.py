@@ -27,6 +27,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     shown = group.add_parser("list", help="reports, newest first")
     state = shown.add_mutually_exclusive_group()
     state.add_argument("--held", action="store_true", help="only those that wait for a review")
+    state.add_argument(
+        "--unlearned", action="store_true", help="only those that count and teach nothing yet: too few people say so"
+    )
     state.add_argument("--state", choices=[state.value for state in State], help="only those in this state")
     shown.add_argument("--hold", choices=sorted(TEXTS), help="only those held for this reason, now or once")
     shown.add_argument("--reporter", metavar="MAILBOX", help="only those of this person")
@@ -40,8 +43,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     reject.set_defaults(run=run_decide, accepted=False)
     withdraw = group.add_parser("withdraw", help="unlearn: the next training leaves it out")
     withdraw.set_defaults(run=run_withdraw)
-    for command in (show, accept, reject, withdraw):
-        command.add_argument("id", type=int, help="number of the report, as shown by list")
+    show.add_argument("id", type=int, help="number of the report, as shown by list")
+    for command in (accept, reject, withdraw):
+        command.add_argument("ids", type=int, nargs="+", metavar="id", help="numbers of reports, as shown by list")
     reporters = group.add_parser("reporters", help="who reports, and how far their word was found right")
     reporters.add_argument("--limit", type=int, default=100, metavar="N", help=f"at most, up to {_LIMIT} (default 100)")
     reporters.set_defaults(run=run_reporters)
@@ -53,10 +57,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_list(options: argparse.Namespace) -> int:
     """Print reports."""
+    config = load_config(options.config)
+    database = open_database(config)
     state = State.HELD.value if options.held else options.state
+    ids = words.unlearned(database, config.learning.agreement) if options.unlearned or options.held else []
     found = reports.list_reports(
-        open_database(load_config(options.config)),
+        database,
         state=state,
+        ids=ids if options.unlearned else None,
         hold=options.hold,
         reporter=reporter_key(options.reporter) if options.reporter else None,
         limit=_limit(options.limit),
@@ -66,6 +74,7 @@ def run_list(options: argparse.Namespace) -> int:
         return 0
     if not found:
         print("No report waits for a review." if options.held else "There is no such report.")
+        _hint(options, ids)
         return 0
     rows = [
         (
@@ -77,6 +86,7 @@ def run_list(options: argparse.Namespace) -> int:
     print(table(rows, ("id", "when (UTC)", "says", "state", "reporter", "message", "held for")))
     if len(found) == options.limit:
         print(f"\nOnly the newest {options.limit} are shown.")
+    _hint(options, ids)
     return 0
 
 
@@ -115,25 +125,33 @@ def run_show(options: argparse.Namespace) -> int:
 
 
 def run_decide(options: argparse.Namespace) -> int:
-    """The review of one report; exit status 1 when there is none."""
+    """The review of some reports; exit status 1 when one of them is not there, or cannot be decided: the others are."""
     database = open_database(load_config(options.config))
-    if reports.get(database, options.id) is None:
-        return _none(options.id)
-    try:
-        report = reports.decide(database, options.id, options.accepted, _BY)
-    except PermanentError as error:
-        print(f"filterd: {error}", file=sys.stderr)
-        return 1
-    print(f"Report {report.id} is {_state(report)}.")
-    return 0
+    status = 0
+    for id in options.ids:
+        if reports.get(database, id) is None:
+            status = _none(id)
+            continue
+        try:
+            report = reports.decide(database, id, options.accepted, _BY)
+        except PermanentError as error:
+            print(f"filterd: report {id}: {error}", file=sys.stderr)
+            status = 1
+        else:
+            print(f"Report {report.id} is {_state(report)}.")
+    return status
 
 
 def run_withdraw(options: argparse.Namespace) -> int:
-    """Withdraw one report; exit status 1 when there is none that is not withdrawn."""
-    if not reports.unlearn(open_database(load_config(options.config)), options.id, _BY):
-        return _none(options.id)
-    print(f"Report {options.id} is withdrawn; the next training leaves it out.")
-    return 0
+    """Withdraw reports; exit status 1 when one of them is not there, or was withdrawn before: the others are."""
+    database = open_database(load_config(options.config))
+    status = 0
+    for id in options.ids:
+        if reports.unlearn(database, id, _BY):
+            print(f"Report {id} is withdrawn; the next training leaves it out.")
+        else:
+            status = _none(id)
+    return status
 
 
 def run_reporters(options: argparse.Namespace) -> int:
@@ -159,6 +177,15 @@ def run_reporters(options: argparse.Namespace) -> int:
 
 def _plain(report: Report) -> dict[str, object]:
     return asdict(report)
+
+
+def _hint(options: argparse.Namespace, unlearned: list[int]) -> None:
+    """Where few people report, nothing is held and nothing is learned either: whoever looks after it must hear of that."""
+    if options.held and unlearned:
+        text = "report counts and teaches" if len(unlearned) == 1 else "reports count and teach"
+        print(
+            f"\n{len(unlearned)} {text} nothing yet, as too few people say the same: filterd reports list --unlearned"
+        )
 
 
 def _limit(limit: int) -> int:

@@ -7,7 +7,7 @@ the pins that hang on it.  Must not know why a report is held (learning/provenan
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,14 +191,17 @@ def list_reports(
     state: str | None = None,
     hold: str | None = None,
     reporter: str | None = None,
+    ids: Collection[int] | None = None,
     limit: int = 100,
     before: int | None = None,
 ) -> tuple[Report, ...]:
     """Reports, newest first, withdrawn ones too; `before` is the id of the last one of the page before.
 
-    `hold`: only those held, now or before their review, for this reason.
+    `hold`: only those held, now or before their review, for this reason; `ids`: only of these, such as words.unlearned names.
     """
     query = _listed().order_by(reports.c.id.desc()).limit(check_limit(limit))
+    if ids is not None:
+        query = query.where(reports.c.id.in_(ids))
     if state is not None:
         query = query.where(reports.c.state == state)
     if hold is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from filterd.learning.trust import Standing, State, Word, standings
+from filterd.learning.trust import Standing, State, Word, findings, standings
 from filterd.storage.campaign_pages import group_key
 from filterd.storage.database import Database
 from filterd.storage.paging import check_limit
@@ -73,6 +73,18 @@ def list_reporters(db: Database, limit: int = 1000) -> tuple[Reporter, ...]:
         last[row.reporter] = max(last[row.reporter], row.last_ms)
     first = sorted(counts, key=lambda reporter: (-counts[reporter].total(), reporter))[:limit]
     return tuple(_reporter(name, known.get(name, Standing()), counts[name], last[name]) for name in first)
+
+
+def unlearned(db: Database, agreement: float) -> list[int]:
+    """Ids of reports that count and are not learned, the newest first: too few say so, or others say the opposite.
+
+    Where few people share their mail, that is most reports: a review is what makes something of them.  At most 20,000.
+    """
+    with db.read() as connection:
+        said, _ = words(connection)
+    learned = {finding.group for finding in findings(said, agreement)}
+    found = (word.id for word in said if word.state is State.COUNTING and word.group not in learned)
+    return sorted(found, reverse=True)[:_OTHERS]
 
 
 def standing_of(db: Database, reporter: str) -> Standing:

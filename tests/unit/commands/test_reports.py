@@ -9,6 +9,7 @@ import pytest
 
 from filterd.cli import main
 from filterd.config import load_config
+from filterd.ports import TerminalState
 from filterd.reporting import Claim, submit
 from filterd.storage import examples
 from filterd.storage.database import open_database
@@ -109,3 +110,44 @@ def test_an_empty_ledger_says_so(config: Path, capsys: pytest.CaptureFixture[str
     assert run(config, "reporters") == 0
     assert run(config, "list") == 0
     assert capsys.readouterr().out == "Nobody has reported anything.\nThere is no such report.\n"
+
+
+def test_what_one_person_says_alone_is_shown_to_whoever_looks_for_what_waits(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a small site nothing is held, and nothing is learned: one person said it."""
+    loaded = load_config(config)
+    database = open_database(loaded)
+    record = message(ANNA)
+    keep(database, record, state=TerminalState.FORWARDED)
+    found = submit(loaded, database, Claim("spam", ANNA, "api", message_id=record.id))
+    assert run(config, "list", "--held") == 0
+    page = capsys.readouterr().out
+    assert page.startswith("No report waits for a review.\n\n1 report counts and teaches nothing yet")
+    assert page.rstrip().endswith("filterd reports list --unlearned")
+    assert run(config, "list", "--unlearned") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[0] == str(found.report_id)
+    assert run(config, "accept", str(found.report_id)) == 0
+    capsys.readouterr()
+    assert len(list(examples.examples(database))) == 1
+    database.close()
+    assert run(config, "list", "--unlearned") == 0
+    assert capsys.readouterr().out == "There is no such report.\n"
+    assert run(config, "list", "--held") == 0
+    assert capsys.readouterr().out == "No report waits for a review.\n"
+
+
+def test_a_review_of_several_at_once_does_what_it_can(
+    config: Path, held: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load_config(config)
+    database = open_database(loaded)
+    second = submit(loaded, database, Claim("spam", ANNA, "api", internet_message_id="<unknown@example.org>")).report_id
+    database.close()
+    assert run(config, "reject", str(held), "99", str(second)) == 1
+    said = capsys.readouterr()
+    assert said.out == f"Report {held} is overruled.\nReport {second} is overruled.\n"
+    assert "no such report 99" in said.err
+    assert run(config, "withdraw", str(held), str(second)) == 0
+    assert run(config, "accept", str(held)) == 1
+    assert f"report {held}: state: " in capsys.readouterr().err

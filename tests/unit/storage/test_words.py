@@ -62,6 +62,17 @@ def test_what_stands_of_one_is_what_stands_of_all(db: Database) -> None:
     assert any(found.agreed and found.disagreed for found in listed.values())
 
 
+def test_what_counts_and_teaches_nothing(db: Database) -> None:
+    alone = report(db, "A", "carl")
+    disputed = [report(db, "B", "anna"), report(db, "B", "bob", "ham")]
+    report(db, "C", "anna"), report(db, "C", "bob")
+    report(db, "D", "anna"), report(db, "D", "bob", "ham"), report(db, "D", "ops", "ham", trusted=True)
+    assert words.unlearned(db, 0.5) == [*reversed(disputed), alone]
+    assert words.unlearned(db, 0.3) == list(reversed(disputed))
+    reports.unlearn(db, alone, "ops")
+    assert words.unlearned(db, 0.5) == list(reversed(disputed))
+
+
 def test_nothing_reads_the_features_of_all_reports(sqlite_db: Database) -> None:
     """A plan that goes through the table, or through the index of states, costs 100,000 reports' features each time."""
     plans: list[tuple[str, str]] = []
@@ -80,6 +91,7 @@ def test_nothing_reads_the_features_of_all_reports(sqlite_db: Database) -> None:
     reports.unlearn(sqlite_db, said.id, "ops")
     words.standing_of(sqlite_db, "anna")
     words.list_reporters(sqlite_db)
+    words.unlearned(sqlite_db, 0.5)
     pins.list_pins(sqlite_db)
     campaign_pages.list_campaigns(sqlite_db)
     campaign_pages.list_reports(sqlite_db)

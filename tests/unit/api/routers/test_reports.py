@@ -210,3 +210,12 @@ def test_what_cannot_be_taken(side: Side) -> None:
     assert add_raw(side, "label=spam", b"").json()["error"]["field"] == "body"
     assert add_raw(side, "label=spam", MAIL, "text/plain").status_code == 415
     assert add_raw(side, "label=spam", b"{", "application/json").status_code == 422
+
+
+def test_what_one_person_says_alone_is_found(side: Side) -> None:
+    id = delivered(side, ANNA, BOB)
+    alone = add(side, {"message_id": id, "label": "spam", "reporter": ANNA})["id"]
+    shown = side.json("GET", "/v1/reports?unlearned=true", "read")["items"]
+    assert [row["id"] for row in shown] == [alone]
+    add(side, {"message_id": id, "label": "spam", "reporter": BOB})
+    assert side.json("GET", "/v1/reports?unlearned=true", "read")["items"] == []
