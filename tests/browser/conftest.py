@@ -31,7 +31,9 @@ HOST = "filter.example.org"
 SITE = f"https://{HOST}"
 NAME = "<7@example.com>"
 OFFICE = Path(__file__).with_name("office.js").read_text()
-TOO_LONG_MS = 30_000  # for anything a page is waited for
+TOO_LONG_MS = (
+    90_000  # for anything a page or the browser is waited for; nothing takes a second but on a machine with other work
+)
 
 
 @dataclass
@@ -40,11 +42,13 @@ class Stage:
 
     Attributes:
         faults: what the browser complained of: script errors, and what the page's policy forbids.
+        failing: whether requests fail in this test, so that the browser's complaints of that are none.
     """
 
     page: Page
     side: Side
     faults: list[str] = field(default_factory=list)
+    failing: bool = False
 
     def open(self, url: str = f"{SITE}/addin/report.html", **outlook: Any) -> Page:
         """Load the page in an Outlook with these values, see office.js; by default Anna reads the message that she got."""
@@ -109,7 +113,9 @@ def browser(served: tuple[Side, int]) -> Iterator[Browser]:
     rules = f"MAP * 127.0.0.1:{served[1]}"
     with sync_playwright() as driver:
         started = driver.chromium.launch(
-            executable_path=server_binary("chromium"), args=["--no-sandbox", f"--host-resolver-rules={rules}"]
+            executable_path=server_binary("chromium"),
+            args=["--no-sandbox", "--disable-gpu", f"--host-resolver-rules={rules}"],
+            timeout=TOO_LONG_MS,
         )
         yield started
         started.close()
@@ -136,4 +142,4 @@ def stage(browser: Browser, served: tuple[Side, int]) -> Iterator[Stage]:
     page.on("console", lambda line: made.faults.append(line.text) if line.type == "error" else None)
     yield made
     context.close()
-    assert made.faults == []
+    assert [fault for fault in made.faults if not (made.failing and "Failed to load resource" in fault)] == []

@@ -1,7 +1,8 @@
 /* A stand-in for Microsoft's Office.js in an Outlook that reads a message.  Not part of the product.
 
-   window.stage, made by the test before any script runs, is the Outlook: {token, message, address, language, silent, noBars}.  What the add-in
-   shows and says is noted there: {bars, completed, calls}.  The rules are the real ones: lengths, mandatory parts, no window.alert. */
+   window.stage, made by the test before any script runs, is the Outlook: {token, message, address, language, silent, noBars, mute, never}.
+   What the add-in shows and says is noted there: {bars, completed, calls}; answer() gives the token of a silent one, late.  The rules are
+   the real ones: lengths, mandatory parts, no window.alert. */
 (function () {
   "use strict";
   var stage = window.stage;
@@ -33,7 +34,9 @@
       replaceAsync: function (key, details, callback) {
         check(key, details);
         stage.bars.push({ key: key, details: details });
-        later(callback, { status: "succeeded" });
+        if (!stage.mute) {
+          later(callback, { status: "succeeded" });
+        }
       }
     }
   };
@@ -47,6 +50,9 @@
         userProfile: { emailAddress: stage.address, displayName: "Anna", timeZone: "UTC" },
         getUserIdentityTokenAsync: function (callback) {
           stage.calls += 1;
+          stage.answer = function () {
+            callback({ status: "succeeded", value: stage.token });
+          };
           if (!stage.silent) {
             later(callback, stage.token ? { status: "succeeded", value: stage.token } : { status: "failed", error: { code: 9017 } });
           }

@@ -7,6 +7,7 @@
   var WAIT = 30000; // milliseconds for an answer of the filter
   var ALL = 60000; // milliseconds for the whole: Outlook may never answer when it is asked for the token
   var CONNECT = 15000; // milliseconds for Outlook to say that it is there
+  var BAR = 5000; // milliseconds for Outlook to show a sentence, which takes none: it may never say that it did
   var KEY = "filterd-report"; // of the bar above the message; a later one replaces the one before
   var LABELS = ["spam", "phish", "ham"];
 
@@ -117,6 +118,9 @@
         return;
       }
       mailbox.getUserIdentityTokenAsync(function (result) {
+        if (told) {
+          return; // too late: "could not be sent" was said, and must be true
+        }
         if (result.status !== "succeeded" || !result.value) {
           once("later");
           return;
@@ -181,11 +185,21 @@
     };
   }
 
+  /* Shows words, then calls done exactly once: the report itself must not depend on bars. */
   function bar(item, words, done) {
+    var shown = false;
+    function once() {
+      if (!shown) {
+        shown = true;
+        window.clearTimeout(limit);
+        done();
+      }
+    }
+    var limit = window.setTimeout(once, BAR);
     try {
-      item.notificationMessages.replaceAsync(KEY, words, done);
+      item.notificationMessages.replaceAsync(KEY, words, once);
     } catch (error) {
-      done(); // an Outlook without bars: the report itself must not depend on them
+      once(); // an Outlook without bars
     }
   }
 
