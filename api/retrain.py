@@ -2,7 +2,7 @@
 
 It begins where no report was learned yet and learns the whole corpus ledger, so that a withdrawn report leaves no trace (true
 unlearning) and none is learned twice; then the gate judges it.  A process of its own, so that a training that goes wrong takes
-neither mail nor API with it.  Prints one JSON object.  Must not activate anything.
+neither mail nor API with it.  Prints lines of progress (api/progress.py) and at last one JSON object.  Must not activate anything.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from api import gate_mail
+from api.progress import ProgressLines
 from filterd import modelstore
 from filterd.classifier.features import FEATURE_VERSION, Indices
 from filterd.classifier.manifest import MANIFEST, read_manifest
@@ -27,7 +29,7 @@ from filterd.config import SEED_MODEL, Config, load_active
 from filterd.errors import FilterdError, ModelError
 from filterd.storage import examples, recent
 from filterd.storage.database import Database, open_database
-from training.candidate import Candidate, Lessons, Mode, make
+from training.candidate import Candidate, Lessons, Mode, make, steps
 from training.gate import GateReport, Judged, class_figures, judge
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 NICENESS = 10  # mail goes first
 _SEED_PREFIX = "seed-"  # of the names of shipped models (training/seed.py)
 _REMEDY = "train a new one from mail (docs/content.md), or activate the seed and retrain"
+Tell = Callable[[str, int | None], ProgressLines]
 _GENERATIONS = 100  # of candidates, each made from the one before by an older program
 
 
@@ -59,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.actor is not None:
             _check_place(config, options.out)
         database = open_database(config)
-        found = train(config, database, options.out, Mode.SCRATCH if options.from_scratch else Mode.WARM)
+        mode = Mode.SCRATCH if options.from_scratch else Mode.WARM
+        found = train(config, database, options.out, mode, tell=ProgressLines)
         if options.actor is not None:
             install(config, database, options.out, found, options.actor)
         print(json.dumps(found))
@@ -70,9 +74,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def train(
-    config: Config, database: Database, out: Path, mode: Mode = Mode.WARM, now_ms: int | None = None
+    config: Config,
+    database: Database,
+    out: Path,
+    mode: Mode = Mode.WARM,
+    now_ms: int | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Write the candidate; its name, what was learned, and the gate's report.
+
+    `tell`: makes what is told how far a step is, of its name and how much there is to do.
 
     Raises ModelError when there is nothing to learn from or the model it begins with cannot be used, StorageError, OSError.
     """
@@ -80,10 +91,14 @@ def train(
     root = root_of(active, installed(config.state_dir / "models"))
     root_model = modelstore.load(config, root)
     position = examples.position(database)
-    lessons = read_lessons(config, database, position)
-    made = make(root, lessons, mode=mode, minimum=config.learning.gate_messages)
+    with _step(tell, "reading") as progress:
+        lessons = read_lessons(config, database, position, progress)
+    minimum = config.learning.gate_messages
+    with _step(tell, "learning", steps(lessons, mode, minimum)) as progress:
+        made = make(root, lessons, mode=mode, minimum=minimum, progress=progress)
     judges = (modelstore.load(config, active), root_model)
-    report = judge_candidate(config, database, made, lessons, judges, now_ms)
+    with _step(tell, "judging") as progress:
+        report = judge_candidate(config, database, made, lessons, judges, now_ms, progress)
     everything = [
         Judged(lessons.notes[number].message, lessons.notes[number].spam, log_odds, 0.0)
         for number, log_odds in made.held_out.items()
@@ -104,11 +119,17 @@ def train(
     }
 
 
-def read_lessons(config: Config, database: Database, position: int) -> Lessons:
+def _step(tell: Tell | None, name: str, total: int | None = None) -> AbstractContextManager[ProgressLines | None]:
+    return nullcontext() if tell is None else tell(name, total)
+
+
+def read_lessons(config: Config, database: Database, position: int, progress: ProgressLines | None = None) -> Lessons:
     """What the ledger lets us learn, up to a report.  Raises ModelError when there is nothing."""
     lessons = Lessons()
     for example in examples.examples(database, position, config.learning.agreement):
         lessons.append(example)
+        if progress is not None:
+            progress.advance()
     if not len(lessons):
         others = "; those there are have features of another version" if lessons.left_out else ""
         raise ModelError(f"there is no report to learn from{others}")
@@ -122,6 +143,7 @@ def judge_candidate(
     lessons: Lessons,
     before: tuple[Model, Model],
     now_ms: int | None = None,
+    progress: ProgressLines | None = None,
 ) -> GateReport:
     """The gate's report.
 
@@ -133,7 +155,9 @@ def judge_candidate(
     learned_until = until if isinstance(until, int) else 0
     known = recent.told_until(database, learned_until) if learned_until else frozenset()
     notes, rows = lessons.notes, lessons.rows
-    scores = gate_mail.Scores(made.final.log_odds, partial(_log_odds, active), partial(_log_odds, root))
+    scores = gate_mail.Scores(
+        _counted(made.final.log_odds, progress), partial(_log_odds, active), partial(_log_odds, root)
+    )
     held_out = [
         Judged(notes[number].message, notes[number].spam, log_odds, scores.active(rows[number]))
         for number, log_odds in sorted(made.held_out.items())
@@ -153,6 +177,18 @@ def judge_candidate(
 
 def _log_odds(model: Model, indices: Indices) -> float:
     return model.calibrated(model.score(indices))
+
+
+def _counted(score: gate_mail.Score, progress: ProgressLines | None) -> gate_mail.Score:
+    """One more for each message that is judged."""
+    if progress is None:
+        return score
+
+    def counted(indices: Indices) -> float:
+        progress.advance()
+        return score(indices)
+
+    return counted
 
 
 def install(config: Config, database: Database, out: Path, found: dict[str, Any], actor: str) -> None:

@@ -24,7 +24,7 @@ from filterd.classifier.model import Model
 from filterd.errors import ModelError
 from training.estimator import REPORTED_STEP, TRUSTED_STEP, Learner
 from training.extract import FeatureStore
-from training.fitting import NOT_FITTED, SEED, calibrate, fit, valid_indices
+from training.fitting import NOT_FITTED, ORDERS, SEED, Counting, calibrate, fit, valid_indices
 from training.publish import LocalMail, publish
 
 SLICE = 0.2  # newest share of the examples that is held out from the siblings, as for the calibration of a first model
@@ -189,12 +189,27 @@ class Candidate:
         )
 
 
-def make(root: Path, lessons: Lessons, *, mode: Mode = Mode.WARM, minimum: int = 30) -> Candidate:
+def steps(lessons: Lessons, mode: Mode, minimum: int) -> int:
+    """How far `make` will count its `progress`: each lesson that a model learns is one."""
+    start, total = lessons.slice_start(minimum), len(lessons)
+    # Warm: the final model learns all of them, the siblings share the slice.  From scratch: trial, siblings and final model.
+    return 2 * total - start if mode is Mode.WARM else ORDERS * (start + (total + start) + total)
+
+
+def make(
+    root: Path,
+    lessons: Lessons,
+    *,
+    mode: Mode = Mode.WARM,
+    minimum: int = 30,
+    progress: Counting | None = None,
+) -> Candidate:
     """Learn every example.
 
     Args:
         root: folder of the model in which no example was learned yet (the seed, or one made from mail).
         minimum: held-out messages of each class that the slice should have.
+        progress: counts up to `steps`.
 
     Raises ModelError when there is nothing to learn from or `root` cannot be used.
     """
@@ -204,9 +219,9 @@ def make(root: Path, lessons: Lessons, *, mode: Mode = Mode.WARM, minimum: int =
     local = _local_mail(root, manifest, lessons)
     start = lessons.slice_start(minimum)
     if mode is Mode.WARM:
-        final, held_out = _warm(root, manifest, lessons, start)
+        final, held_out = _warm(root, manifest, lessons, start, progress)
     else:
-        final, held_out = _from_scratch(lessons, start)
+        final, held_out = _from_scratch(lessons, start, progress)
     training = {
         "base": manifest.name,
         "base_sha256": hashlib.sha256((root / MANIFEST).read_bytes()).hexdigest(),
@@ -227,7 +242,9 @@ def first_half(group: str) -> bool:
     return hashlib.sha256(group.encode()).digest()[0] < 128
 
 
-def _warm(root: Path, manifest: Manifest, lessons: Lessons, start: int) -> tuple[Trained, dict[int, float]]:
+def _warm(
+    root: Path, manifest: Manifest, lessons: Lessons, start: int, progress: Counting | None
+) -> tuple[Trained, dict[int, float]]:
     """All three begin as one: what is older than the slice is learned once."""
     learner = Learner(
         np.frombuffer(open_verified(root, WEIGHTS, manifest), "<f4").astype(np.float32),
@@ -235,32 +252,36 @@ def _warm(root: Path, manifest: Manifest, lessons: Lessons, start: int) -> tuple
     )
     final = Trained(learner, manifest.intercept, (manifest.slope, manifest.offset))
     for number in range(start):
-        _learn(final, lessons, number)
+        _learn(final, lessons, number, progress)
     siblings = {True: final.copy(), False: final.copy()}
     for number in range(start, len(lessons)):
-        _learn(final, lessons, number)
-        _learn(siblings[first_half(lessons.notes[number].group)], lessons, number)
+        _learn(final, lessons, number, progress)
+        _learn(siblings[first_half(lessons.notes[number].group)], lessons, number, progress)
     return final, _judged_by_the_other(siblings, lessons, start)
 
 
-def _learn(trained: Trained, lessons: Lessons, number: int) -> None:
+def _learn(trained: Trained, lessons: Lessons, number: int, progress: Counting | None) -> None:
     """No gauge of wrong labels: reports of mistakes contradict by their nature (training/estimator.py)."""
     note = lessons.notes[number]
     trained.learner.learn(lessons.rows[number], note.spam, note.step)
+    if progress is not None:
+        progress.advance()
 
 
-def _from_scratch(lessons: Lessons, start: int) -> tuple[Trained, dict[int, float]]:
+def _from_scratch(lessons: Lessons, start: int, progress: Counting | None) -> tuple[Trained, dict[int, float]]:
     """Several passes in random order over the examples alone, calibrated on the slice by a model of what is older."""
     labels = [note.spam for note in lessons.notes]
     steps = [note.step for note in lessons.notes]
     older, slice_ = list(range(start)), list(range(start, len(lessons)))
-    trial = fit(lessons.rows, labels, older, step=steps)
+    trial = fit(lessons.rows, labels, older, step=steps, progress=progress)
     calibration = calibrate([trial.score(lessons.rows[n]) for n in slice_], [labels[n] for n in slice_])
     siblings = {}
     for half in (True, False):
         chosen = older + [n for n in slice_ if first_half(lessons.notes[n].group) is half]
-        siblings[half] = Trained(fit(lessons.rows, labels, chosen, step=steps), calibration=calibration)
-    final = Trained(fit(lessons.rows, labels, step=steps), calibration=calibration)
+        siblings[half] = Trained(
+            fit(lessons.rows, labels, chosen, step=steps, progress=progress), calibration=calibration
+        )
+    final = Trained(fit(lessons.rows, labels, step=steps, progress=progress), calibration=calibration)
     return final, _judged_by_the_other(siblings, lessons, start)
 
 

@@ -17,7 +17,6 @@ from filterd.classifier.manifest import INFORMATION, LOCAL, WEIGHTS, Manifest, o
 from filterd.classifier.model import Model
 from filterd.errors import ModelError
 from training.estimator import TRUSTED_STEP, Learner, NoiseGauge
-from training.progress import Progress
 from training.publish import LocalMail, publish
 
 # For mail of other places: fewest held-out newsletters taken for spam among steps 0.02-0.2 and 1-4 passes; and for mail of the
@@ -49,6 +48,16 @@ class Checkpoint(Protocol):
         """Keep it."""
 
 
+class Counting(Protocol):
+    """Is told how far a run is (training/progress.py, api/progress.py)."""
+
+    def already(self, count: int) -> None:
+        """So many were done by a run before this one."""
+
+    def advance(self, count: int = 1) -> None:
+        """So many more are done."""
+
+
 def fit(
     rows: Sequence[Indices],
     labels: Sequence[bool],
@@ -58,7 +67,7 @@ def fit(
     step: float | Sequence[float] = LOCAL_STEP,
     orders: int = ORDERS,
     checkpoint: Checkpoint | None = None,
-    progress: Progress | None = None,
+    progress: Counting | None = None,
 ) -> Learner:
     """The mean of `orders` learners that each went over the chosen rows (default: all) `passes` times; deterministic.
 

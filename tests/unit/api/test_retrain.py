@@ -256,6 +256,24 @@ def test_a_promoted_model_that_cannot_be_loaded_is_replaced_by_the_seed(site: Si
     assert found["base"].startswith("seed-")
 
 
+@pytest.mark.parametrize("extra", [[], ["--from-scratch"]])
+def test_the_command_tells_how_far_it_is(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, extra: list[str]
+) -> None:
+    monkeypatch.setattr("os.nice", lambda _: None)
+    honest(site, 50)
+    came(site.db, "A", "a@x.example", features(GOOD, 1))
+    assert main(["--config", str(site.path), "--out", str(site.folder("one")), *extra]) == 0
+    *lines, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert "progress" not in last, "the last line is the result"
+    ends = {line["progress"]["step"]: line["progress"] for line in lines}
+    assert list(ends) == ["reading", "learning", "judging"]
+    assert ends["reading"]["done"] == 50
+    assert ends["learning"]["done"] == ends["learning"]["total"] > 50, "it ends at what it said"
+    assert ends["learning"]["seconds_left"] == 0.0
+    assert ends["judging"]["done"] > 120, "the shipped set and the recent mail"
+
+
 def _manifest(folder: Path, **changed: object) -> Path:
     folder.mkdir(parents=True)
     manifest = json.loads((SEED_MODEL / "manifest.json").read_text())
