@@ -13,31 +13,35 @@ _EVENT_WORDS = ("before", "to", "state", "gate", "reason", "newer", "position", 
 _GATE = {"passed": "passed", "refused": "refused", "not_enough_evidence": "too few messages", "": "not judged here"}
 # How a criterion of the gate is called in three words.
 _CRITERIA = {
-    "pins": "pinned good mail",
+    "pins": "pinned mail",
     "regression": "shipped set",
     "false_positives": "good mail held",
     "caught": "spam missed",
     "log_loss": "worse odds",
-    "senders": "a sender blocked",
-    "campaigns": "a campaign passed",
+    "senders": "sender blocked",
+    "campaigns": "campaign passed",
 }
 
 
 def all_models(found: Sequence[Mapping[str, Any]]) -> str:
-    """The table of all models; `*` is in use, `~` scores beside it."""
+    """The table of all models; `*` is in use, `~` scores beside it.  Under it, whole, why one cannot be used."""
     rows = [
         (
             "*" if item["active"] else "~" if item["shadow"] else "",
             item["name"],
             item["state"],
-            time_text(item["created_ms"])[:16] if item["created_ms"] is not None else "",
+            time_text(item["created_ms"])[:10] if item["created_ms"] is not None else "",
             str(item["position"] or ""),
             gate_words(item),
-            item["error"] or item["model"],
+            item["model"],
         )
         for item in found
     ]
-    return table(rows, ("", "name", "state", "made (UTC)", "reports", "gate", "model")) + "\n* in use   ~ in shadow"
+    lines = [table(rows, ("", "name", "state", "made (UTC)", "reports", "gate", "model"))]
+    for item in found:
+        if item["error"]:
+            lines += _wrapped("!  ", f"{item['name']} cannot be used: {item['error']}")
+    return "\n".join([*lines, "* in use   ~ in shadow"])
 
 
 def gate_words(item: Mapping[str, Any]) -> str:
@@ -150,7 +154,7 @@ def history(found: Iterable[Mapping[str, Any]], *, named: bool = True) -> str:
         words += [f"messages {' '.join(map(str, detail['messages']))}"] if detail.get("messages") else []
         words += [str(alarm.get("text", "")) for alarm in detail.get("alarms", ())]
         lines += _wrapped(
-            f"  {time_text(event['at_ms'])}  {event['kind']:<13}",
+            f"  {time_text(event['at_ms'])}  {event['kind']:<15}  ",
             f"{who}by {event['actor']}" + "".join(f"; {word}" for word in words),
         )
     return "\n".join(lines) or "nothing happened yet"

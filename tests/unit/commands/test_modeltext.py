@@ -48,8 +48,8 @@ def model(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "refused: a sender blocked +1"),
-        ({"stopped_by": ["pins"]}, "refused: pinned good mail"),
+        ({}, "refused: sender blocked +1"),
+        ({"stopped_by": ["pins"]}, "refused: pinned mail"),
         ({"stopped_by": ["evidence"]}, "refused"),
         ({"gate": "passed", "stopped_by": []}, "passed"),
         ({"gate": "not_enough_evidence", "stopped_by": ["evidence"]}, "too few messages"),
@@ -60,6 +60,23 @@ def model(**changes: Any) -> dict[str, Any]:
 )
 def test_the_gate_in_a_few_words(changes: dict[str, Any], words: str) -> None:
     assert modeltext.gate_words(model(**changes)) == words
+
+
+def test_why_one_cannot_be_used_stands_in_full_under_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    why = "SHA-256 of the manifest is another one: " + "restore the folder from a backup " * 4
+    broken = model(name="candidate-ba9876543210", error=why, stopped_by=["pins", "caught"], state="rolled_back")
+    lines = modeltext.all_models([model(active=True), broken]).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "local-012345" in lines[2], "enough of it to find it in a record"
+    told = " ".join(" ".join(lines).split())
+    assert f"candidate-ba9876543210 cannot be used: {why}".strip() in told
+    assert lines[-1].startswith("* in use")
+
+
+def test_every_kind_of_event_stands_apart_from_what_follows() -> None:
+    event = {"at_ms": 0, "kind": "training_failed", "name": "candidate-1", "actor": "anna", "detail": {}}
+    assert "training_failed  candidate-1: by anna" in modeltext.history([event])
 
 
 def test_where_it_comes_from() -> None:

@@ -46,7 +46,7 @@ def test_what_waits_for_a_review(config: Path, held: int, capsys: pytest.Capture
     line = capsys.readouterr().out.splitlines()[1]
     assert line.split()[0] == str(held)
     assert ANNA in line
-    assert line.endswith("not_delivered")
+    assert "not_delivered" in line
     assert run(config, "list", "--held", "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["id"], row["state"], row["holds"], row["label"]) == (held, "held", ["not_delivered"], "ham")
@@ -151,3 +151,16 @@ def test_a_review_of_several_at_once_does_what_it_can(
     assert run(config, "withdraw", str(held), str(second)) == 0
     assert run(config, "accept", str(held)) == 1
     assert f"report {held}: state: " in capsys.readouterr().err
+
+
+def test_a_long_message_id_pushes_nothing_out_of_the_terminal(
+    config: Path, held: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load_config(config)
+    database = open_database(loaded)
+    submit(loaded, database, Claim("spam", ANNA, "api", internet_message_id=f"<{'x' * 200}@example.org>"))
+    database.close()
+    assert run(config, "list", "--held") == 0
+    for line in capsys.readouterr().out.splitlines()[1:3]:
+        assert ("not_delivered" in line[:75]) or ("unknown_message" in line[:75])
+        assert ANNA in line[:100]
