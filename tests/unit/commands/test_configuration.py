@@ -92,6 +92,24 @@ def test_report_addresses_that_nobody_can_reach_are_warned_of(
     assert "no listener" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("listener", "warned"),
+    [
+        ("address = '192.0.2.25'", True),
+        ("address = '0.0.0.0'", True),
+        ("address = '::'", True),
+        ("address = '192.0.2.25'\nsources = ['192.0.2.10']", False),
+        ("address = '127.0.0.1'", False),
+    ],
+)
+def test_a_listener_on_which_anybody_reports_in_anybodys_name_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], listener: str, warned: bool
+) -> None:
+    reports = "[reports]\ndomain = 'reports.example.org'\n"
+    assert check(tmp_path, f"[[listeners]]\nname = 'reports'\ntrust = 'report'\n{listener}\n" + reports) == 0
+    assert ("listeners.reports.sources is empty" in capsys.readouterr().out) == warned
+
+
 @pytest.mark.parametrize("address", ["nobody", "ä@example.org"])
 def test_an_author_of_answers_that_is_none_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str

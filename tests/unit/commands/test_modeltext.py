@@ -68,7 +68,7 @@ def test_why_one_cannot_be_used_stands_in_full_under_the_table(monkeypatch: pyte
     broken = model(name="candidate-ba9876543210", error=why, stopped_by=["pins", "caught"], state="rolled_back")
     lines = modeltext.all_models([model(active=True), broken]).splitlines()
     assert max(map(len, lines)) <= 100
-    assert "local-012345" in lines[2], "enough of it to find it in a record"
+    assert "local-0123" in lines[2], "enough of it to find it in a record"
     told = " ".join(" ".join(lines).split())
     assert f"candidate-ba9876543210 cannot be used: {why}".strip() in told
     assert lines[-1].startswith("* in use")
