@@ -22,6 +22,7 @@ from filterd.commands.options import add_config
 from filterd.config import Config, DnsblConfig, Table, load_config
 from filterd.errors import ConfigError
 from filterd.frontends.smtp.tls import check_certificates
+from filterd.mail.envelope import parse_ip
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -78,7 +79,18 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
     if config.reports.domain and all(listener.trust == "internet" for listener in config.listeners):
         text = f"reports.domain: no listener takes mail to spam@{config.reports.domain} and its neighbours"
         warnings.append((text, 'add a listener with trust = "report" for your Exchange servers (docs/reports.md)'))
+    for listener in config.listeners:
+        if listener.trust == "report" and not (listener.sources or listener.auth or _is_loopback(listener.address)):
+            text = f"listeners.{listener.name}.sources is empty: whoever reaches this listener can report in anybody's name"
+            warnings.append((text, "name your Exchange servers there (docs/reports.md)"))
     return facts, warnings
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return parse_ip(address).is_loopback
+    except ValueError:
+        return False
 
 
 def run_print(options: argparse.Namespace) -> int:
