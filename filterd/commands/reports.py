@@ -78,12 +78,14 @@ def run_list(options: argparse.Namespace) -> int:
         return 0
     rows = [
         (
-            *(str(report.id), time_text(report.created_ms)[:16], report.label.value, _state(report)),
-            *(report.reporter, report.message_id or report.name or "-", ", ".join(report.holds)),
+            *(str(report.id), time_text(report.created_ms)[:16], report.label.value),
+            *(() if options.held else (_state(report),)),  # all of them are: the room is for which message it is
+            *(", ".join(report.holds), report.reporter, report.message_id or report.name or "-"),
         )
         for report in found
     ]
-    print(table(rows, ("id", "when (UTC)", "says", "state", "reporter", "message", "held for")))
+    state_head = () if options.held else ("state",)
+    print(table(rows, ("id", "when (UTC)", "says", *state_head, "held for", "reporter", "message")))
     if len(found) == options.limit:
         print(f"\nOnly the newest {options.limit} are shown.")
     _hint(options, ids)

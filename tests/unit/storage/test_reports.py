@@ -328,6 +328,14 @@ def test_a_review_does_not_undo_what_an_administrator_said_later_unseen(db: Data
     assert learned(db) == [(held.id, "spam")]
 
 
+def test_a_review_may_contradict_what_an_administrator_said_before(db: Database) -> None:
+    trusted(db, "ham", "ops")
+    held = say(db, "spam")
+    reports.decide(db, held.id, True, "admin")
+    assert learned(db) == [(held.id, "spam")]
+    assert pins.list_pins(db) == ()
+
+
 def test_of_those_who_count_again_the_newest_word_of_each_is_asked(db: Database) -> None:
     wrong = say(db, "spam", "eve@example.net")
     say(db, "ham", "anna@example.net")
