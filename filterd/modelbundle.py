@@ -54,7 +54,13 @@ def write_bundle(config: Config, name: str, file: Path) -> str:
             handle.write(octets)
             handle.flush()
             os.fsync(handle.fileno())
-        os.link(fresh, file)
+        try:
+            os.link(fresh, file)  # whole, or not at all; never in place of another's
+        except FileExistsError:
+            raise
+        except OSError:  # a stick with FAT has no links
+            with file.open("xb"):
+                os.replace(fresh, file)
     except FileExistsError:
         raise PermanentError(f"file: {file} is already there") from None
     finally:

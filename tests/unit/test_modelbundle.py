@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import tarfile
 from collections.abc import Callable
@@ -85,6 +86,24 @@ def test_a_name_that_is_taken(tmp_path: Path, theirs: tuple[Config, Database]) -
     assert import_bundle(config, db, octets, "anna", "b").name == "b"
     left = {path.name for path in (config.state_dir / "models").iterdir()}
     assert left == {"candidate-1", first.name, "by-hand", "b"}, "nothing half-made is left"
+
+
+def test_a_disk_without_hard_links_takes_an_export_too(
+    tmp_path: Path, theirs: tuple[Config, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")  # as on a FAT stick
+
+    installed(*theirs, "candidate-1")
+    monkeypatch.setattr("filterd.modelbundle.os.link", no_links)
+    file = tmp_path / "m.tar"
+    write_bundle(theirs[0], "candidate-1", file)
+    assert file.read_bytes() == bundle(theirs[0], "candidate-1")
+    assert [path.name for path in tmp_path.glob(".m.tar*")] == []
+    file.write_bytes(b"precious")
+    with pytest.raises(PermanentError, match="already there"):
+        write_bundle(theirs[0], "candidate-1", file)
+    assert file.read_bytes() == b"precious"
 
 
 def test_what_cannot_be_exported(tmp_path: Path, theirs: tuple[Config, Database]) -> None:
