@@ -116,8 +116,8 @@ class NewReport(Body):
     """Its Message-ID field, as Outlook gives it."""
     message: str | None = None
     """The message itself, base64 (RFC 4648 4); may stand beside internet_message_id."""
-    reporter: str = Field(default="", max_length=320)
-    """Mailbox of the person who says so; empty: the owner of the token, whose word counts as an administrator's."""
+    reporter: str | None = Field(default=None, max_length=320)
+    """Mailbox of the person who says so; left out: the owner of the token, whose word counts as an administrator's."""
     note: str = Field(default="", max_length=2000)
 
 
@@ -161,15 +161,19 @@ async def add(request: Request, services: Svc, who: Annotated[Principal, Depends
     """
     async with services.place():
         body, octets = await _read(request)
+        if body.reporter is not None and not body.reporter.strip():
+            # Whoever passes on what people say and has lost the name must not speak as an administrator.
+            problem, remedy = "the reporter is empty", "name who says so, or leave it out when the token's owner does"
+            raise ApiError(422, problem, remedy, "reporter")
         claim = Claim(
             label=body.label,
-            reporter=body.reporter.strip() or who.name,
+            reporter=who.name if body.reporter is None else body.reporter,
             source=SOURCE,
             message_id=body.message_id,
             internet_message_id=body.internet_message_id or "",
             octets=octets,
             note=body.note,
-            trusted=not body.reporter.strip(),
+            trusted=body.reporter is None,
         )
         try:
             found = await anyio.to_thread.run_sync(submit, services.config, services.database, claim)

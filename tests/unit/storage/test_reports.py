@@ -353,3 +353,12 @@ def test_who_changes_their_mind_contradicts_nobody_any_longer(db: Database) -> N
     changed = say(db, "ham", "bob@example.net")
     assert states(db)[held.id] == "counting"
     assert learned(db) == [(changed.id, "ham")]
+
+
+def test_an_administrator_agrees_with_whom_the_newest_one_agrees(db: Database) -> None:
+    trusted(db, "spam", "ops")
+    assert say(db, "spam", "anna@example.net").state is State.COUNTING
+    assert say(db, "ham", "bob@example.net").state is State.HELD
+    trusted(db, "ham", "admin")
+    assert say(db, "spam", "carl@example.net").state is State.HELD
+    assert say(db, "ham", "dora@example.net").state is State.COUNTING

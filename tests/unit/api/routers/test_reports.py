@@ -219,3 +219,15 @@ def test_what_one_person_says_alone_is_found(side: Side) -> None:
     assert [row["id"] for row in shown] == [alone]
     add(side, {"message_id": id, "label": "spam", "reporter": BOB})
     assert side.json("GET", "/v1/reports?unlearned=true", "read")["items"] == []
+
+
+@pytest.mark.parametrize("reporter", ["", "  "])
+def test_a_person_without_a_name_is_no_administrator(side: Side, reporter: str) -> None:
+    """A script that passes on what people say, and whose variable is empty."""
+    id = delivered(side, ANNA)
+    error = add(side, {"message_id": id, "label": "spam", "reporter": reporter}, status=422)["error"]
+    assert error["field"] == "reporter"
+    assert "leave it out" in error["remedy"]
+    response = add_raw(side, f"label=spam&reporter={reporter}")
+    assert response.status_code == 422
+    assert side.json("GET", "/v1/reports", "read")["items"] == []
