@@ -45,6 +45,7 @@ class MapiMessage:
         html: the HTML body as it was kept; its code page is `codepage`, 0 when not known.
         files: (name, octets) of attached files.
         messages: attached messages, without those that are attached to them.
+        left_out: attachments beyond MAX_FILES.
     """
 
     texts: dict[int, str] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class MapiMessage:
     codepage: int = 0
     files: list[tuple[str, bytes]] = field(default_factory=list)
     messages: list[MapiMessage] = field(default_factory=list)
+    left_out: int = 0
 
     @property
     def is_mail(self) -> bool:

@@ -47,10 +47,11 @@ def read(octets: bytes | memoryview, depth: int = 1) -> MapiMessage:
     for level, name, value in _attributes(data):
         if level == _LEVEL_ATTACHMENT:
             if name == _RENDERING:
-                if len(attached) >= MAX_FILES:
-                    break
-                attached.append(_Attachment())
-            elif attached:
+                if len(attached) < MAX_FILES:
+                    attached.append(_Attachment())
+                else:
+                    message.left_out += 1
+            elif attached and not message.left_out:
                 attached[-1].take(name, value, codepage)
         elif name == _CODEPAGE and len(value) >= 4:
             codepage = f"cp{struct.unpack_from('<I', value)[0]}"

@@ -142,6 +142,8 @@ def _in_file(form: str, name: str, octets: bytes, problems: list[str]) -> Iterat
     if form == "msg":
         yield "msg", packed.mime()
         return
+    if packed.left_out:  # what is not looked at is said
+        problems.append(f"{shown_name}: {packed.left_out} of its files are too many")
     yield from (("tnef", inner.mime()) for inner in packed.messages)
     for file_name, content in packed.files:  # .eml and .msg files among them; winmail.dat in winmail.dat is nobody's
         inner_form = _form(file_name, "", content[:_HEAD])

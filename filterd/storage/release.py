@@ -57,7 +57,7 @@ def release(
         for copy in chosen:
             if _is_report(copy):
                 raise PermanentError(
-                    f"recipients: {copy.recipient} is where users report mail; filterd reads it, name a person in to_other"
+                    f"recipients: {copy.recipient} is where users report mail, which filterd reads itself; release it to another mailbox"
                 )
             if copy.state is not CopyState.HELD:
                 raise PermanentError(f"recipients: the copy of {copy.recipient} is {copy.state}, expected held")

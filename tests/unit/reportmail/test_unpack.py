@@ -161,3 +161,10 @@ def test_work_grows_no_faster_than_the_mail(make: Callable[[int], tuple[str, str
         return lambda: unpack(mail)
 
     assert_growth(prepare, 100_000, 800_000, 16)
+
+
+def test_messages_beyond_the_bound_in_winmail_dat_are_told() -> None:
+    inner = [tnef_stream(headers=spam(n).decode(), body="x") for n in range(MAX_MESSAGES + 3)]
+    found = unpack(report_mail(("application/ms-tnef", "winmail.dat", tnef_stream(messages=inner))))
+    assert [item.message_id for item in found.messages] == [f"<{n}@sender.example>" for n in range(MAX_MESSAGES)]
+    assert found.problems == ["winmail.dat: 3 of its files are too many"]
