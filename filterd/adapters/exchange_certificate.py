@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1
 
@@ -33,8 +34,8 @@ def read_keys(path: Path) -> Mapping[str, RSAPublicKey]:
     try:
         certificates = x509.load_pem_x509_certificates(pem)
         keys = {thumbprint(certificate): certificate.public_key() for certificate in certificates}
-    except ValueError:
-        raise _unusable(path, "no certificate in PEM form") from None
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise _unusable(path, "no certificate in PEM form that can be read") from None
     found: dict[str, RSAPublicKey] = {}
     for name, key in keys.items():
         if not isinstance(key, RSAPublicKey) or key.key_size < MIN_BITS:
