@@ -18,7 +18,6 @@ from filterd.reportmail.mapi import MAX_FILES, MapiMessage
 from filterd.reportmail.tnef import decoded
 
 SIGNATURE: Final = olefile.MAGIC
-_MAX_STREAM = 37_748_736  # octets, as limits.message_bytes
 _STRING8, _UNICODE, _BINARY, _OBJECT = 0x001E, 0x001F, 0x0102, 0x000D
 _PROPERTIES: Final = "__properties_version1.0"
 _HEADS: Final = (32, 24, 8)  # octets before the entries: of the message, of an attached one, of an attachment
@@ -71,7 +70,7 @@ class _File:
     def octets(self, path: list[str]) -> bytes:
         """A stream; empty when there is none."""
         entry = self.entry(path)
-        if entry is None or entry.entry_type != olefile.STGTY_STREAM or entry.size > _MAX_STREAM:
+        if entry is None or entry.entry_type != olefile.STGTY_STREAM:
             return b""
         self.left -= entry.size
         if self.left < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -77,3 +78,8 @@ def test_work_grows_no_faster_than_the_file() -> None:
         return lambda: read(octets)
 
     assert_growth(prepare, 200_000, 1_600_000, 16)
+
+
+def test_so_many_properties_and_no_more() -> None:
+    number = struct.pack("<HHI", 3, 0x3FDE, 65001)
+    assert len(list(properties(memoryview(struct.pack("<I", 2**32 - 1) + number * 10_005)))) == 10_000
