@@ -42,6 +42,9 @@ _MAX_NAME = 255  # octets of a Message-ID that is kept with the report: it stand
 # header and MIME were made anew as Exchange does, none had less than 0.27; of 685 pairs of unrelated ones 99 % had less than 0.24.
 _ALIKE = 0.25
 _MIN_TEXT = 60
+_SAME = (
+    0.5  # share of the features that two records of one message have in common; where a mail came from is in them too
+)
 _MAX_ASKED = 10  # of those who say the opposite: each costs some milliseconds in the one transaction that writes
 _STOPPED = frozenset({Action.TAG, Action.QUARANTINE, Action.REJECT, Action.DISCONNECT})
 
@@ -122,7 +125,7 @@ def submit(config: Config, database: Database, claim: Claim, at_ms: int | None =
     claim = _checked(claim)
     brought = _read(claim.octets) if claim.octets else None
     name = claim.internet_message_id or (clean(brought.name) if brought else "")
-    known, altered = _find(database, claim, name, brought)
+    known, altered, ambiguous = _find(database, claim, name, brought)
     entry, recorded = _entry(database, claim, name, known, brought)
     author = known.header_from if known else (brought.message.first("from") if brought else "")
     origin = Origin(
@@ -134,6 +137,7 @@ def submit(config: Config, database: Database, claim: Claim, at_ms: int | None =
         contradicted=False,
         trust=1.0 if claim.trusted else words.standing_of(database, claim.reporter).trust,
         altered=altered,
+        ambiguous=ambiguous,
     )
 
     def judge(in_hour: int, opponents: list[str]) -> tuple[str, ...]:
@@ -183,10 +187,10 @@ def _read(octets: bytes) -> _Brought:
     return _Brought(message, content_stream(message, ConnectionFacts()))
 
 
-def _find(database: Database, claim: Claim, name: str, brought: _Brought | None) -> tuple[Known | None, bool]:
-    """Our record of the message, and whether what was brought is unlike it.
+def _find(database: Database, claim: Claim, name: str, brought: _Brought | None) -> tuple[Known | None, bool, bool]:
+    """Our record of the message; whether what was brought is unlike it; whether another one may be meant as well.
 
-    Of several with one Message-ID: what reached the reporter, and what looks like the one that was brought; then the newest.
+    Of several with one Message-ID: what reached the reporter, and what looks most like the one that was brought; then the newest.
     """
     if claim.message_id is not None:
         known = reported.by_id(database, claim.message_id, claim.reporter)
@@ -196,19 +200,32 @@ def _find(database: Database, claim: Claim, name: str, brought: _Brought | None)
     else:
         candidates = reported.by_name(database, name, claim.reporter)
     if not candidates:
-        return None, False
-    altered = {known.message_id: brought is not None and _unlike(known, brought) for known in candidates}
-    best = min(candidates, key=lambda known: (not known.delivered, altered[known.message_id], not known.features))
-    return best, altered[best.message_id]
+        return None, False, False
+    alike = {known.message_id: _likeness(known, brought) for known in candidates}
+    # Whole percents: the same text sent twice must not be told apart by a feature or two.
+    best = min(
+        candidates,
+        key=lambda known: (not known.delivered, -round(100 * alike[known.message_id]), not known.features),
+    )
+    others = [known for known in candidates if known.delivered == best.delivered and known is not best]
+    ambiguous = brought is None and any(_is_another(best, known) for known in others)
+    return best, alike[best.message_id] < _ALIKE, ambiguous
 
 
-def _unlike(known: Known, brought: _Brought) -> bool:
-    """Whether the text that was brought is none of our message; not known means no."""
+def _likeness(known: Known, brought: _Brought | None) -> float:
+    """Share of the text that was brought which our record has; 1 where that cannot be told."""
     ours = from_octets(known.features)
-    if ours is None or not len(ours) or len(brought.text) < _MIN_TEXT:
+    if brought is None or ours is None or not len(ours) or len(brought.text) < _MIN_TEXT:
+        return 1.0
+    return len(np.intersect1d(ours, brought.text, assume_unique=True)) / len(brought.text)
+
+
+def _is_another(one: Known, other: Known) -> bool:
+    """Whether two records of one Message-ID are of different messages; not known means no."""
+    mine, theirs = from_octets(one.features), from_octets(other.features)
+    if mine is None or theirs is None or not len(mine) or not len(theirs):
         return False
-    common = len(np.intersect1d(ours, brought.text, assume_unique=True))
-    return common < _ALIKE * len(brought.text)
+    return len(np.intersect1d(mine, theirs, assume_unique=True)) < _SAME * max(len(mine), len(theirs))
 
 
 def _entry(

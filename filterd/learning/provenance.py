@@ -19,6 +19,7 @@ BURST = "burst"
 CONTRADICTION = "contradiction"
 LOW_TRUST = "low_trust"
 ALTERED = "altered"
+AMBIGUOUS = "ambiguous"
 
 # For people: in answers to reporters, in the review.
 TEXTS = {
@@ -30,6 +31,7 @@ TEXTS = {
     CONTRADICTION: "others say the opposite of this message or its campaign",
     LOW_TRUST: "the reporter was wrong too often",
     ALTERED: "the message that was sent with the report is not the one that we know by its Message-ID",
+    AMBIGUOUS: "the reporter got different messages with this Message-ID",
 }
 
 
@@ -46,6 +48,7 @@ class Origin:
         contradicted: a report of somebody else that counts says the opposite.
         trust: of the reporter, 0 to 1.
         altered: what came with the report is unlike our record.
+        ambiguous: nothing tells which of several unlike messages is meant: senders choose the Message-ID.
     """
 
     insider: bool
@@ -56,6 +59,7 @@ class Origin:
     contradicted: bool
     trust: float
     altered: bool
+    ambiguous: bool = False
 
 
 def reporter_key(text: str) -> str:
@@ -81,5 +85,6 @@ def holds(origin: Origin, reports_per_hour: int) -> tuple[str, ...]:
         CONTRADICTION: origin.contradicted,
         LOW_TRUST: origin.trust < MIN_TRUST,
         ALTERED: origin.altered,
+        AMBIGUOUS: origin.ambiguous,
     }
     return tuple(name for name, held in found.items() if held)

@@ -306,3 +306,29 @@ def test_who_agrees_with_an_administrator_contradicts_nobody(config: Config, db:
     say(config, db, "spam", "ops", message_id=id, trusted=True)
     assert say(config, db, "spam", BOB, message_id=id).holds == ()
     assert say(config, db, "ham", CARL, message_id=id).holds == ("contradiction",)
+
+
+def test_whoever_borrows_a_message_id_does_not_choose_what_a_button_means(config: Config, db: Database) -> None:
+    """A button sends the Message-ID alone; whoever is on the same mailing list can send spam under that of a good mail."""
+    spam = keep(db, message(ANNA, BOB))
+    good = keep(db, message(ANNA), features=features_of(OTHER))
+    pressed = say(config, db, internet_message_id="<1@example.org>")
+    assert (pressed.state, pressed.holds) == (State.HELD, ("ambiguous",))
+    assert say(config, db, "spam", BOB, internet_message_id="<1@example.org>").holds == (), "he got but one"
+    assert say(config, db, "ham", octets=OTHER).message_id == good
+    assert say(config, db, "phish", octets=MAIL).message_id == spam, "the text says which"
+
+
+def test_one_message_that_came_twice_is_one(config: Config, db: Database) -> None:
+    keep(db, message(ANNA))
+    again = MAIL.replace(b"10:00:00", b"10:05:00")
+    newest = keep(db, message(ANNA), features=features_of(again))
+    found = say(config, db, internet_message_id="<1@example.org>")
+    assert (found.message_id, found.holds) == (newest, ())
+
+
+def test_an_administrator_names_the_newest_of_several(config: Config, db: Database) -> None:
+    keep(db, message(ANNA))
+    newest = keep(db, message(BOB), features=features_of(OTHER))
+    found = say(config, db, reporter="ops", internet_message_id="<1@example.org>", trusted=True)
+    assert (found.message_id, found.state) == (newest, State.COUNTING)

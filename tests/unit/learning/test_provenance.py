@@ -30,6 +30,7 @@ def test_a_recipient_who_reports_what_was_delivered_counts_at_once() -> None:
         ({"contradicted": True}, provenance.CONTRADICTION),
         ({"trust": 0.09}, provenance.LOW_TRUST),
         ({"altered": True}, provenance.ALTERED),
+        ({"ambiguous": True}, provenance.AMBIGUOUS),
     ],
 )
 def test_each_doubt_alone_holds_it(changed: dict[str, object], hold: str) -> None:

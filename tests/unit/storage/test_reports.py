@@ -362,3 +362,12 @@ def test_an_administrator_agrees_with_whom_the_newest_one_agrees(db: Database) -
     trusted(db, "ham", "admin")
     assert say(db, "spam", "carl@example.net").state is State.HELD
     assert say(db, "ham", "dora@example.net").state is State.COUNTING
+
+
+def test_what_somebody_said_before_they_changed_their_mind_frees_nobody(db: Database) -> None:
+    gone = say(db, "spam", "eve@example.net")
+    say(db, "ham", "anna@example.net")
+    say(db, "spam", "anna@example.net")
+    held = say(db, "ham", "bob@example.net")
+    reports.unlearn(db, gone.id, "ops")
+    assert states(db)[held.id] == "held", "anna says spam now"
