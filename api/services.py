@@ -49,7 +49,7 @@ class ScannerCache:
         self._database = database
         self._build = build
         self._lock = asyncio.Lock()
-        self._key: tuple[Path, int] | None = None
+        self._key: tuple[object, int] | None = None
         self._scanner: Scans | None = None
 
     async def get(self) -> Scans:
@@ -61,8 +61,9 @@ class ScannerCache:
                 self._key = key
             return self._scanner
 
-    def _current(self) -> tuple[Path, int]:
-        return composition.active_model(self._config, self._database), lists.version(self._database)
+    def _current(self) -> tuple[object, int]:
+        path = composition.active_model(self._config, self._database)
+        return composition.model_mark(self._config, path), lists.version(self._database)
 
 
 @dataclass(slots=True)

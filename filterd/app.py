@@ -84,14 +84,15 @@ def model_mark(config: Config, path: Path) -> tuple[object, ...]:
     return (path, model_key.trusted(config), *stamps)
 
 
-def model_to_begin_with(config: Config, path: Path, in_use: Model | None = None) -> Model | None:
+def model_to_begin_with(config: Config, path: Path, in_use: Model | None = None, *, told: bool = True) -> Model | None:
     """The model at `path`; when one that was promoted cannot be loaded the one `in_use`, else the seed.
 
     The seed may only tag, which is safe; one that the configuration names is what was wanted or nothing.  With None content is
-    unavailable (FAILURE row: open).
+    unavailable (FAILURE row: open).  `told`: in the metrics, as a worker does; who only scans never looks again.
     """
     model = load_model(config, path)
-    metrics.MODEL_REFUSED.set(model is None)
+    if told:
+        metrics.MODEL_REFUSED.set(model is None)
     if model is None and in_use is not None and config.model.path is None:
         log.error("the old model stays in use", extra={"path": str(path), "model": in_use.name})
         return in_use
@@ -101,7 +102,8 @@ def model_to_begin_with(config: Config, path: Path, in_use: Model | None = None)
             extra={"path": str(path)},
         )
         model = load_model(config, SEED_MODEL)
-    metrics.MODEL_LOADED.set(model is not None)
+    if told:
+        metrics.MODEL_LOADED.set(model is not None)
     if model is None:
         log.error("no content model: mail goes on without the content check", extra={"path": str(path)})
     return model
@@ -382,7 +384,7 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     """The engine without a hand-over, for `filterd scan` and the API."""
     check_names(config)
     resolver = _build_resolver(config)
-    model = model_to_begin_with(config, active_model(config, database))
+    model = model_to_begin_with(config, active_model(config, database), told=False)
     table = network_table(config, take_snapshot(database))
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
     inspector = ChildInspector(config.attachments)  # its processes end with it

@@ -109,6 +109,15 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_in_use(tmp_path: Path)
     asyncio.run(app.close())
 
 
+def test_what_a_scan_could_not_load_is_no_metric_of_the_workers(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    app = App(config, "smtp-0")
+    settings.set(app.database, ACTIVE_MODEL, "not-there")
+    build_scanner(config, app.database)
+    assert REGISTRY.get_sample_value("filterd_model_refused") == 0, "nobody would ever take it back"
+    asyncio.run(app.close())
+
+
 def test_a_promoted_model_of_an_older_program_is_replaced_by_the_seed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -62,6 +62,23 @@ def test_processes_that_need_a_key_at_once_get_the_same_one(tmp_path: Path) -> N
     assert found == {public_key(tmp_path)}
 
 
+def test_a_key_that_another_process_makes_meanwhile_is_not_taken_for_a_lost_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    real = Path.exists
+
+    def exists(path: Path) -> bool:
+        found = real(path)
+        if not made and path == model_key.private_path(tmp_path):
+            made.append("soon")
+            made.append(own_key(tmp_path).public)
+        return found
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert own_key(tmp_path).public == made[1] == public_key(tmp_path)
+
+
 def test_a_public_key_that_got_lost_or_belongs_to_another_is_written_again(tmp_path: Path) -> None:
     key = own_key(tmp_path)
     for octets in (None, b"nonsense", own_key(tmp_path / "other").public.encode()):

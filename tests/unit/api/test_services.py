@@ -12,10 +12,12 @@ import pytest
 from api.jobs import Jobs
 from api.problems import ApiError
 from api.services import SCANS, ScannerCache, Services
+from filterd import modelstore
 from filterd.config import Config
 from filterd.storage import lists, settings
 from filterd.storage.database import Database
 from tests.support.doubles import ScriptedUpstream
+from tests.support.models import installed
 from tests.support.sideservice import ScriptedScanner, make_config
 from tests.support.storage import make_database
 
@@ -39,6 +41,26 @@ def test_the_scanner_is_built_again_when_lists_or_model_change(tmp_path: Path) -
         assert await cache.get() is not second
         await asyncio.gather(*(cache.get() for _ in range(10)))
         assert len(built) == 3
+
+    asyncio.run(story())
+    database.close()
+
+
+def test_the_scanner_is_built_again_when_a_damaged_model_was_repaired(tmp_path: Path) -> None:
+    database, config = make_database(tmp_path), make_config(tmp_path)
+    installed(config, database, "candidate-1")
+    modelstore.promote(config, database, "candidate-1", "anna")
+    signature = config.state_dir / "models" / "candidate-1" / "manifest.sig"
+    octets = signature.read_bytes()
+    signature.unlink()
+
+    async def story() -> None:
+        cache = ScannerCache(config, database, lambda _config, _database: ScriptedScanner())
+        damaged = await cache.get()
+        signature.write_bytes(octets)
+        repaired = await cache.get()
+        assert repaired is not damaged
+        assert await cache.get() is repaired
 
     asyncio.run(story())
     database.close()
