@@ -174,7 +174,9 @@ class Ending:
     def _note_campaign(self, message: Message, reply: Reply, verdicts: Verdicts) -> None:
         """A message that does not come again is counted with those like it."""
         if self.engine.campaign_notes is not None and not self.now.is_report:  # it is none of those that it holds
-            self.engine.campaign_notes.note(message, self.now.envelope.id, self.now.received_ms, reply, verdicts)
+            # a copy for a report address is held in any case, and says nothing about the message
+            meant = [(r, v) for r, v in verdicts if v.reason is not Reason.USER_REPORT]
+            self.engine.campaign_notes.note(message, self.now.envelope.id, self.now.received_ms, reply, meant)
 
     async def _record(self, outcomes: Sequence[Outcome], message: Message | None) -> None:
         """Terminal states of copies that nobody took; those refused at RCPT are counted here too."""

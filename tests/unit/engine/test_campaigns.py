@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 import pytest
 
@@ -14,6 +15,7 @@ from filterd.engine import campaigns as module
 from filterd.engine.campaigns import CampaignNotes, state_of
 from filterd.engine.transaction import Session
 from filterd.errors import StorageError, TemporaryError
+from filterd.mail.envelope import Connection, TrustClass
 from filterd.mail.evidence import Stage
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
@@ -304,3 +306,19 @@ def test_the_end_of_the_process_writes_each_message_once(monkeypatch: pytest.Mon
 
     asyncio.run(scene())
     assert index.batches == [[id] for id in ("ABCDE" if late else "ABCD")]
+
+
+REPORT_TO = "spam@reports.example.org"
+
+
+def test_a_report_is_none_of_those_that_it_holds_and_not_counted() -> None:
+    stage = Counting(client=Connection(ip_address("192.0.2.7"), trust=TrustClass.REPORT), reports="reports.example.org")
+    assert ended(stage, REPORT_TO) == 250
+    assert stage.states() == []
+
+
+@pytest.mark.parametrize("order", [("bob", REPORT_TO), (REPORT_TO, "bob")])
+def test_a_message_that_also_went_to_a_report_address_counts_as_what_became_of_it(order: tuple[str, ...]) -> None:
+    stage = Counting(client=Connection(ip_address("192.0.2.7"), trust=TrustClass.REPORT), reports="reports.example.org")
+    assert ended(stage, *order) == 250
+    assert stage.states() == [TerminalState.FORWARDED]
