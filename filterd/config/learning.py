@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from filterd.config.base import Domain, Table
 from filterd.mail.address import parse_mailbox
 
+# What may stand in a header field and in an attribute of a page as it is.
+_HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?")
 _KEY_OCTETS = 32  # of an Ed25519 public key (RFC 8032 5.1.5)
 
 
@@ -40,9 +43,9 @@ class LearningConfig(Table):
     gate_messages: int = Field(default=30, ge=1, le=100_000)
     """Held-out messages of each class that the gate needs; with fewer it says that there is not enough evidence. Default 30."""
     shadow_hours: int = Field(default=24, ge=0, le=720)
-    """How long a candidate that passed the gate scores live mail beside the model in use. Default 24."""
+    """How long a candidate that passed the gate scores live mail beside the model in use; with 0 the messages decide alone. Default 24."""
     shadow_messages: int = Field(default=500, ge=0, le=10_000_000)
-    """Messages that it must have scored by then. Default 500."""
+    """Messages that it must have scored by then; 0, with shadow_hours = 0 too: there is no shadow. Default 500."""
     shadow_stricter: float = Field(default=0.002, ge=0, le=1)
     """Share of them whose verdict may become stricter (tag, quarantine) before filterd stops its promotion. Default 0.002."""
     rollback: bool = True
@@ -66,13 +69,11 @@ class ReportsConfig(Table):
     """Answer each report mail with one short mail that says what was done. Default true."""
     answer_from: str = Field(default="", max_length=320)
     """Author of these answers. Default empty: postmaster at reports.domain."""
-    public_url: str = Field(default="", pattern=r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?)?$")
+    public_url: str = Field(default="", max_length=1000)
     """Where Outlook reaches the side service through your reverse proxy, such as https://filter.example.org. Default empty: no add-in."""
     exchange_certificate: Path | None = None
     """PEM file with the certificate(s) that Exchange signs identity tokens with (Get-AuthConfig, CurrentCertificateThumbprint). Default none: no add-in."""
-    office_js: str = Field(
-        default="https://appsforoffice.microsoft.com/lib/1/hosted/office.js", pattern=r"^https://[A-Za-z0-9._:/-]+$"
-    )
+    office_js: str = Field(default="https://appsforoffice.microsoft.com/lib/1/hosted/office.js", max_length=1000)
     """Where the add-in's page loads Microsoft's Office.js from. Default https://appsforoffice.microsoft.com/lib/1/hosted/office.js."""
 
     @field_validator("answer_from")
@@ -80,6 +81,22 @@ class ReportsConfig(Table):
     def _answer_from_is_a_mailbox(cls, value: str) -> str:
         if value and (parse_mailbox(value) is None or not value.isascii()):
             raise ValueError("expected user@domain in ASCII")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_an_address(cls, value: str) -> str:
+        if value and not _HTTPS.fullmatch(value):
+            raise ValueError(
+                "expected https:// and a host, perhaps a port and a path, such as https://filter.example.org"
+            )
+        return value
+
+    @field_validator("office_js")
+    @classmethod
+    def _office_js_is_an_address(cls, value: str) -> str:
+        if not (_HTTPS.fullmatch(value) and value.endswith("/office.js")):
+            raise ValueError("expected https://, a host and the path of a file that is called office.js")
         return value
 
     @model_validator(mode="after")
