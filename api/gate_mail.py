@@ -23,8 +23,9 @@ from filterd.storage.database import Database
 from training.candidate import Candidate, Lessons, Trained
 from training.extract import item_features
 from training.fitting import valid_indices
-from training.gate import Judged, Stream
+from training.judged import Judged
 from training.readers import read_index
+from training.streams import Stream
 
 DAYS = 14  # of recent mail: two weeks show what writes weekly
 DAY_MS = 86_400_000
@@ -36,16 +37,18 @@ Score = Callable[[Indices], float]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The three models that say something of a message: each gives calibrated log-odds of features."""
+    """The models that say something of a message: each gives calibrated log-odds of features (training/judged.py)."""
 
     candidate: Score
     active: Score
     root: Score | None = None
+    earlier: Score | None = None
 
     def judged(self, message: str, spam: bool, indices: Indices) -> Judged:
         """What they say of one."""
         root = self.root(indices) if self.root is not None else None
-        return Judged(message, spam, self.candidate(indices), self.active(indices), root)
+        earlier = self.earlier(indices) if self.earlier is not None else None
+        return Judged(message, spam, self.candidate(indices), self.active(indices), root, earlier)
 
 
 def pinned(database: Database, scores: Scores) -> list[Judged]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from api import gate_mail
+from api.earlier import earlier_model
 from api.progress import ProgressLines
 from filterd import modelstore
 from filterd.classifier.features import FEATURE_VERSION, Indices
@@ -30,7 +31,8 @@ from filterd.errors import FilterdError, ModelError
 from filterd.storage import examples, recent
 from filterd.storage.database import Database, open_database
 from training.candidate import Candidate, Lessons, Mode, make, steps
-from training.gate import GateReport, Judged, class_figures, judge
+from training.gate import GateReport, class_figures, judge
+from training.judged import Judged
 
 log = logging.getLogger(__name__)
 
@@ -155,15 +157,19 @@ def judge_candidate(
     learned_until = until if isinstance(until, int) else 0
     known = recent.told_until(database, learned_until) if learned_until else frozenset()
     notes, rows = lessons.notes, lessons.rows
+    at_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    earlier = earlier_model(config, database, at_ms, root)
     scores = gate_mail.Scores(
-        _counted(made.final.log_odds, progress), partial(_log_odds, active), partial(_log_odds, root)
+        _counted(made.final.log_odds, progress),
+        partial(_log_odds, active),
+        partial(_log_odds, root),
+        partial(_log_odds, earlier),
     )
     held_out = [
         Judged(notes[number].message, notes[number].spam, log_odds, scores.active(rows[number]))
         for number, log_odds in sorted(made.held_out.items())
         if notes[number].created_ms > learned_until and not {notes[number].group, notes[number].message} & known
     ]
-    at_ms = int(time.time() * 1000) if now_ms is None else now_ms
     senders, campaigns = gate_mail.streams(database, at_ms, scores)
     return judge(
         held_out,

@@ -13,18 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 from filterd.learning.bounds import binomial_at_least, clopper_pearson
+from training import streams
+from training.judged import Criterion, Judged, names, number, share_of, taken_over, worst_first
+from training.streams import Stream
 
-SHOWN = 20  # messages named with one criterion: enough to look at, few enough to read
-# Recent messages of one sender or campaign from which the gate has an opinion.  With three, missed spam of three messages stopped
-# three of six honest candidates of benchmarks/learning: too few people had got it to have four witnesses.
-MIN_STREAM = 5
-# Different people whose reports speak against a stream's present treatment from which the gate believes them without a
-# trusted word: one more than the three of fifty that benchmarks/learning gives the attacker.
-MIN_WITNESSES = 4
-# Log-odds up to which the content check abstains ([model] abstain_log_odds): what stays below is not called spam.  Half of that
-# zone is also how far a message must have moved: every lesson moves all mail a little, and of hundreds of senders some always
-# stand at the line.
-ABSTAIN = 1.0
 # "Not worse" of caught spam and of log-loss means: not more than chance explains in one of twenty honest candidates.  The siblings
 # know less than the candidate, and of two good models each misses what the other catches.  A false positive more is never chance.
 _CHANCE = 0.05
@@ -39,56 +31,6 @@ class Verdict(StrEnum):
     PASSED = "passed"
     REFUSED = "refused"
     NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One message whose class is known, and what both models say of it.
-
-    Attributes:
-        message: what names it to a person: our id, or that of its report.
-        candidate, active: calibrated log-odds; more than 0 leans to spam.
-        root: by the model that nothing was learned from reports yet; None where it is not asked.  So that what no candidate
-            does at once is not done by several after each other.
-    """
-
-    message: str
-    spam: bool
-    candidate: float
-    active: float
-    root: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Recent mail of one author domain, or of one campaign, that had the same fate.
-
-    Attributes:
-        name: the domain, or the campaign's id.
-        messages: with that fate as their class: forwarded is good, held and refused is spam.
-        witnesses: different people who reported mail of the stream as the opposite.
-        trusted: whether a trusted word did.
-    """
-
-    name: str
-    messages: tuple[Judged, ...]
-    witnesses: int = 0
-    trusted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Criterion:
-    """One thing that was asked, and the answer.
-
-    Attributes:
-        text: one sentence for people, with the numbers.
-        messages: those that show why not, or what to look at all the same; at most SHOWN.
-    """
-
-    name: str
-    passed: bool
-    text: str
-    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +118,8 @@ def judge(
         _false_positives(held_out, candidate, active),
         _caught(held_out, candidate, active),
         _log_loss(held_out, candidate, active),
-        _senders(senders),
-        _campaigns(campaigns),
+        streams.senders(senders),
+        streams.campaigns(campaigns),
     )
     evidence = _evidence(candidate, minimum)
     if not all(criterion.passed for criterion in criteria):
@@ -212,23 +154,7 @@ def _loss(spam: bool, log_odds: float) -> float:
 def _turned(items: Iterable[Judged], *, spam: bool) -> list[Judged]:
     """Messages of the class that the model in use judges right and the candidate wrong, the worst first."""
     found = [item for item in items if item.spam == spam and (item.active > 0) == spam and (item.candidate > 0) != spam]
-    return sorted(found, key=_worst_first)
-
-
-def _taken_over(item: Judged) -> bool:
-    """Whether the candidate would treat it otherwise than the model in use, and not by a hair."""
-    reference = [item.active] if item.root is None else [item.active, item.root]
-    if item.spam:
-        return item.candidate <= ABSTAIN < item.active and max(reference) - item.candidate > ABSTAIN
-    return item.active <= ABSTAIN < item.candidate and item.candidate - min(reference) > ABSTAIN
-
-
-def _worst_first(item: Judged) -> tuple[float, str]:
-    return (item.candidate if item.spam else -item.candidate), item.message
-
-
-def _names(items: Iterable[Judged]) -> tuple[str, ...]:
-    return tuple(item.message for item in items)[:SHOWN]
+    return sorted(found, key=worst_first)
 
 
 def _pins(pins: Sequence[Judged]) -> Criterion:
@@ -236,10 +162,10 @@ def _pins(pins: Sequence[Judged]) -> Criterion:
     if not pins:
         text = "no confirmed good mail is pinned yet"
     elif turned:
-        text = f"{_number(len(turned))} of {_number(len(pins))} pinned good messages would be called spam again"
+        text = f"{number(len(turned))} of {number(len(pins))} pinned good messages would be called spam again"
     else:
-        text = f"none of {_number(len(pins))} pinned good messages would be called spam again"
-    return Criterion("pins", not turned, text, _names(turned))
+        text = f"none of {number(len(pins))} pinned good messages would be called spam again"
+    return Criterion("pins", not turned, text, names(turned))
 
 
 def _regression(items: Sequence[Judged]) -> Criterion:
@@ -248,18 +174,16 @@ def _regression(items: Sequence[Judged]) -> Criterion:
     Not "no message at all": a site that learns its own mail forgets some of other people's.  Of honest candidates that had a tenth of
     the log-loss of the model in use, five of eight turned one to three of these messages (docs/decisions/0015).
     """
-    turned = sorted(filter(_taken_over, items), key=_worst_first)
-    won = [
-        item for item in items if _taken_over(replace(item, active=item.candidate, candidate=item.active, root=None))
-    ]
+    turned = sorted(filter(taken_over, items), key=worst_first)
+    won = [item for item in items if taken_over(replace(item, active=item.candidate, candidate=item.active, root=None))]
     parts, passed = [], True
     for spam, words in ((False, "good ones would be called spam"), (True, "spam would be passed")):
         lost, gained = (sum(item.spam == spam for item in found) for found in (turned, won))
         passed = passed and _chance(lost, gained)
         if lost:
-            parts.append(f"{_number(lost)} {words} and {_number(gained)} no longer")
-    text = f"of the shipped set of {_number(len(items))} messages {'; '.join(parts) or 'none is judged worse'}"
-    return Criterion("regression", passed, text, _names(turned))
+            parts.append(f"{number(lost)} {words} and {number(gained)} no longer")
+    text = f"of the shipped set of {number(len(items))} messages {'; '.join(parts) or 'none is judged worse'}"
+    return Criterion("regression", passed, text, names(turned))
 
 
 def _chance(lost: int, gained: int) -> bool:
@@ -270,21 +194,21 @@ def _chance(lost: int, gained: int) -> bool:
 def _false_positives(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
     passed = candidate.false_positive_limits[1] <= active.false_positive_limits[1]
     text = (
-        f"{_of(candidate.false_positives, candidate.ham)} good held-out messages called spam (at most "
-        f"{candidate.false_positive_limits[1]:.1%}), by the model in use {_number(active.false_positives)} (at most "
+        f"{share_of(candidate.false_positives, candidate.ham)} good held-out messages called spam (at most "
+        f"{candidate.false_positive_limits[1]:.1%}), by the model in use {number(active.false_positives)} (at most "
         f"{active.false_positive_limits[1]:.1%})"
     )
-    return Criterion("false_positives", passed, text, () if passed else _names(_turned(items, spam=False)))
+    return Criterion("false_positives", passed, text, () if passed else names(_turned(items, spam=False)))
 
 
 def _caught(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
     lost = _turned(items, spam=True)
     passed = _chance(len(lost), candidate.caught - active.caught + len(lost))
     text = (
-        f"{_of(candidate.caught, candidate.spam)} held-out spam caught (at least {candidate.caught_limits[0]:.1%}), by the "
-        f"model in use {_number(active.caught)} (at least {active.caught_limits[0]:.1%})"
+        f"{share_of(candidate.caught, candidate.spam)} held-out spam caught (at least {candidate.caught_limits[0]:.1%}), by the "
+        f"model in use {number(active.caught)} (at least {active.caught_limits[0]:.1%})"
     )
-    return Criterion("caught", passed, text, () if passed else _names(lost))
+    return Criterion("caught", passed, text, () if passed else names(lost))
 
 
 def _log_loss(items: Sequence[Judged], candidate: ClassFigures, active: ClassFigures) -> Criterion:
@@ -295,77 +219,13 @@ def _log_loss(items: Sequence[Judged], candidate: ClassFigures, active: ClassFig
     passed = mean <= max(_LEAST_LOSS, _DEVIATIONS * math.sqrt(variance / count))
     worst = sorted(items, key=lambda item: (-more[id(item)], item.message))
     text = f"log-loss {candidate.log_loss:.4f} on held-out messages, of the model in use {active.log_loss:.4f}"
-    return Criterion("log_loss", passed, text, () if passed else _names(worst))
-
-
-def _senders(streams: Iterable[Stream]) -> Criterion:
-    turned, count, excused = _turned_streams(streams)
-    if not turned:
-        text = f"no sender's mail that is let through today would be called spam ({_number(count)} senders"
-        return Criterion("senders", True, f"{text}{_excused(excused)})")
-    text = f"mail of {_streams(turned, 'would be called spam')}, which is let through today"
-    remedy = "; if it is spam, report one of them as administrator and train again"
-    return Criterion("senders", False, text + remedy, _shown(turned))
-
-
-def _campaigns(streams: Iterable[Stream]) -> Criterion:
-    turned, count, excused = _turned_streams(streams)
-    if not turned:
-        text = f"no campaign that is stopped today would be passed ({_number(count)} campaigns"
-        return Criterion("campaigns", True, f"{text}{_excused(excused)})")
-    text = f"of campaign {_streams(turned, 'would be passed')}, which is stopped today"
-    remedy = "; if it is good mail, release one of them as false positive and train again"
-    return Criterion("campaigns", False, text + remedy, _shown(turned))
-
-
-def _turned_streams(streams: Iterable[Stream]) -> tuple[list[tuple[Stream, list[Judged]]], int, int]:
-    """(streams of which the candidate would treat more than half otherwise, how many were looked at, how many were excused)."""
-    turned: list[tuple[Stream, list[Judged]]] = []
-    count = excused = 0
-    for stream in streams:
-        total = len(stream.messages)
-        if total < MIN_STREAM:
-            continue
-        count += 1
-        wrong = sorted(filter(_taken_over, stream.messages), key=_worst_first)
-        if 2 * len(wrong) <= total:
-            continue
-        if stream.trusted or stream.witnesses >= MIN_WITNESSES:
-            excused += 1
-        else:
-            turned.append((stream, wrong))
-    turned.sort(key=lambda pair: (-len(pair[1]), pair[0].name))
-    return turned, count, excused
-
-
-def _streams(turned: Sequence[tuple[Stream, list[Judged]]], fate: str) -> str:
-    first, wrong = turned[0]
-    others = f" and of {_number(len(turned) - 1)} more" if len(turned) > 1 else ""
-    return f"{first.name} ({len(wrong)} of {len(first.messages)} recent messages {fate}){others}"
-
-
-def _excused(count: int) -> str:
-    return f", {_number(count)} more that people reported" if count else ""
-
-
-def _shown(turned: Sequence[tuple[Stream, list[Judged]]]) -> tuple[str, ...]:
-    """Some of each stream: all of the first would hide the others."""
-    each = max(1, SHOWN // len(turned))
-    return tuple(item.message for _, wrong in turned for item in wrong[:each])[:SHOWN]
+    return Criterion("log_loss", passed, text, () if passed else names(worst))
 
 
 def _evidence(figures: ClassFigures, minimum: int) -> Criterion:
     passed = min(figures.ham, figures.spam) >= minimum
     text = (
-        f"{_number(figures.ham)} good and {_number(figures.spam)} spam held-out messages that neither model has learned, "
-        f"{_number(minimum)} of each are needed"
+        f"{number(figures.ham)} good and {number(figures.spam)} spam held-out messages that neither model has learned, "
+        f"{number(minimum)} of each are needed"
     )
     return Criterion("evidence", passed, text)
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
-
-
-def _of(count: int, total: int) -> str:
-    return f"{_number(count)} of {_number(total)}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.learning.mail import Mail, a_sender, copies, make_root, site_mail
 from benchmarks.learning.site import QUARANTINE, Run, Score, root_scores
 from filterd.config import load_config
-from training.gate import ABSTAIN
+from training.judged import ABSTAIN
 from training.metrics import figures
 
 _GATES = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from api.retrain import train
 from benchmarks.learning.mail import Mail
@@ -26,7 +26,7 @@ from filterd.config import Config
 from filterd.ports import TerminalState
 from filterd.reporting import Claim, submit
 from filterd.storage.database import Database, open_database
-from filterd.storage.schema import campaign_members, evidence, ledger, messages
+from filterd.storage.schema import campaign_members, evidence, ledger, messages, model_events
 from training.estimator import REPORTED_STEP, TRUSTED_STEP, Learner
 
 DAY_MS = 86_400_000
@@ -214,6 +214,9 @@ class Run:
         if gate["verdict"] in self.promoted_on:
             modelstore.promote(self.config, self._db, name, "benchmark", force=True, reason="benchmark")
             self.promoted += 1
+        with self._db.write() as connection:  # what happens to models has the machine's clock, mail has ours
+            ours = model_events.c.at_ms < BEGIN_MS
+            connection.execute(update(model_events).where(ours).values(at_ms=now))
 
 
 def _name(person: int) -> str:

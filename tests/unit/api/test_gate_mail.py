@@ -17,7 +17,7 @@ from filterd.storage import pins
 from filterd.storage.database import Database
 from tests.support.learning import NOW, came, features, tell
 from tests.support.storage import make_database
-from training.gate import ABSTAIN
+from training.judged import ABSTAIN
 
 
 @pytest.fixture

@@ -170,6 +170,25 @@ def test_a_targeted_sender_stops_it_and_a_trusted_word_lets_it_pass(site: Site) 
     assert "senders" not in stopped_by(site.train("after"))
 
 
+def test_a_targeted_sender_that_only_comes_near_the_line_stops_it(site: Site) -> None:
+    """What it would be called next time cannot be taken back then: its mail goes from good to doubtful in one candidate."""
+    honest(site)
+    for number in range(6):
+        came(site.db, f"T{number}", "news@target.example", features(TARGET, number), at_ms=NOW)
+    for number in range(50, 56):
+        tell(site.db, "ham", features(TARGET, number), at_ms=NOW + 170)
+    site.promote("first", site.train("first"))
+    for number in range(100, 170):
+        for reporter in ("m1@example.net", "m2@example.net", "m3@example.net"):
+            told = {"trusted": False, "reporter": reporter, "campaign": f"c{number}"}
+            tell(site.db, "spam", features(TARGET, number), at_ms=NOW + 1000 + number, **told)  # type: ignore[arg-type]
+    found = site.train("poisoned")
+    assert stopped_by(found)[0] == "senders", "the first that speaks"
+    model = Model.load(site.folder("poisoned"))
+    scores = [model.calibrated(model.score(features(TARGET, number))) for number in range(6)]
+    assert max(scores) < 1, "not yet called spam"
+
+
 def test_forgetting_what_the_shipped_set_shows_stops_it(site: Site) -> None:
     """A ledger of spam only pushes everything towards spam."""
     from training.extract import item_features
