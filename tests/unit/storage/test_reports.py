@@ -371,3 +371,16 @@ def test_what_somebody_said_before_they_changed_their_mind_frees_nobody(db: Data
     held = say(db, "ham", "bob@example.net")
     reports.unlearn(db, gone.id, "ops")
     assert states(db)[held.id] == "held", "anna says spam now"
+
+
+def test_a_clock_that_was_ahead_makes_no_burst_when_it_is_right_again(db: Database) -> None:
+    asked: list[int] = []
+
+    def judge(in_hour: int, _opponents: list[str]) -> tuple[str, ...]:
+        asked.append(in_hour)
+        return ()
+
+    for number, at_ms in enumerate((9 * HOUR, 9 * HOUR, HOUR, HOUR + 1)):
+        entry = Entry(f"M{number}", Label.SPAM, "anna@example.net", "api", FEATURES)
+        reports.record(db, entry, judge, at_ms)
+    assert asked == [0, 1, 0, 1]
