@@ -299,14 +299,15 @@ def finish(config: Config, db: Database, name: str, result: Mapping[str, Any], a
 
 
 def go_on(config: Config, db: Database, name: str, actor: str = BY_ITSELF) -> ModelRow | None:
-    """What follows when the gate passed a candidate: shadow, or with learning.shadow_hours = 0 its promotion if that is automatic.
+    """What follows when the gate passed a candidate: shadow, or without learning.shadow_hours and shadow_messages its promotion if
+    that is automatic.
 
     Gives its row then; None when there is none.
     """
     row = models.get(db, name)
     if row is None or row.state is not ModelState.PASSED or config.model.path is not None:
         return row
-    if config.learning.shadow_hours:
+    if config.learning.shadow_hours or config.learning.shadow_messages:
         return shadow(config, db, name, actor)
     if config.learning.promote == "automatic":
         promote(config, db, name, actor, reason="the gate passed it")

@@ -56,6 +56,9 @@ def train(tmp_path: Path, code: str, deadline: float = 30.0, **learning: object)
     return asyncio.run(story())
 
 
+NO_SHADOW = {"shadow_hours": 0, "shadow_messages": 0}
+
+
 def state_of(tmp_path: Path, job: Job) -> ModelState:
     row = models.get(make_database(tmp_path), job.model)
     assert row is not None
@@ -66,10 +69,12 @@ def state_of(tmp_path: Path, job: Job) -> ModelState:
     ("gate", "learning", "state"),
     [
         ("PASSED", {}, ModelState.SHADOW),
-        ("PASSED", {"shadow_hours": 0}, ModelState.PASSED),
-        ("PASSED", {"shadow_hours": 0, "promote": "automatic"}, ModelState.ACTIVE),
-        ("REFUSED", {"shadow_hours": 0, "promote": "automatic"}, ModelState.REFUSED),
-        ("UNPROVEN", {"shadow_hours": 0, "promote": "automatic"}, ModelState.UNPROVEN),
+        ("PASSED", {"shadow_hours": 0, "promote": "automatic"}, ModelState.SHADOW),
+        ("PASSED", {"shadow_messages": 0, "promote": "automatic"}, ModelState.SHADOW),
+        ("PASSED", NO_SHADOW, ModelState.PASSED),
+        ("PASSED", {**NO_SHADOW, "promote": "automatic"}, ModelState.ACTIVE),
+        ("REFUSED", {**NO_SHADOW, "promote": "automatic"}, ModelState.REFUSED),
+        ("UNPROVEN", {**NO_SHADOW, "promote": "automatic"}, ModelState.UNPROVEN),
     ],
 )
 def test_a_candidate_goes_as_far_as_the_gate_and_the_configuration_let_it(

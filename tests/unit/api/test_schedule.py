@@ -89,12 +89,12 @@ def test_a_candidate_whose_training_outlived_the_service_goes_on(tmp_path: Path,
 def test_where_nobody_wants_a_shadow_the_candidate_waits_quietly(
     tmp_path: Path, db: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = configured(tmp_path, shadow_hours=0)
+    config = configured(tmp_path, shadow_hours=0, shadow_messages=0)
     row = installed(config, db, "candidate-1")
     caplog.set_level("INFO")
     assert take_up(config, db, row.created_ms + _HOUR) is None
     assert caplog.records == []
-    automatic = configured(tmp_path, shadow_hours=0, promote="automatic")
+    automatic = configured(tmp_path, shadow_hours=0, shadow_messages=0, promote="automatic")
     assert take_up(automatic, db, row.created_ms + _HOUR) == "candidate-1" == modelstore.active_name(db)
 
 
