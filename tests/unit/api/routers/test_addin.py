@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,6 +227,22 @@ def test_a_certificate_file_that_is_gone_or_new_is_seen_at_once(addin: Side) -> 
     assert outcome(press(addin)) == "counted"
     path.write_bytes(stranger().pem)
     assert press(addin).status_code == 401
+
+
+def test_a_certificate_file_of_the_same_size_or_of_the_same_moment_is_a_new_one(addin: Side) -> None:
+    path = addin.config.reports.exchange_certificate
+    assert path is not None
+
+    def put(content: bytes, size: int, at_ns: int) -> None:
+        path.write_bytes(content.ljust(size, b"\n"))
+        os.utime(path, ns=(at_ns, at_ns))
+
+    put(exchange().pem, 3000, 10**18)
+    assert outcome(press(addin)) == "counted"
+    put(stranger().pem, 3000, 10**18 + 1)
+    assert press(addin).status_code == 401
+    put(exchange().pem, 3001, 10**18 + 1)
+    assert outcome(press(addin)) == "already"
 
 
 def test_every_file_is_open_and_nothing_else_below(addin: Side) -> None:
