@@ -45,7 +45,7 @@ _MIN_TEXT = 60
 _SAME = (
     0.5  # share of the features that two records of one message have in common; where a mail came from is in them too
 )
-_MAX_ASKED = 10  # of those who say the opposite: each costs some milliseconds in the one transaction that writes
+_MAX_ASKED = 10  # of those who say the opposite; of more than these one will be heard
 _STOPPED = frozenset({Action.TAG, Action.QUARANTINE, Action.REJECT, Action.DISCONNECT})
 
 
@@ -140,12 +140,10 @@ def submit(config: Config, database: Database, claim: Claim, at_ms: int | None =
         ambiguous=ambiguous,
     )
 
+    unheard = set() if claim.trusted else _unheard(database, entry)
+
     def judge(in_hour: int, opponents: list[str]) -> tuple[str, ...]:
-        # Who was wrong too often contradicts nobody.  Many who say the opposite are asked for no trust: one will have it.
-        heard = len(opponents) > _MAX_ASKED or any(
-            words.standing_of(database, name).trust >= MIN_TRUST for name in opponents
-        )
-        now = replace(origin, in_hour=in_hour, contradicted=heard)
+        now = replace(origin, in_hour=in_hour, contradicted=not unheard.issuperset(opponents))
         return holds(now, config.learning.reports_per_hour)
 
     found = reports.record(database, entry, judge, at)
@@ -162,6 +160,15 @@ def submit(config: Config, database: Database, claim: Claim, at_ms: int | None =
         },
     )
     return Submitted(found.id, found.state, found.holds, entry.message_id, found.already)
+
+
+def _unheard(database: Database, entry: Entry) -> set[str]:
+    """Of those who say the opposite whoever was wrong too often: they contradict nobody.
+
+    Read before the transaction that writes, which the mail path would have to wait for.
+    """
+    names = reports.opponents_of(database, entry)[:_MAX_ASKED]
+    return {name for name in names if words.standing_of(database, name).trust < MIN_TRUST}
 
 
 def _checked(claim: Claim) -> Claim:

@@ -44,6 +44,7 @@ __all__ = [
     "decide",
     "get",
     "list_reports",
+    "opponents_of",
     "record",
     "remove",
     "unlearn",
@@ -130,6 +131,12 @@ def record(db: Database, entry: Entry, judge: Callable[[int, list[str]], tuple[s
         if before is not None and not held:  # who says something else now, contradicts nobody by what they said before
             settle(connection, entry.message_id, campaign)
         return Recorded(id, state, held)
+
+
+def opponents_of(db: Database, entry: Entry) -> list[str]:
+    """Whose report that counts says the opposite of one that comes; see report_rows.opponents."""
+    with db.read() as connection:
+        return opponents(connection, entry, campaign_of(connection, entry.message_id) or entry.campaign)
 
 
 def _is_repeated(connection: Connection, before: Any, entry: Entry, campaign: str | None) -> bool:

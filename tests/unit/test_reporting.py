@@ -332,3 +332,16 @@ def test_an_administrator_names_the_newest_of_several(config: Config, db: Databa
     newest = keep(db, message(BOB), features=features_of(OTHER))
     found = say(config, db, reporter="ops", internet_message_id="<1@example.org>", trusted=True)
     assert (found.message_id, found.state) == (newest, State.COUNTING)
+
+
+def test_of_many_who_say_the_opposite_one_is_heard_even_if_nobody_asks_for_their_trust(
+    config: Config, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filterd.reporting._MAX_ASKED", 1)
+    id = keep(db, message(ANNA, BOB, CARL))
+    for name in (BOB, CARL):
+        say(config, db, "ham", reporter=name, message_id=id)
+        for _ in range(2):
+            other = keep(db, message(name))
+            reports.decide(db, say(config, db, "ham", reporter=name, message_id=other, at_ms=1).report_id, False, "ops")
+    assert say(config, db, message_id=id).holds == ("contradiction",)
