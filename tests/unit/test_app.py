@@ -230,6 +230,26 @@ def test_while_the_models_files_are_damaged_the_one_in_memory_stays_in_use_over_
     asyncio.run(scene())
 
 
+def test_a_key_that_is_trusted_no_longer_or_again_is_noticed_while_running(tmp_path: Path) -> None:
+    async def scene() -> None:
+        config = configuration(tmp_path)
+        app = App(config, "smtp-0")
+        made = installed(config, app.database, "candidate-1")
+        modelstore.promote(config, app.database, "candidate-1", "anna")
+        await app.refresh()
+        public = config.state_dir / "keys" / "model.pub"
+        public.rename(tmp_path / "away")
+        await app.refresh()
+        assert REGISTRY.get_sample_value("filterd_model_refused") == 1
+        (tmp_path / "away").rename(public)
+        await app.refresh()
+        assert REGISTRY.get_sample_value("filterd_model_refused") == 0
+        assert app.graph.engine.model_name() == made.model
+        await app.close()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("name", ["weights.f32", "information.f32"])
 def test_a_folder_that_arrives_file_by_file_is_taken_up_when_it_is_complete(tmp_path: Path, name: str) -> None:
     async def scene() -> None:
