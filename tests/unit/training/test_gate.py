@@ -121,6 +121,20 @@ def test_recent_mail_of_a_sender_and_of_a_campaign_stops_it() -> None:
     assert stopped_by(campaigns=[Stream("C1", (spam(1, -2.0),) * 5)]) == ("campaigns",)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"pins": [ham(1, 3.0)]},
+        {"regression": [ham(n, 2.5, 0.5) for n in range(5)]},
+        {"senders": [Stream("shop.example", (ham(1, 4.0),) * 5)]},
+        {"campaigns": [Stream("C1", (spam(1, -2.0),) * 5)]},
+    ],
+    ids=["pins", "regression", "senders", "campaigns"],
+)
+def test_each_criterion_alone_refuses(given: dict[str, object]) -> None:
+    assert judge(fair(), **given).verdict is Verdict.REFUSED  # type: ignore[arg-type]
+
+
 def test_too_little_is_no_answer_but_harm_is_refused_all_the_same() -> None:
     few = [ham(n) for n in range(29)] + [spam(n) for n in range(40)]
     report = judge(few)
