@@ -197,7 +197,7 @@ def _read_private(path: Path) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ModelError(f"{path}: not a private key in PEM form without password: {str(error)[:200]}") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ModelError(f"{path}: expected an Ed25519 key; remove the file and a new one is made")
+        raise ModelError(f"{path}: expected an Ed25519 key; remove it and {_PUBLIC}, and a new pair is made")
     return key
 
 

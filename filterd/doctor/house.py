@@ -131,7 +131,7 @@ def _model_key(config: Config) -> list[Finding]:
             warn(
                 what,
                 text,
-                f"chmod 600 {path}; if somebody may have read it, remove {path.parent}, sign your models again",
+                f"chmod 600 {path}; if somebody may have read it, remove it and {model_key.public_path(config.state_dir).name}, then sign your models again",
             )
         ]
     try:
