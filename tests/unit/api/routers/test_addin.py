@@ -267,7 +267,8 @@ def test_the_page_may_be_framed_over_https_and_runs_only_our_script_and_offices(
     policy = page.headers["content-security-policy"]
     assert "script-src 'self' https://appsforoffice.microsoft.com;" in policy
     assert "default-src 'none'" in policy
-    assert "connect-src 'self'" in policy
+    for part in ("connect-src 'self'", "base-uri 'none'", "form-action 'none'"):
+        assert part in policy
     assert "frame-ancestors https:" in policy
     assert "unsafe" not in policy
     assert "x-frame-options" not in page.headers
