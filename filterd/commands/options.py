@@ -34,10 +34,10 @@ def printable(text: str) -> str:
 
 
 def table(rows: Iterable[Sequence[str]], heading: Sequence[str]) -> str:
-    """Aligned columns; the last one is cut at the terminal's width."""
+    """Aligned columns; the last one is cut at the width of a terminal, and into a file or pipe not at all."""
     lines = [tuple(heading), *(tuple(printable(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading) - 1)]
-    width = max(60, shutil.get_terminal_size((120, 24)).columns)
+    width = max(60, shutil.get_terminal_size((120, 24)).columns) if sys.stdout.isatty() else None
     out = []
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, [*widths, 0], strict=True)]

@@ -64,6 +64,7 @@ def test_the_gate_in_a_few_words(changes: dict[str, Any], words: str) -> None:
 
 def test_why_one_cannot_be_used_stands_in_full_under_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     why = "SHA-256 of the manifest is another one: " + "restore the folder from a backup " * 4
     broken = model(name="candidate-ba9876543210", error=why, stopped_by=["pins", "caught"], state="rolled_back")
     lines = modeltext.all_models([model(active=True), broken]).splitlines()
