@@ -230,6 +230,17 @@ def test_while_the_models_files_are_damaged_the_one_in_memory_stays_in_use_over_
     asyncio.run(scene())
 
 
+def test_a_reload_that_names_a_model_which_cannot_be_loaded_takes_it_or_nothing(tmp_path: Path) -> None:
+    async def scene() -> None:
+        app = App(configuration(tmp_path), "smtp-0")
+        assert app.graph.engine.model_name()
+        await app.reload(configuration(tmp_path, model={"path": "not-there"}))
+        assert app.graph.engine.model_name() == "", "what the configuration names, or nothing"
+        await app.close()
+
+    asyncio.run(scene())
+
+
 def test_a_key_that_is_trusted_no_longer_or_again_is_noticed_while_running(tmp_path: Path) -> None:
     async def scene() -> None:
         config = configuration(tmp_path)
