@@ -111,6 +111,19 @@ def _on(connection: Connection, message_id: str | None, campaign: str | None) ->
     return [rows[id] for id in sorted(rows)]
 
 
+def is_repeated(connection: Connection, before: Any, entry: Entry, campaign: str | None) -> bool:
+    """Whether it changes nothing after what the same one said before.
+
+    An administrator's does, when another one has said the opposite since, or when it unpins this very message.
+    """
+    if before.label != entry.label or (entry.trusted and not before.trusted):
+        return False
+    if not entry.trusted:
+        return True
+    unpins = entry.label is not Label.HAM and pins.is_pinned(connection, entry.message_id)
+    return not unpins and outvoted(connection, before.id, entry.label, entry.message_id, campaign) is None
+
+
 def insert_entry(
     connection: Connection, entry: Entry, campaign: str | None, state: State, holds: tuple[str, ...], at_ms: int
 ) -> int:

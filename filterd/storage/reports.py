@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 
 from filterd.errors import PermanentError
 from filterd.learning.trust import State
@@ -25,6 +25,7 @@ from filterd.storage.report_rows import (
     Label,
     campaign_of,
     insert_entry,
+    is_repeated,
     one_at_a_time,
     opponents,
     outvoted,
@@ -118,7 +119,7 @@ def record(db: Database, entry: Entry, judge: Callable[[int, list[str]], tuple[s
         # Ordered in Python: the few words of one person on one thing come from the index without reading features.
         said = connection.execute(select(*columns).where(*own, same)).all()
         before = max(said, key=lambda row: row.id, default=None)
-        if before is not None and _is_repeated(connection, before, entry, campaign):
+        if before is not None and is_repeated(connection, before, entry, campaign):
             pin(connection, before.id, entry)
             return Recorded(before.id, State(before.state), unpack_list(before.holds), True)
         held: tuple[str, ...] = ()
@@ -137,19 +138,6 @@ def opponents_of(db: Database, entry: Entry) -> list[str]:
     """Whose report that counts says the opposite of one that comes; see report_rows.opponents."""
     with db.read() as connection:
         return opponents(connection, entry, campaign_of(connection, entry.message_id) or entry.campaign)
-
-
-def _is_repeated(connection: Connection, before: Any, entry: Entry, campaign: str | None) -> bool:
-    """Whether it changes nothing after what the same one said before.
-
-    An administrator's does, when another one has said the opposite since, or when it unpins this very message.
-    """
-    if before.label != entry.label or (entry.trusted and not before.trusted):
-        return False
-    if not entry.trusted:
-        return True
-    unpins = entry.label is not Label.HAM and pins.is_pinned(connection, entry.message_id)
-    return not unpins and outvoted(connection, before.id, entry.label, entry.message_id, campaign) is None
 
 
 def add(
@@ -262,7 +250,7 @@ def decide(db: Database, id: int, accepted: bool, actor: str) -> Report:
                     source=row.source,
                     features=bytes(row.features or b""),
                     trusted=True,
-                    pinned=row.label == Label.HAM,
+                    pinned=True,
                     header_from=author,
                     subject=subject or row.name,
                 ),
