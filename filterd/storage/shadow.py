@@ -23,6 +23,9 @@ FLIPS_KEPT = 1_000  # of one model: the first ones; counts go on
 # A message is looked at when it is so old: its campaign is written two seconds later (engine/campaigns.py), and on PostgreSQL rows may
 # appear a little after those with higher numbers.
 _SETTLED_MS = 5_000
+_AHEAD_MS = (
+    60_000  # clocks of several hosts differ less; what is later was written by a clock that was wrong, and is old
+)
 _ROWS = 200  # of one query
 
 
@@ -78,11 +81,11 @@ def finished(db: Database, after: int, limit: int) -> list[Finished]:
         .order_by(ledger.c.seq)
         .limit(check_limit(limit))
     )
-    until_ms = now_ms() - _SETTLED_MS
+    at_ms = now_ms()
     found = []
     with db.read() as connection:
         for row in connection.execute(query):
-            if row.at_ms > until_ms:
+            if at_ms - _SETTLED_MS < row.at_ms <= at_ms + _AHEAD_MS:
                 break
             record = unpack_evidence(row) if row.record is not None else None
             found.append(Finished(row.seq, row.id, row.listener, record))

@@ -40,7 +40,8 @@ class DriftWatch:
         path = modelstore.active_model(self._config, self._db)
         folder = "" if self._config.model.path is not None else modelstore.active_name(self._db)
         same = known is not None and known.get("path") == str(path)
-        if known is not None and same and at - int(known["at_ms"]) < _DAY_MS:
+        if known is not None and same and 0 <= at - int(known["at_ms"]) < _DAY_MS:  # below 0: the clock was ahead then
+            _show(known)  # this process may just have begun
             return None
         model = modelstore.load(self._config, path)
         if known is None or not same or known.get("model") != model.name or self._is_poor(known["reference"]):
@@ -51,8 +52,7 @@ class DriftWatch:
             found = {**known, "at_ms": at, **figures(known["reference"], *day)}
             self._tell(folder or str(path), model.name, found)
         settings.set(self._db, DRIFT, json.dumps({**found, "path": str(path)}))
-        for kind in KINDS:
-            metrics.DRIFT_ALARM.labels(kind).set(any(alarm["kind"] == kind for alarm in found["alarms"]))
+        _show(found)
         return found
 
     def _new(self, model: Model, folder: str, at: int) -> dict[str, Any]:
@@ -95,6 +95,12 @@ class DriftWatch:
         models.add_event(
             self._db, "drift", name[:100], modelstore.BY_ITSELF, {"psi": found["psi"], "alarms": list(alarms)}
         )
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """What stands in the setting as metrics."""
+    for kind in KINDS:
+        metrics.DRIFT_ALARM.labels(kind).set(any(alarm["kind"] == kind for alarm in found["alarms"]))
 
 
 def state(db: Database) -> dict[str, Any] | None:

@@ -42,6 +42,8 @@ class RollbackWatch:
         if not promoted or row is None or at - promoted[0].at_ms > learning.rollback_days * _DAY_MS:
             return None
         since, before = promoted[0].at_ms, str(promoted[0].detail.get("before", modelstore.SEED))
+        if since > at:  # by a clock that was ahead: as if it had been as early as can be
+            since = at - learning.rollback_days * _DAY_MS
         after = self._signals(row.model, since, at + 1)
         if len(counted(after)) < MIN_SIGNALS:
             return None

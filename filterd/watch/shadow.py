@@ -58,6 +58,8 @@ class ShadowWatch:
     def _compare(self, row: ModelRow) -> bool:
         """Whether there may be more to compare."""
         compared = Compared.from_dict(row.shadow, row.changed_ms)
+        if compared.started_ms > now_ms():  # by a clock that was ahead: it would never have been long enough
+            compared = replace(compared, started_ms=now_ms())
         if compared.cursor is None:
             compared = replace(compared, cursor=shadow.start(self._db, compared.started_ms))
         assert compared.cursor is not None

@@ -37,6 +37,14 @@ def test_messages_come_once_in_order_and_in_pieces(db: Database) -> None:
     assert seen(db, first[-1].seq + 1) == ids[2:], "in the middle of a message"
 
 
+def test_a_message_of_a_clock_that_was_ahead_keeps_nobody_waiting(db: Database) -> None:
+    ids = came(db, *(record_of(content(1.0)) for _ in range(3)))
+    for ahead, found in ((30_000, ids[:1]), (3_600_000, ids)):
+        with db.write() as connection:
+            connection.execute(update(ledger).where(ledger.c.message_id == ids[1]).values(at_ms=wall_ms() + ahead))
+        assert seen(db, 0) == found
+
+
 def test_a_message_that_was_never_examined_has_no_evidence(db: Database) -> None:
     (id,) = came(db, record_of(content(1.0)))
     with db.write() as connection:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from filterd import modelstore
+from filterd import metrics, modelstore
 from filterd.classifier.features import BUCKETS, to_octets
 from filterd.config import Config
 from filterd.learning.drift import reference
@@ -96,6 +96,29 @@ def test_it_looks_once_a_day(site: Site) -> None:
     assert DriftWatch(site.config, site.db).look() is None
     site.now += 1
     assert DriftWatch(site.config, site.db).look() is not None
+
+
+def test_a_clock_that_was_ahead_once_does_not_end_the_looks(site: Site) -> None:
+    site.model()
+    site.mail(300)
+    site.now += 3_650 * DAY_MS
+    assert DriftWatch(site.config, site.db).look() is not None
+    site.now -= 3_650 * DAY_MS
+    assert DriftWatch(site.config, site.db).look() is not None
+    assert DriftWatch(site.config, site.db).look() is None
+
+
+def test_an_alarm_stays_after_a_restart(site: Site) -> None:
+    site.model()
+    site.mail(300)
+    site.look()
+    site.now += DAY_MS
+    site.mail(300, spam=0.8, unknown=0.4)
+    assert site.look() == ["scores", "unknown"]
+    for kind in drift.KINDS:  # another process begins with zeros
+        metrics.DRIFT_ALARM.labels(kind).set(0)
+    assert DriftWatch(site.config, site.db).look() is None
+    assert [metrics.DRIFT_ALARM.labels(kind)._value.get() for kind in drift.KINDS] == [1, 1, 0]
 
 
 def test_another_model_gets_a_reference_of_its_own(site: Site) -> None:

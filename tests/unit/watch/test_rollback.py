@@ -14,6 +14,7 @@ from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.storage import models, quarantine, reports
 from filterd.storage.database import Database
 from filterd.storage.models import ModelState
+from filterd.storage.schema import model_events
 from filterd.storage.schema import reports as table
 from filterd.watch.rollback import RollbackWatch
 from tests.support.live import came, configuration, content, installed, judged, record_of
@@ -131,6 +132,19 @@ def test_after_rollback_days_nobody_watches(promoted: Promoted, monkeypatch: pyt
     later = wall_ms() + 8 * 24 * HOUR_MS
     monkeypatch.setattr("filterd.watch.rollback.now_ms", lambda: later)
     assert promoted.watch.look() is None
+
+
+def test_a_promotion_by_a_clock_that_was_ahead_is_watched(config: Config, db: Database) -> None:
+    one, two = installed(config, db, "one"), installed(config, db, "two", 1.0)
+    modelstore.promote(config, db, "one", "test")
+    judged(db, 400, 5.0, model=one, at_ms=wall_ms() - 8 * 24 * HOUR_MS)
+    modelstore.promote(config, db, "two", "admin")
+    with db.write() as connection:
+        connection.execute(update(model_events).values(at_ms=wall_ms() + 3_650 * 24 * HOUR_MS))
+    for id in judged(db, 5, 5.0, model=two, at_ms=wall_ms()):
+        quarantine.release(db, id, None, "admin")
+    RollbackWatch(config, db).look()
+    assert modelstore.active_name(db) == "one"
 
 
 def test_it_can_be_turned_off(tmp_path: Path, db: Database) -> None:

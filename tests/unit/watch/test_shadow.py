@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from filterd import modelstore
 from filterd.config import Config
@@ -13,6 +14,7 @@ from filterd.learning.shadowing import Compared
 from filterd.storage import models, reports, shadow
 from filterd.storage.database import Database
 from filterd.storage.models import ModelRow, ModelState
+from filterd.storage.schema import ledger
 from filterd.watch.shadow import ShadowWatch
 from tests.support.live import came, configuration, content, installed, record_of
 from tests.support.storage import wall_ms
@@ -140,6 +142,19 @@ def test_stricter_on_what_people_call_spam_stops_nothing(stage: Stage) -> None:
     (event, *_) = models.events(stage.db, "two")
     assert good in event.detail["messages"]
     assert not set(event.detail["messages"]) & set(spam)
+
+
+def test_a_clock_that_was_ahead_once_does_not_end_the_comparison(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = wall_ms() + 3_650 * 86_400_000
+    monkeypatch.setattr("filterd.modelstore.now_ms", lambda: ahead)
+    modelstore.shadow(stage.config, stage.db, "two", "test")
+    odd = stage.came(1, -4.0, -4.0)[0]
+    with stage.db.write() as connection:
+        connection.execute(update(ledger).where(ledger.c.message_id == odd).values(at_ms=ahead))
+    stage.watch.look()
+    stage.came(10, -4.0, -3.0)
+    stage.watch.look()
+    assert stage.compared.ready, stage.compared.text
 
 
 def test_messages_of_other_models_and_before_it_are_not_compared(config: Config, db: Database) -> None:
