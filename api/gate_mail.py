@@ -88,9 +88,14 @@ class _Streams:
 
     def result(self) -> list[Stream]:
         return [
-            Stream(name[:_NAMED], tuple(messages), len(self.witnesses[name]), name in self.trusted)
+            Stream(_shown(name), tuple(messages), len(self.witnesses[name]), name in self.trusted)
             for name, messages in sorted(self.messages.items())
         ]
+
+
+def _shown(name: str) -> str:
+    """A sender chooses its name: no control or bidirectional characters of it get to a terminal or a page."""
+    return "".join(character if character.isprintable() else "?" for character in name[:_NAMED])
 
 
 def streams(database: Database, now_ms: int, scores: Scores) -> tuple[list[Stream], list[Stream]]:

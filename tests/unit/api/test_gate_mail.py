@@ -86,6 +86,12 @@ def test_everybodys_domains_are_told_apart_by_address(header_from: str, expected
     assert author(header_from) == expected
 
 
+def test_a_senders_name_cannot_play_with_the_terminal(db: Database) -> None:
+    came(db, "A", '"\x1b[2J\u202ex"@gmail.com', features(1, 1))
+    (stream,), _ = streams(db, NOW, NOTHING)
+    assert stream.name == "?[2j?x@gmail.com"
+
+
 def test_pins_of_another_program_are_left_out(db: Database) -> None:
     pins.add(db, to_octets(features(1, 1)), "anna", message_id="A")
     pins.add(db, b"\1\0\0\0", "anna", message_id="B")
