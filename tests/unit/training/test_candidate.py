@@ -104,6 +104,15 @@ def test_both_halves_of_a_campaign_are_on_one_side(blank: Path) -> None:
     assert {first_half(f"c{number}") for number in range(50)} == {True, False}
 
 
+def test_a_campaign_is_a_group_whatever_its_messages_are_called() -> None:
+    found = [replace(example(number, True), campaign="C") for number in range(3)]
+    alone = [replace(example(9, True), message_id=None), example(8, True)]
+    groups = [note.group for note in lessons_of([*found, *alone]).notes]
+    assert groups[:3] == ["C"] * 3
+    assert groups[4] == "m8"
+    assert groups[3] == hashlib.sha256(alone[0].features).hexdigest(), "no number of a report decides"
+
+
 def test_poison_in_the_slice_shows_in_the_slice(blank: Path) -> None:
     """Half of the newest ham is called spam: the other half, called ham, is what the siblings then get wrong."""
     older = examples(160)
