@@ -384,3 +384,9 @@ def test_a_clock_that_was_ahead_makes_no_burst_when_it_is_right_again(db: Databa
         entry = Entry(f"M{number}", Label.SPAM, "anna@example.net", "api", FEATURES)
         reports.record(db, entry, judge, at_ms)
     assert asked == [0, 1, 0, 1]
+
+
+def test_a_pinned_message_that_never_came_through_us_is_marked_by_its_report(db: Database) -> None:
+    say(db, "ham", "ops", None, name="<1@example.org>", trusted=True, pinned=True)
+    say(db, "ham", "ops", None, name="<2@example.org>", trusted=True)
+    assert [example.pinned for example in examples.examples(db)] == [True, False]
