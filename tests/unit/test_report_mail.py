@@ -24,6 +24,7 @@ from filterd.reporting import Claim, Submitted, submit
 from filterd.reportmail.unpack import Unpacked, unpack
 from filterd.storage import notices, quarantine, report_copies, reports
 from filterd.storage.audit import audit
+from filterd.storage.bodies import files
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
 from filterd.storage.report_copies import MAX_ATTEMPTS, PAUSES
@@ -547,3 +548,11 @@ def test_what_a_person_does_with_it_while_it_is_read_stands(db: Database, tmp_pa
     assert len(answers(db)) == (end == "release"), "only who ends the copy answers"
     assert outcome(db, id)[0] == {"release": "deleted", "delete": "deleted", "expire": "expired"}[end]
     assert audit(db, wall_ms()).disagreements == ()
+
+
+def test_octets_in_a_file_go_with_the_report(db: Database, tmp_path: Path) -> None:
+    large = spam(1, text=base64.b64encode(os.urandom(1_500_000)).decode())
+    arrived(db, report_mail(FORMS["eml"](large)))
+    assert list(files(db))
+    runner(db, tmp_path).run_once()
+    assert list(files(db)) == []
