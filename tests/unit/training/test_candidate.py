@@ -162,6 +162,15 @@ def test_trust_decides_how_far_a_label_moves(blank: Path) -> None:
     assert moved(True) / moved(False) == pytest.approx(TRUSTED_STEP / REPORTED_STEP, rel=0.01)
 
 
+def test_the_digest_tells_labels_trust_and_features_apart() -> None:
+    one = example(1, True)
+    others = [replace(one, trusted=False), replace(one, label="ham"), replace(one, features=example(2, True).features)]
+    digests = {lessons_of([each]).sha256 for each in (one, *others)}
+    assert len(digests) == 4
+    same = replace(one, report_id=99, created_ms=1, message_id="x", campaign="C")
+    assert lessons_of([same]).sha256 in digests, "neither number nor time"
+
+
 def test_phish_is_spam_and_another_programs_features_stay_out(blank: Path) -> None:
     lessons = lessons_of([replace(example(1, True), label="phish"), replace(example(2, True), features=b"\1\0\0\0")])
     assert (lessons.counts, lessons.left_out) == ({"ham": 0, "spam": 1}, 1)
