@@ -45,7 +45,7 @@ class Finding:
 
     Attributes:
         after, before: signals that count, on messages judged by the model in use and by the one before.
-        judged, judged_before: messages that each of them judged.
+        judged, judged_before: messages that each of them judged, those of a campaign once.
         p: probability of as many or more after the promotion, if nothing had changed.
         messages: our ids of those that show it.
     """
@@ -66,7 +66,7 @@ class Finding:
     def text(self) -> str:
         """What a person reads."""
         return (
-            f"{self.after} messages or campaigns of {self.judged} messages were released or reported as not spam since the "
+            f"{self.after} of {self.judged} messages or campaigns were released or reported as not spam since the "
             f"promotion, {self.before} of {self.judged_before} before it (p = {self.p:.2g})"
         )
 

@@ -106,10 +106,14 @@ def _campaigns(connection: Connection, ids: list[str], model: str, from_ms: int,
 
 
 def judged(db: Database, model: str, from_ms: int, until_ms: int) -> int:
-    """How many messages received in that time a model judged by their content."""
+    """How many messages received in that time a model judged by their content; those of a campaign count once.
+
+    As what is said of them does: a flood of one campaign must not hide the signals on the rest.
+    """
     query = (
-        select(func.count())
+        select(func.count(func.coalesce(campaign_members.c.campaign, messages.c.id).distinct()))
         .select_from(messages.join(evidence))
+        .outerjoin(campaign_members, campaign_members.c.message_id == messages.c.id)
         .where(messages.c.received_ms >= from_ms, messages.c.received_ms < until_ms)
         .where(evidence.c.model == model, func.length(evidence.c.features) > 0)
     )

@@ -56,6 +56,15 @@ def test_unknown_features_are_seen_and_the_strangest_shown_first() -> None:
     assert all(message.startswith("new") for message in alarm["messages"])
 
 
+def test_few_messages_that_are_unlike_each_other_prove_nothing() -> None:
+    def of(unknown: float, count: int) -> list[Scored]:
+        return [Scored(f"M{number}", 0.0, unknown + (0.1 if number % 2 else -0.1)) for number in range(count)]
+
+    before = reference(of(0.2, 1_000))
+    assert kinds(figures(before, of(0.215, MIN_MESSAGES))) == []
+    assert kinds(figures(before, of(0.215, 1_000))) == ["unknown"]
+
+
 def test_reports_that_the_model_gets_wrong_more_often_are_seen() -> None:
     before = reference(mail(5_000), reports(100, 0.2))
     found = figures(before, mail(300, seed=3), reports(60, 0.8, 4))

@@ -20,7 +20,7 @@ def test_two_people_and_three_campaigns_take_a_model_back() -> None:
     assert finding.goes_back
     assert finding.p == pytest.approx((50 / 5_050) ** 3)
     assert finding.messages == ("M1", "M2", "M3")
-    assert finding.text.startswith("3 messages or campaigns of 50 messages were released or reported as not spam")
+    assert finding.text.startswith("3 of 50 messages or campaigns were released or reported as not spam")
 
 
 def test_one_who_is_angry_does_not() -> None:
@@ -35,6 +35,11 @@ def test_an_administrator_alone_does() -> None:
 def test_a_campaign_counts_once_however_many_speak_of_it() -> None:
     signals = [signal for person in "abcdefgh" for signal in said(person, "1", "2")]
     assert weigh(signals, [], 50, 5_000).after == 2
+
+
+def test_campaigns_of_one_person_leave_those_of_many_to_others() -> None:
+    signals = said("anna", "1", "2", "3", "4") + said("bert", "1", "2")
+    assert weigh(signals, [], 50, 5_000).after == 4
 
 
 def test_as_many_as_before_prove_nothing() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from filterd import modelstore
 from filterd.config import Config
@@ -14,7 +14,7 @@ from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.storage import models, quarantine, reports
 from filterd.storage.database import Database
 from filterd.storage.models import ModelState
-from filterd.storage.schema import model_events
+from filterd.storage.schema import campaign_members, model_events
 from filterd.storage.schema import reports as table
 from filterd.watch.rollback import RollbackWatch
 from tests.support.live import came, configuration, content, installed, judged, record_of
@@ -88,6 +88,20 @@ def test_one_campaign_does_not(promoted: Promoted) -> None:
     for number, id in enumerate(promoted.after):
         reports.add(promoted.db, id, "ham", f"user{number}@example.net", "mail", campaign="C")
     assert promoted.watch.look() is None
+
+
+def test_a_flood_of_one_campaign_hides_nothing(promoted: Promoted) -> None:
+    flood = judged(promoted.db, 300, 5.0, model=promoted.two, at_ms=wall_ms())
+    for id in promoted.after[:3]:
+        quarantine.release(promoted.db, id, None, "admin")
+    finding = promoted.watch.look()
+    assert finding is not None
+    assert (finding.judged, finding.goes_back) == (320, False)
+    with promoted.db.write() as connection:
+        rows = [{"message_id": id, "campaign": "C", "at_ms": 0, "like_hour": 0, "like_day": 0} for id in flood]
+        connection.execute(insert(campaign_members), rows)
+    promoted.watch.look()
+    assert promoted.in_use == "one"
 
 
 def test_as_many_as_before_do_not(promoted: Promoted) -> None:
