@@ -72,6 +72,15 @@ def test_a_trusted_word_on_a_stopped_campaign_is_known(db: Database) -> None:
     assert (campaign.witnesses, campaign.trusted) == (1, True)
 
 
+def test_who_says_the_same_as_the_fate_is_no_witness_against_it(db: Database) -> None:
+    came(db, "A", "a@x.example", features(1, 0), state=TerminalState.QUARANTINED, campaign="N")
+    came(db, "B", "b@y.example", features(1, 1))
+    tell(db, "spam", features(1, 0), message_id="A", at_ms=NOW)
+    tell(db, "ham", features(1, 1), message_id="B", at_ms=NOW)
+    (sender,), (campaign,) = streams(db, NOW, NOTHING)
+    assert (sender.witnesses, sender.trusted) == (campaign.witnesses, campaign.trusted) == (0, False)
+
+
 @pytest.mark.parametrize(
     ("header_from", "expected"),
     [
