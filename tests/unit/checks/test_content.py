@@ -132,9 +132,9 @@ class Shadow(StandIn):
         return self.log_odds, False
 
 
-def beside(shadow: Any) -> Evidence:
+def beside(shadow: Any, octets: bytes = HAM) -> Evidence:
     model = Model.load(SEED_MODEL)
-    (found,) = ask(Content(model, 1.0, shadow), context(CLIENT, message=Message(HAM)))
+    (found,) = ask(Content(model, 1.0, shadow), context(CLIENT, message=Message(octets)))
     return found
 
 
@@ -147,6 +147,10 @@ def test_a_shadow_stands_in_the_record_and_weighs_nothing() -> None:
     }
     said = {key: value for key, value in both.properties.items() if not key.startswith("shadow_")}
     assert replace(both, properties=said) == alone
+
+
+def test_large_mail_has_a_shadow_too() -> None:
+    assert beside(Shadow(4.25), HAM + b"x\r\n" * 20_000).properties["shadow_log_odds"] == "4.250000"
 
 
 def test_a_shadow_that_fails_costs_no_message(caplog: pytest.LogCaptureFixture) -> None:
