@@ -156,8 +156,8 @@ async def add(request: Request, services: Svc, who: Annotated[Principal, Depends
     message/rfc822) and label, internet_message_id, reporter and note are query parameters.  A message that we know by its
     Message-ID is linked to our own record, whose features are those that the verdict was made from.
 
-    Without `reporter` the token speaks for itself, and its word is trusted.  What a person says is held for a review when it is
-    not certain that they may say it; see `holds`.
+    Without `reporter` the token speaks for itself, and its word is trusted: that takes the scope `learn` as well.  What a person
+    says is held for a review when it is not certain that they may say it; see `holds`.
     """
     async with services.place():
         body, octets = await _read(request)
@@ -165,6 +165,9 @@ async def add(request: Request, services: Svc, who: Annotated[Principal, Depends
             # Whoever passes on what people say and has lost the name must not speak as an administrator.
             problem, remedy = "the reporter is empty", "name who says so, or leave it out when the token's owner does"
             raise ApiError(422, problem, remedy, "reporter")
+        if body.reporter is None and not who.may("learn"):
+            problem = "a report without a reporter is an administrator's word, which this token may not give ('learn')"
+            raise ApiError(403, problem, "name who says so, or use a token with the scopes report and learn", "reporter")
         claim = Claim(
             label=body.label,
             reporter=who.name if body.reporter is None else body.reporter,

@@ -16,6 +16,7 @@ from filterd.adapters import model_key
 from filterd.classifier.model import Model
 from filterd.commands import modeltext
 from filterd.commands.options import add_config, add_json, print_json
+from filterd.commands.training import TrainingFailedError, run_training, terminal
 from filterd.config import Config, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.storage import models
@@ -117,11 +118,13 @@ def run_train(options: argparse.Namespace) -> int:
     extra = ["--from-scratch"] if options.from_scratch else []
     models.add_event(database, "training", name, _BY, {})
     command = _python("api.retrain", options.config, "--out", str(out), "--actor", _BY, *extra)
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - ours
-    if done.returncode:
-        models.add_event(database, "training_failed", name, _BY, {"error": f"ended with status {done.returncode}"})
+    try:
+        answer = run_training(command, terminal())
+    except TrainingFailedError as error:
+        models.add_event(database, "training_failed", name, _BY, {"error": str(error)})
+        print(f"filterd: no candidate: {error}", file=sys.stderr)
         return 1
-    modelstore.finish(config, database, name, json.loads(done.stdout.splitlines()[-1]), _BY)
+    modelstore.finish(config, database, name, answer, _BY)
     modelspace.tidy(config, database)
     found = modelview.details(config, database, name)
     return _say(options, found, modeltext.one_model(found))

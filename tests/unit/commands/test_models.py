@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from filterd import modelstore
 from filterd.app import active_model
 from filterd.cli import main
+from filterd.commands.training import TrainingFailedError
 from filterd.config import Config, load_config
 from filterd.storage import models, settings
 from filterd.storage.database import Database, open_database
@@ -173,19 +173,20 @@ DRIFT = {
 
 def test_training_says_what_came_of_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs is `python -m api.retrain`; here it is a stand-in that makes the folder."""
-    answers = [subprocess.CompletedProcess[bytes]([], 1, b"")]
+    failures = [TrainingFailedError("there is no report to learn from")]
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+    def run(command: list[str], show: object) -> dict[str, object]:
         assert command[:3] == [sys.executable, "-m", "api.retrain"]
         assert command[-1] == "--from-scratch"
-        if answers:
-            return answers.pop()
+        if failures:
+            raise failures.pop()
         make_model(Path(command[command.index("--out") + 1]))
-        return subprocess.CompletedProcess([], 0, json.dumps({"position": 4, "gate": PASSED}).encode())
+        return {"position": 4, "gate": PASSED}
 
-    monkeypatch.setattr("filterd.commands.models.subprocess.run", run)
-    assert site.run("train", "--from-scratch", status=1) == ""
-    assert models.events(site.database)[0].kind == "training_failed"
+    monkeypatch.setattr("filterd.commands.models.run_training", run)
+    assert site.run("train", "--from-scratch", status=1) == "filterd: no candidate: there is no report to learn from\n"
+    event = models.events(site.database)[0]
+    assert (event.kind, event.detail["error"]) == ("training_failed", "there is no report to learn from")
     assert "GATE: passed" in site.run("train", "--from-scratch")
     (row,) = models.list_models(site.database)
     assert (row.state, row.position) == (ModelState.SHADOW, 4)

@@ -42,11 +42,26 @@ def delivered(side: Side, *recipients: str) -> str:
 
 
 def add(side: Side, body: Any, status: int = 201) -> Any:
-    return side.json("POST", "/v1/reports", "report", status=status, json=body)
+    """For a person by a token that may only report; as an administrator without one."""
+    scope = "report" if "reporter" in body else "admin"
+    return side.json("POST", "/v1/reports", scope, status=status, json=body)
 
 
 def add_raw(side: Side, query: str, content: bytes = MAIL, kind: str = "message/rfc822") -> Any:
-    return side.ask("POST", f"/v1/reports?{query}", "report", content=content, headers={"Content-Type": kind})
+    scope = "report" if "reporter=" in query else "admin"
+    return side.ask("POST", f"/v1/reports?{query}", scope, content=content, headers={"Content-Type": kind})
+
+
+def test_a_token_that_may_only_report_is_no_administrator(side: Side) -> None:
+    id = delivered(side, ANNA)
+    body = {"message_id": id, "label": "spam"}
+    error = side.json("POST", "/v1/reports", "report", status=403, json=body)["error"]
+    assert error["field"] == "reporter"
+    assert "name who says so" in error["remedy"]
+    assert side.json("GET", "/v1/reports", "read")["items"] == []
+    both = tokens.create(side.database, "console", ["report", "learn"])
+    response = side.client.post("/v1/reports", json=body, headers={"Authorization": f"Bearer {both}"})
+    assert response.status_code == 201
 
 
 def test_by_our_id_learns_what_the_verdict_was_made_from(side: Side) -> None:
@@ -73,7 +88,7 @@ def test_the_message_itself_in_base64_or_raw(side: Side) -> None:
     assert learnt(side) == [(None, "phish", OWN)], "one message is learned once"
     rows = side.json("GET", "/v1/reports")["items"]
     assert [(row["reporter"], row["trusted"], row["name"]) for row in rows] == [
-        ("test-report", True, "<7@example.org>")
+        ("test-admin", True, "<7@example.org>")
     ] * 2
 
 
@@ -132,7 +147,7 @@ def test_a_pinned_message_is_no_longer_pinned_when_its_report_is_withdrawn(side:
     keep(side.database, record)
     id = add(side, {"message_id": record.id, "label": "ham"})["id"]
     assert [pin.message_id for pin in pins.list_pins(side.database)] == [record.id]
-    side.json("DELETE", f"/v1/reports/{id}", "report")
+    side.json("DELETE", f"/v1/reports/{id}")
     assert pins.list_pins(side.database) == ()
 
 
@@ -145,12 +160,12 @@ def test_a_message_that_came_through_us_is_found_by_its_message_id(side: Side) -
 
 def test_withdrawing_unlearns(side: Side) -> None:
     id = add_raw(side, "label=spam").json()["id"]
-    assert side.json("DELETE", f"/v1/reports/{id}", "report")["done"] == "withdrawn"
+    assert side.json("DELETE", f"/v1/reports/{id}")["done"] == "withdrawn"
     assert learnt(side) == []
     (row,) = side.json("GET", "/v1/reports", "read")["items"]
     assert row["withdrawn_ms"] is not None
-    assert row["withdrawn_by"].startswith("test-report")
-    side.json("DELETE", f"/v1/reports/{id}", "report", status=404)
+    assert row["withdrawn_by"].startswith("test-admin")
+    side.json("DELETE", f"/v1/reports/{id}", status=404)
 
 
 def test_a_report_token_undoes_no_review_and_nobody_elses_trusted_word(side: Side) -> None:
