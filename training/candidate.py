@@ -28,9 +28,7 @@ from training.fitting import NOT_FITTED, ORDERS, SEED, Counting, calibrate, fit,
 from training.publish import LocalMail, publish
 
 SLICE = 0.2  # newest share of the examples that is held out from the siblings, as for the calibration of a first model
-_MOST = (
-    0.5  # of the examples that are held out where a fifth has too few of a class: the siblings must know something, too
-)
+_MOST = 0.5  # of the examples that are held out where a fifth has too few of a class: the siblings must know something
 # Raise it whenever the same examples would give another model; the version of the program stands beside it.
 LEARNING_VERSION = 1
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.gate_mail import Scores
 from api.retrain import installed, main, root_of, train
 from filterd import modelstore
 from filterd.adapters import model_key
@@ -23,6 +24,7 @@ from filterd.storage import models, reports, settings
 from filterd.storage.database import Database, open_database
 from filterd.storage.models import ModelState
 from tests.support.learning import NOW, came, features, tell
+from training.streams import Stream
 
 GOOD, BAD, TARGET = 10, 11, 12  # kinds of mail
 HOUR = 3_600_000
@@ -187,6 +189,23 @@ def test_a_targeted_sender_that_only_comes_near_the_line_stops_it(site: Site) ->
     model = Model.load(site.folder("poisoned"))
     scores = [model.calibrated(model.score(features(TARGET, number))) for number in range(6)]
     assert max(scores) < 1, "not yet called spam"
+
+
+def test_recent_mail_is_asked_of_the_model_of_a_month_ago(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest(site, 20)
+    site.train("old")
+    old = Model.load(site.folder("old"))
+    asked: list[float] = []
+
+    def streams(database: Database, now_ms: int, scores: Scores) -> tuple[list[Stream], list[Stream]]:
+        assert scores.earlier is not None
+        asked.append(scores.earlier(features(BAD, 1)))
+        return [], []
+
+    monkeypatch.setattr("api.retrain.earlier_model", lambda *_: old)
+    monkeypatch.setattr("api.gate_mail.streams", streams)
+    site.train("new")
+    assert asked == [old.calibrated(old.score(features(BAD, 1)))]
 
 
 def test_forgetting_what_the_shipped_set_shows_stops_it(site: Site) -> None:
