@@ -31,6 +31,7 @@ class Watching:
             "shadow": ShadowWatch(config, database).look,
             "drift": DriftWatch(config, database).look,
         }
+        self._told: dict[str, str] = {}  # what fails, and goes on failing, is said once and not three times a minute
 
     async def run(self, stop: asyncio.Event, seconds: float = SECONDS) -> None:
         """Until `stop`; a look under way is finished."""
@@ -44,7 +45,10 @@ class Watching:
         for name, watch in self._watches.items():
             try:
                 await asyncio.to_thread(watch)
+                self._told.pop(name, None)
             except FilterdError as error:
-                log.error("cannot watch the models", extra={"watch": name, "error": str(error)})
+                if self._told.get(name) != str(error):
+                    log.error("cannot watch the models", extra={"watch": name, "error": str(error)})
+                self._told[name] = str(error)
             except Exception:  # a fault of ours in one look must not end all later ones
                 log.exception("watching the models crashed", extra={"watch": name})

@@ -52,6 +52,23 @@ def test_a_watch_that_fails_does_not_keep_the_others_from_looking(
     database.close()
 
 
+def test_what_goes_on_failing_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = configuration(tmp_path)
+    database = open_database(config)
+    watching = Watching(config, database)
+    says = ["full", "full", "gone", "", "gone"]
+
+    def look() -> None:
+        if error := says.pop(0):
+            raise StorageError(error)
+
+    watching._watches = {"drift": look}
+    while says:
+        asyncio.run(watching.look())
+    assert [getattr(record, "error", "") for record in caplog.records] == ["full", "gone", "gone"]
+    database.close()
+
+
 def test_a_new_site_can_be_looked_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = configuration(tmp_path)
     database = open_database(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
@@ -11,7 +12,7 @@ from sqlalchemy import insert, update
 from filterd import modelstore
 from filterd.config import Config
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
-from filterd.storage import models, quarantine, reports
+from filterd.storage import live, models, quarantine, reports
 from filterd.storage.database import Database
 from filterd.storage.models import ModelState
 from filterd.storage.schema import campaign_members, model_events
@@ -138,6 +139,22 @@ def test_a_report_that_waits_for_a_review_counts_only_from_inside(promoted: Prom
     hold("not_delivered")
     promoted.watch.look()
     assert promoted.in_use == "one"
+
+
+def test_a_model_that_came_into_use_meanwhile_stays(promoted: Promoted, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(promoted.config, promoted.db, "three", 2.0)
+    for id in promoted.after:
+        quarantine.release(promoted.db, id, None, "admin")
+    count = live.judged
+
+    def slowly(*args: Any) -> int:
+        if promoted.in_use == "two":
+            modelstore.promote(promoted.config, promoted.db, "three", "admin")
+        return count(*args)
+
+    monkeypatch.setattr("filterd.storage.live.judged", slowly)
+    promoted.watch.look()
+    assert promoted.in_use == "three"
 
 
 def test_after_rollback_days_nobody_watches(promoted: Promoted, monkeypatch: pytest.MonkeyPatch) -> None:
