@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from filterd import modelstore
 from filterd.config import Config
@@ -14,7 +14,7 @@ from filterd.learning.shadowing import Compared
 from filterd.storage import models, reports, shadow
 from filterd.storage.database import Database
 from filterd.storage.models import ModelRow, ModelState
-from filterd.storage.schema import ledger
+from filterd.storage.schema import evidence, ledger
 from filterd.watch.shadow import ShadowWatch
 from tests.support.live import came, configuration, content, installed, record_of
 from tests.support.storage import wall_ms
@@ -188,6 +188,15 @@ def test_a_record_that_nobody_understands_does_not_stop_the_watch(
     stage.watch.look()
     assert stage.compared.messages == 1
     assert "cannot be decided again" in caplog.text
+
+
+def test_a_message_without_a_record_does_not_stop_the_watch(stage: Stage) -> None:
+    (gone,) = stage.came(1, -4.0, 5.0)
+    with stage.db.write() as connection:
+        connection.execute(delete(evidence).where(evidence.c.message_id == gone))
+    stage.came(1, -4.0, -4.0)
+    stage.watch.look()
+    assert (stage.compared.messages, stage.compared.stricter) == (1, 0)
 
 
 def test_without_a_shadow_there_is_nothing_to_do(config: Config, db: Database) -> None:
