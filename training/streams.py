@@ -17,7 +17,7 @@ MIN_STREAM = 5
 # trusted word: one more than the three of fifty that benchmarks/learning gives the attacker.
 MIN_WITNESSES = 4
 # Log-odds that a sender's mail may go towards spam without witnesses, unless it stays that far from the line.  In 28 honest
-# candidates of benchmarks/learning no sender's median went farther than 1.6 (2.3 and 2.6 where somebody else's was poisoned), the
+# candidates of benchmarks/learning no such sender's median went farther than 1.6 (2.3 and 2.6 where somebody else's was poisoned), the
 # target's went 5.3 to 6.9 on the first evening of the attack, and ended below the line all the same.
 FAR = 3.0
 # Log-odds that are no step: else a candidate that changes nothing is refused because a model was promoted by hand that did.
