@@ -167,7 +167,9 @@ async def add(request: Request, services: Svc, who: Annotated[Principal, Depends
             raise ApiError(422, problem, remedy, "reporter")
         if body.reporter is None and not who.may("learn"):
             problem = "a report without a reporter is an administrator's word, which this token may not give ('learn')"
-            raise ApiError(403, problem, "name who says so, or use a token with the scopes report and learn", "reporter")
+            raise ApiError(
+                403, problem, "name who says so, or use a token with the scopes report and learn", "reporter"
+            )
         claim = Claim(
             label=body.label,
             reporter=who.name if body.reporter is None else body.reporter,

@@ -65,7 +65,12 @@ class Stagehand:
         table = NetworkTable(
             [*((n, "block", "test") for n in self.blocked), *((n, "allow", "test") for n in self.allowed)]
         )
-        checks: list[Check] = [Lists(table), *self.more, RecipientCheck(self.directory, self.reports), Weighs(self.weight)]
+        checks: list[Check] = [
+            Lists(table),
+            *self.more,
+            RecipientCheck(self.directory, self.reports),
+            Weighs(self.weight),
+        ]
         engine = Engine(
             Pipeline(checks),
             Policy(self.policy),

@@ -23,7 +23,10 @@ def test_rows_page_by_page_and_by_recipient(side: Side) -> None:
     rest = side.json("GET", f"/v1/notices?limit=2&before={first['next_before']}", "read")
     assert [row["id"] for row in first["items"] + rest["items"]] == ids[::-1]
     assert rest["next_before"] is None
-    assert [row["id"] for row in side.json("GET", "/v1/notices?recipient=anna@example.org")["items"]] == [ids[2], ids[0]]
+    assert [row["id"] for row in side.json("GET", "/v1/notices?recipient=anna@example.org")["items"]] == [
+        ids[2],
+        ids[0],
+    ]
     assert side.json("GET", "/v1/notices?state=Suspended")["items"] == []
 
 
