@@ -25,7 +25,7 @@ from training.extract import item_features
 from training.fitting import valid_indices
 from training.judged import Judged
 from training.readers import read_index
-from training.streams import Stream
+from training.streams import MIN_STREAM, Stream
 
 DAYS = 14  # of recent mail: two weeks show what writes weekly
 DAY_MS = 86_400_000
@@ -98,11 +98,14 @@ def _shown(name: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in name[:_NAMED])
 
 
-def streams(database: Database, now_ms: int, scores: Scores) -> tuple[list[Stream], list[Stream]]:
+def streams(
+    database: Database, now_ms: int, scores: Scores, least: int = MIN_STREAM
+) -> tuple[list[Stream], list[Stream]]:
     """(forwarded mail by sender, stopped mail by campaign) of the last days.
 
     Messages that somebody reported as the opposite of their fate stay in: else three people who get all mail of a sender could hide
     from the gate what they want to be blocked.  How many such people there are, and whether an administrator is among them, is told.
+    `least`: messages below which a stream is left out, the gate does not speak of it.
     """
     since = now_ms - DAYS * DAY_MS
     senders, campaigns = _Streams(), _Streams()
@@ -111,11 +114,18 @@ def streams(database: Database, now_ms: int, scores: Scores) -> tuple[list[Strea
             campaigns.testify(witness.campaign, witness)
         if not witness.ham and (sender := author(witness.header_from)):
             senders.testify(sender, witness)
-    for mail, indices in _readable(recent.newest(database, since)):
-        name = author(mail.header_from) if mail.forwarded else mail.campaign
-        if name:
-            target = senders if mail.forwarded else campaigns
-            target.messages[name].append(scores.judged(mail.message_id, not mail.forwarded, indices))
+    known: dict[str, str] = {}  # a site's mail has few authors
+
+    def belongs(mail: recent.Header | recent.RecentMail) -> str:
+        if not mail.forwarded:
+            return f"campaign {mail.campaign}" if mail.campaign else ""
+        if mail.header_from not in known:
+            known[mail.header_from] = author(mail.header_from)
+        return known[mail.header_from]
+
+    for mail, indices in _readable(recent.of_each(database, since, belongs, least)):
+        target, name = (senders, belongs(mail)) if mail.forwarded else (campaigns, mail.campaign or "")
+        target.messages[name].append(scores.judged(mail.message_id, not mail.forwarded, indices))
     return senders.result(), campaigns.result()
 
 

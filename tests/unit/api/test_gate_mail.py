@@ -42,7 +42,7 @@ def test_forwarded_mail_by_sender_and_stopped_mail_by_campaign(db: Database) -> 
     came(db, "E", "z@other.example", features(1, 5), state=TerminalState.REJECTED)
     came(db, "F", "nobody", features(1, 6))
     came(db, "G", "old@shop.example", features(1, 7), at_ms=NOW - 15 * DAY_MS)
-    senders, campaigns = streams(db, NOW, NOTHING)
+    senders, campaigns = streams(db, NOW, NOTHING, 1)
     assert [(stream.name, [item.message for item in stream.messages]) for stream in senders] == [
         ("shop.example", ["B", "A"])
     ]
@@ -58,7 +58,7 @@ def test_who_reported_a_senders_mail_is_counted(db: Database) -> None:
     for reporter in ("mallory", "mallory", "trudy"):
         tell(db, "spam", features(1, 1), message_id="A1", reporter=reporter, trusted=False, at_ms=NOW)
     tell(db, "ham", features(1, 2), message_id="A2", at_ms=NOW)
-    (shop,), _ = streams(db, NOW, NOTHING)
+    (shop,), _ = streams(db, NOW, NOTHING, 1)
     assert [item.message for item in shop.messages] == ["A4", "A3", "A2", "A1", "A0"], "a report hides nothing"
     assert (shop.witnesses, shop.trusted) == (2, False)
 
@@ -67,7 +67,7 @@ def test_a_trusted_word_on_a_stopped_campaign_is_known(db: Database) -> None:
     for number in range(3):
         came(db, f"A{number}", "a@x.example", features(1, number), state=TerminalState.QUARANTINED, campaign="N")
     tell(db, "ham", features(1, 0), message_id="A0", at_ms=NOW)
-    _, (campaign,) = streams(db, NOW, NOTHING)
+    _, (campaign,) = streams(db, NOW, NOTHING, 1)
     assert len(campaign.messages) == 3
     assert (campaign.witnesses, campaign.trusted) == (1, True)
 
@@ -77,7 +77,7 @@ def test_who_says_the_same_as_the_fate_is_no_witness_against_it(db: Database) ->
     came(db, "B", "b@y.example", features(1, 1))
     tell(db, "spam", features(1, 0), message_id="A", at_ms=NOW)
     tell(db, "ham", features(1, 1), message_id="B", at_ms=NOW)
-    (sender,), (campaign,) = streams(db, NOW, NOTHING)
+    (sender,), (campaign,) = streams(db, NOW, NOTHING, 1)
     assert (sender.witnesses, sender.trusted) == (campaign.witnesses, campaign.trusted) == (0, False)
 
 
@@ -97,7 +97,7 @@ def test_everybodys_domains_are_told_apart_by_address(header_from: str, expected
 
 def test_a_senders_name_cannot_play_with_the_terminal(db: Database) -> None:
     came(db, "A", '"\x1b[2J\u202ex"@gmail.com', features(1, 1))
-    (stream,), _ = streams(db, NOW, NOTHING)
+    (stream,), _ = streams(db, NOW, NOTHING, 1)
     assert stream.name == "?[2j?x@gmail.com"
 
 

@@ -38,6 +38,29 @@ def test_the_window_and_the_bound_hold_over_pages(db: Database, monkeypatch: pyt
     assert [mail.message_id for mail in recent.newest(db, NOW + 1, NOW + 3)] == every[2:8]
 
 
+def _sender(mail: recent.Header) -> str:
+    return mail.header_from.partition("@")[2]
+
+
+def test_who_writes_seldom_is_not_pushed_out_by_a_flood(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "_HEADERS", 4)
+    monkeypatch.setattr(recent, "_PAGE", 3)
+    monkeypatch.setattr(recent, "OF_EACH", 5)
+    for number in range(3):
+        came(db, f"A{number}", "a@seldom.example", features(1, number), at_ms=NOW + number)
+    for number in range(12):
+        came(db, f"B{number:02}", "b@flood.example", features(1, number), at_ms=NOW + 10 + number)
+    for number in range(8):
+        came(db, f"C{number}", f"c@once{number}.example", features(1, number), at_ms=NOW + 50 + number)
+    found = [mail.message_id for mail in recent.of_each(db, NOW, _sender, 3)]
+    assert sorted(found) == ["A0", "A1", "A2", "B07", "B08", "B09", "B10", "B11"]
+    monkeypatch.setattr(recent, "MOST", 4)
+    assert len(list(recent.of_each(db, NOW, _sender, 3))) == 4
+    monkeypatch.setattr(recent, "LOOKED_AT", 9)
+    assert list(recent.of_each(db, NOW, _sender, 3)) == [], "eight that wrote once, and one of the flood"
+    assert list(recent.of_each(db, NOW, lambda _: "", 1)) == []
+
+
 def test_mail_without_features_is_left_out(db: Database) -> None:
     came(db, "A", "a@one.example", features(1, 1))
     with db.write() as connection:
