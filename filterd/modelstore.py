@@ -143,14 +143,24 @@ def install(
     return models.register(db, name, found.name, parent, position, actor, state_of(gate), gate, kind=kind)
 
 
-def promote(config: Config, db: Database, name: str, actor: str, *, force: bool = False, reason: str = "") -> Switched:
+def promote(
+    config: Config,
+    db: Database,
+    name: str,
+    actor: str,
+    *,
+    force: bool = False,
+    reason: str = "",
+    from_shadow: bool = False,
+) -> Switched:
     """Let a model score mail.
 
     Args:
         force: although the gate of this site did not pass it; `reason` is then required.
         reason: for the event.
+        from_shadow: only if it is in shadow at this moment; somebody may have taken it out since it was looked at.
 
-    Raises PermanentError ("name: …" unknown, "state: …" it needs force, "reason: …"), ModelError when it cannot be used.
+    Raises PermanentError ("name: …" unknown, "state: …" it needs force or is not in shadow, "reason: …"), ModelError when it cannot be used.
     """
     _not_configured(config)
     loaded = _usable(config, name)
@@ -158,6 +168,8 @@ def promote(config: Config, db: Database, name: str, actor: str, *, force: bool 
         _still_there(config, name)
         row = models.get_in(connection, name)
         before = active_name_in(connection)
+        if from_shadow and (row is None or row.state is not ModelState.SHADOW):
+            raise PermanentError(f"state: {name} is no longer in shadow")
         state = _standing(connection, row)
         if name != SEED and state not in _PROVEN:
             if not force:

@@ -17,8 +17,9 @@ MIN_SIGNALS = 3  # with fewer nothing happens, however improbable they are
 OF_ONE = 2  # signals that one untrusted person can give: three need two people
 MOST_P = 0.001  # looked at again whenever a signal comes, for a week: a few dozen looks at most
 # Reports that wait for a review count as signals where somebody who got the mail may well have made them; these reasons say
-# otherwise: a stranger, a message made up or altered, mail of the reporter's own making, a person who was wrong too often.
-NOT_HEARD = frozenset({"outsider", "unknown_message", "altered", "own_mail", "low_trust"})
+# otherwise: a stranger, a message made up or altered, one of several that may be meant, mail of the reporter's own making, a person
+# who was wrong too often.
+NOT_HEARD = frozenset({"outsider", "unknown_message", "altered", "ambiguous", "own_mail", "low_trust"})
 SHOWN = 10  # messages that are named
 
 

@@ -129,7 +129,7 @@ class ShadowWatch:
 
     def _promote(self, row: ModelRow, text: str) -> None:
         try:
-            modelstore.promote(self._config, self._db, row.name, modelstore.BY_ITSELF, reason=text)
+            modelstore.promote(self._config, self._db, row.name, modelstore.BY_ITSELF, reason=text, from_shadow=True)
         except FilterdError as error:  # refused or replaced a moment ago, or damaged: it stays as it is
             if (row.name, str(error)) == self._told:
                 return

@@ -266,6 +266,17 @@ def test_a_shadow_by_force_proves_nothing(config: Config, db: Database, gate: di
     assert modelstore.may_promote(db, "b")
 
 
+def test_what_somebody_took_out_of_shadow_is_not_promoted_by_itself(config: Config, db: Database) -> None:
+    installed(config, db, "candidate-1")
+    modelstore.shadow(config, db, "candidate-1", "test")
+    modelstore.end_shadow(db, "candidate-1", None, "admin", {"reason": "not this one"})
+    with pytest.raises(PermanentError, match=r"^state: candidate-1 is no longer in shadow$"):
+        modelstore.promote(config, db, "candidate-1", modelstore.BY_ITSELF, from_shadow=True)
+    assert modelstore.active_name(db) == "seed"
+    modelstore.shadow(config, db, "candidate-1", "test")
+    assert modelstore.promote(config, db, "candidate-1", modelstore.BY_ITSELF, from_shadow=True).before == "seed"
+
+
 def test_a_model_that_the_configuration_names_is_nobodys_to_switch(tmp_path: Path, db: Database) -> None:
     config = make_config(tmp_path, model={"path": str(SEED_MODEL)})
     installed(config, db, "a")
