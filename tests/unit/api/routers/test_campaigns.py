@@ -203,7 +203,7 @@ def test_a_reported_message_that_never_came_through_us_finds_its_campaign(side: 
     add(side, CampaignSighting("FIRST", 1, TerminalState.FORWARDED, found.keys, found.sketch))
     other = octets.replace(b"parcel 17", b"parcel 4711").replace(b"was not paid", b"is open")
     body = {"message": base64.b64encode(other).decode(), "label": "spam"}
-    side.json("POST", "/v1/reports", "report", 201, json=body)
+    side.json("POST", "/v1/reports", "admin", 201, json=body)
     (report,) = side.json("GET", "/v1/reports", "read")["items"]
     assert (report["message_id"], report["campaign"]) == (None, "FIRST")
 
