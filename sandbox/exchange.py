@@ -63,8 +63,6 @@ class StandInExchange:
             DATA and of BDAT LAST), rset, quit.  HANG_UP closes the connection.
             After a 2yz end-of-data answer the message is kept, after any other it is not.
         hold: step -> event that is awaited before the step is answered.
-        received: the messages kept, oldest first (the last 10,000).
-        transcript: command lines as received, without message data (the last 10,000).
         sessions: how many connections there have been.
     """
 
@@ -82,12 +80,23 @@ class StandInExchange:
         self.hostname = hostname
         self.answers: dict[str, str | list[str]] = {}
         self.hold: dict[str, asyncio.Event] = {}
-        self.received: deque[Received] = deque(maxlen=10_000)
-        self.transcript: deque[str] = deque(maxlen=10_000)
+        self._received: deque[Received] = deque(maxlen=10_000)
+        self._transcript: deque[str] = deque(maxlen=10_000)
         self.sessions = 0
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    # Copies, made in one step: whoever walks through them may be another thread than the server's.
+    @property
+    def received(self) -> tuple[Received, ...]:
+        """The messages kept until now, oldest first (the last 10,000)."""
+        return tuple(self._received)
+
+    @property
+    def transcript(self) -> tuple[str, ...]:
+        """Command lines as received until now, without message data (the last 10,000)."""
+        return tuple(self._transcript)
 
     async def start(self) -> None:
         """Make the Maildir and listen; `port` is then the real port.  Raises OSError when it cannot listen."""
@@ -154,7 +163,7 @@ class StandInExchange:
         await self._say(session, "connect", f"220 {self.hostname} Microsoft ESMTP MAIL Service ready at {now}")
         while True:
             line = await session.line()
-            self.transcript.append(line)
+            self._transcript.append(line)
             verb, _, rest = line.partition(" ")
             verb = verb.upper()
             if verb == "QUIT":
@@ -270,7 +279,7 @@ class StandInExchange:
             if "end-of-data" in self.hold:  # a hand-over that hangs has not been kept yet
                 await self.hold["end-of-data"].wait()
             path = await asyncio.to_thread(deliver, self.maildir, octets)
-            self.received.append(Received(*mail, tuple(session.recipients), path, session.number))
+            self._received.append(Received(*mail, tuple(session.recipients), path, session.number))
             found = re.search(rb"(?im)^Message-ID:\s*(<[\x21-\x7e]{1,900}>)", octets.partition(b"\r\n\r\n")[0])
             message_id = found[1].decode() if found else f"<{path.name}@{self.hostname}>"
             internal = secrets.randbelow(10**14)

@@ -46,7 +46,7 @@ def read_keys(path: Path) -> Mapping[str, RSAPublicKey]:
 
 def thumbprint(certificate: x509.Certificate) -> str:
     """As the header of a token names its certificate."""
-    return base64.urlsafe_b64encode(certificate.fingerprint(SHA1())).decode().rstrip("=")  # noqa: S303
+    return base64.urlsafe_b64encode(certificate.fingerprint(SHA1())).decode().rstrip("=")  # noqa: S303 - x5t is SHA-1 by RFC 7515 4.1.7; it only names the key, the signature is RS256
 
 
 def _unusable(path: Path, what: str) -> ConfigError:

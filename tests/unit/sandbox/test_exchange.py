@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pytest
 
-from sandbox.exchange import HANG_UP, StandInExchange
+from sandbox.exchange import HANG_UP, Received, StandInExchange
 from sandbox.session import SIZE
 from tests.support.certificate import server_context
 
@@ -69,6 +69,19 @@ def test_ehlo_announces_what_exchange_documents_and_the_stand_in_honours(tmp_pat
         "8bitmime": "",
         "chunking": "",
     }
+
+
+def test_mail_that_comes_while_somebody_counts_does_not_disturb_them(tmp_path: Path) -> None:
+    """Tests walk through it while the server's thread takes the next message."""
+    exchange = StandInExchange(tmp_path)
+    mail = Received("a@example.org", "", (), tmp_path / "x", 1)
+    exchange._received.append(mail)
+    exchange._transcript.append("QUIT")
+    for _ in exchange.received:
+        exchange._received.append(mail)
+    for _ in exchange.transcript:
+        exchange._transcript.append("QUIT")
+    assert (len(exchange.received), len(exchange.transcript)) == (2, 2)
 
 
 def test_the_final_answer_has_the_form_of_exchange(tmp_path: Path) -> None:
