@@ -36,6 +36,7 @@ SCOPES = {
     "report": "report mail as spam or ham, withdraw reports that nobody decided",
     "learn": "review reports, retrain, switch the model",
     "lists": "change the address lists",
+    "directory": "push recipients, accepted domains and thresholds (deploy/exchange)",
     "admin": "everything, and the tokens",
 }
 OPEN = frozenset({("GET", "/v1/health"), ("HEAD", "/v1/health")})

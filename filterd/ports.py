@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from filterd.content.attachments.finding import Finding
 from filterd.content.mime import Part
 from filterd.deadline import Deadline
+from filterd.directory.values import Directory as Directory
+from filterd.directory.values import RecipientAnswer as RecipientAnswer
+from filterd.directory.values import RecipientStatus as RecipientStatus
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Message, Octets, WholeOctets
 from filterd.mail.reply import Reply
@@ -50,22 +53,18 @@ class Resolver(Protocol):
         ...
 
 
-# ---------------------------------------------------------------- recipients
+# ---------------------------------------------------------------- correspondents
 
 
-class RecipientStatus(StrEnum):
-    """What the directory says about a mailbox."""
+class Correspondents(Protocol):
+    """Remembers whom our own people write to; shared by all nodes, addresses only as keyed hashes.  Times are Unix milliseconds."""
 
-    KNOWN = "known"
-    UNKNOWN = "unknown"
-    FOREIGN_DOMAIN = "foreign_domain"
+    async def knows(self, address: str, at_ms: int, deadline: Deadline) -> bool:
+        """Whether somebody here wrote to `address` within outbound.correspondent_days.  Raises TemporaryError."""
+        ...
 
-
-class Directory(Protocol):
-    """Knows accepted domains and recipients."""
-
-    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientStatus:
-        """Status of a mailbox (compared without case).  Raises TemporaryError when it cannot be known now."""
+    async def remember(self, addresses: Sequence[str], at_ms: int, deadline: Deadline) -> None:
+        """Somebody here has written to these.  Raises TemporaryError."""
         ...
 
 

@@ -13,9 +13,16 @@ from pathlib import Path
 
 from filterd.config import RecipientsConfig
 from filterd.deadline import Deadline
+from filterd.directory.values import (
+    AcceptedDomain,
+    DomainType,
+    ProtectedPerson,
+    RecipientAnswer,
+    RecipientStatus,
+    SenderList,
+)
 from filterd.errors import ConfigError, TemporaryError
 from filterd.mail.address import parse_mailbox
-from filterd.ports import RecipientStatus
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +68,11 @@ class FileDirectory:
         self._next_look = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
-    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientStatus:
+    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientAnswer:
         """Status of a mailbox; raises TemporaryError while the file has never been readable."""
+        return RecipientAnswer(await self._status(local, domain), "file")
+
+    async def _status(self, local: str, domain: str) -> RecipientStatus:
         name = domain  # as Mailbox.domain_key gives it
         if name not in self._accepted:
             return RecipientStatus.FOREIGN_DOMAIN
@@ -70,6 +80,19 @@ class FileDirectory:
             return RecipientStatus.KNOWN
         known = await self._recipients(self._path)
         return RecipientStatus.KNOWN if f"{local.lower()}@{name}" in known else RecipientStatus.UNKNOWN
+
+    def sender_list(self, local: str, domain: str) -> SenderList | None:
+        """Nothing: a file of addresses has none."""
+        return None
+
+    def domains(self) -> tuple[AcceptedDomain, ...]:
+        """Those of the configuration."""
+        types = {True: DomainType.INTERNAL_RELAY, False: DomainType.AUTHORITATIVE}
+        return tuple(AcceptedDomain(name, types[name in self._relay]) for name in sorted(self._accepted))
+
+    def people(self) -> tuple[ProtectedPerson, ...]:
+        """Nobody."""
+        return ()
 
     async def _recipients(self, path: Path) -> frozenset[str]:
         if self._clock() >= self._next_look:

@@ -10,16 +10,29 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from filterd.checks.base import CheckContext
+from filterd.directory.values import Directory, RecipientAnswer, RecipientStatus
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
-from filterd.ports import Directory, RecipientStatus
 from filterd.reportmail.labels import LABELS, LOGIN
 
 _MEANING = {
     RecipientStatus.KNOWN: (Result.PASS, Reason.OK),
     RecipientStatus.UNKNOWN: (Result.FAIL, Reason.RECIPIENT_UNKNOWN),
     RecipientStatus.FOREIGN_DOMAIN: (Result.FAIL, Reason.RELAY_DENIED),
+    RecipientStatus.INTERNAL_ONLY: (Result.FAIL, Reason.RECIPIENT_INTERNAL),
 }
+
+
+# Properties of this check's evidence, from which engine/policy.py takes a mailbox's own SCL thresholds.
+JUNK, QUARANTINE, REJECT, DELETE = "scl_junk", "scl_quarantine", "scl_reject", "scl_delete"
+
+
+def properties(answer: RecipientAnswer) -> dict[str, str]:
+    """What the decision and the trace need of an answer: who gave it, and the mailbox's own thresholds."""
+    limits = answer.thresholds
+    numbers = {JUNK: limits.junk, QUARANTINE: limits.quarantine, REJECT: limits.reject, DELETE: limits.delete}
+    found = {name: str(number) for name, number in numbers.items() if number is not None}
+    return {"backend": answer.backend, **found} if answer.backend else found
 
 
 @dataclass(slots=True)
@@ -41,11 +54,15 @@ class RecipientCheck:
             result, reason = (Result.PASS, Reason.USER_REPORT) if inside else (Result.FAIL, Reason.RECIPIENT_UNKNOWN)
             login = {LOGIN: ctx.connection.user} if ctx.connection.user else {}  # who reports must be whom he says
             return (replace(self._found(mailbox.key, result, reason, "report address"), properties=login),)
-        status = await self.directory.look_up(mailbox.local, mailbox.domain_key, ctx.deadline)
-        result, reason = _MEANING[status]
-        if status is RecipientStatus.FOREIGN_DOMAIN and ctx.connection.trust is TrustClass.AUTHENTICATED:
-            result, reason = Result.PASS, Reason.OK  # our own users may write to the world, over upstream
-        return (self._found(mailbox.key, result, reason, status.value),)
+        answer = await self.directory.look_up(mailbox.local, mailbox.domain_key, ctx.deadline)
+        result, reason = _MEANING[answer.status]
+        trust = ctx.connection.trust
+        if answer.status is RecipientStatus.FOREIGN_DOMAIN and trust in (TrustClass.AUTHENTICATED, TrustClass.OUTBOUND):
+            result, reason = Result.PASS, Reason.OK  # our own users may write to the world
+        if answer.status is RecipientStatus.INTERNAL_ONLY and trust is not TrustClass.INTERNET:
+            result, reason = Result.PASS, Reason.OK
+        found = self._found(mailbox.key, result, reason, f"{answer.status.value} {answer.backend}".strip())
+        return (replace(found, properties=properties(answer)),)
 
     def _found(self, recipient: str, result: Result, reason: Reason, text: str) -> Evidence:
         return Evidence(self.name, self.stage, result, reason, Scope.RECIPIENT, recipient=recipient, log_text=text)

@@ -19,7 +19,7 @@ from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.upstream_link import check_authorities
 from filterd.app import check_names
 from filterd.commands.options import add_config
-from filterd.config import Config, DnsblConfig, Table, load_config
+from filterd.config import Config, DnsblConfig, LdapConfig, Table, load_config
 from filterd.errors import ConfigError
 from filterd.frontends.smtp.tls import check_certificates
 from filterd.mail.envelope import parse_ip
@@ -138,7 +138,8 @@ def sample() -> str:
     """A configuration file with every key at its default; keys without one are commented out."""
     lines = ["# filterd: every key with its default.  Keep what differs for you; unknown keys are errors.", ""]
     for name, many, model in _tables():
-        commented = "# " if model is DnsblConfig or "." in name else ""  # no zone is asked by default, nobody protected
+        # no zone or directory is asked by default, nobody protected, nothing signed
+        commented = "# " if model in (DnsblConfig, LdapConfig) or "." in name else ""
         lines += [f"# {(model.__doc__ or '').strip()}", f"{commented}[[{name}]]" if many else f"[{name}]"]
         for key, info in model.model_fields.items():
             if _array_of(info.annotation) is not None:

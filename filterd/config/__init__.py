@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from filterd.config.attachments import AttachmentsConfig
 from filterd.config.base import Table
 from filterd.config.campaigns import CampaignsConfig
+from filterd.config.directory import CallAheadConfig, LdapConfig, PushConfig, RecipientsConfig
 from filterd.config.dmarc_reports import DmarcReportsConfig
 from filterd.config.edge import (
     AuthConfig,
@@ -26,6 +27,7 @@ from filterd.config.edge import (
     ListenerConfig,
     ListsConfig,
 )
+from filterd.config.exchange import ExchangeConfig, ExchangeLogsConfig, OutboundConfig, OutboundDkimConfig
 from filterd.config.impersonation import ImpersonationConfig, PersonConfig
 from filterd.config.learning import LearningConfig, ReportsConfig
 from filterd.config.mail import (
@@ -35,7 +37,6 @@ from filterd.config.mail import (
     LogConfig,
     ModelConfig,
     PolicyConfig,
-    RecipientsConfig,
     ServerConfig,
     StorageConfig,
     UpstreamConfig,
@@ -51,14 +52,18 @@ __all__ = [
     "ArcConfig",
     "AttachmentsConfig",
     "AuthConfig",
+    "CallAheadConfig",
     "CampaignsConfig",
     "ClientsConfig",
     "Config",
     "DmarcReportsConfig",
     "DnsConfig",
     "DnsblConfig",
+    "ExchangeConfig",
+    "ExchangeLogsConfig",
     "GreylistConfig",
     "ImpersonationConfig",
+    "LdapConfig",
     "LearningConfig",
     "LimitsConfig",
     "ListenerConfig",
@@ -66,8 +71,11 @@ __all__ = [
     "LogConfig",
     "MalwareConfig",
     "ModelConfig",
+    "OutboundConfig",
+    "OutboundDkimConfig",
     "PersonConfig",
     "PolicyConfig",
+    "PushConfig",
     "RecipientsConfig",
     "ReportsConfig",
     "ServerConfig",
@@ -95,6 +103,11 @@ class Config(Table):
     auth: AuthConfig = AuthConfig()
     upstream: UpstreamConfig = UpstreamConfig()
     recipients: RecipientsConfig = RecipientsConfig()
+    ldap: tuple[LdapConfig, ...] = Field(default=(), strict=False)
+    push: PushConfig = PushConfig()
+    callahead: CallAheadConfig = CallAheadConfig()
+    exchange: ExchangeConfig = ExchangeConfig()
+    outbound: OutboundConfig = OutboundConfig()
     dns: DnsConfig = DnsConfig()
     dnsbl: tuple[DnsblConfig, ...] = Field(default=(), strict=False)
     url_lists: UrlListsConfig = UrlListsConfig()
@@ -112,6 +125,7 @@ class Config(Table):
     dmarc_reports: DmarcReportsConfig = DmarcReportsConfig()
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()
+    exchange_logs: ExchangeLogsConfig = ExchangeLogsConfig()
 
     @model_validator(mode="after")
     def _listeners_agree(self) -> Config:
@@ -130,7 +144,19 @@ class Config(Table):
                     raise ValueError(f"{where}: {text} has on this address and port")
                 if set(other.sources or ("all",)) & set(listener.sources or ("all",)):
                     raise ValueError(f"{where}: sources: expected others than those of {other.name}, on the same port")
+            if listener.trust == "outbound" and not self.outbound.host:
+                raise ValueError(
+                    f"{where}: trust = outbound needs outbound.host, the server that delivers to the internet"
+                )
             self.limits_of(listener)
+        return self
+
+    @model_validator(mode="after")
+    def _directories_agree(self) -> Config:
+        names = [table.name for table in self.ldap]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ValueError(f"ldap ({name}): name: expected a name of its own for each directory")
         return self
 
     @property
@@ -233,6 +259,11 @@ _PATH_KEYS = {
     ("upstream", "tls_ca_file"),
     ("arc", "key_file"),
     ("recipients", "file"),
+    ("recipients", "hashed_file"),
+    ("ldap", "password_file"),
+    ("ldap", "ca_file"),
+    ("outbound", "tls_ca_file"),
+    ("outbound.dkim", "key_file"),
     ("model", "path"),
     ("reports", "exchange_certificate"),
     ("dmarc_reports", "tls_ca_file"),
@@ -248,7 +279,9 @@ def _prepare(data: dict[str, Any], folder: Path) -> dict[str, Any]:
             return tuple(convert(table, item) for item in value)
         if isinstance(value, dict):
             return {
-                key: folder / item if (table, key) in _PATH_KEYS and isinstance(item, str) else item
+                key: folder / item
+                if (table, key) in _PATH_KEYS and isinstance(item, str)
+                else convert(f"{table}.{key}", item)
                 for key, item in value.items()
             }
         return value

@@ -24,8 +24,8 @@ class ListenerConfig(Table):
     """TCP port to listen on. Default 2525."""
     sources: tuple[Network, ...] = Field(default=(), strict=False)
     """Clients that are served; several listeners may have one address and port, the smallest network that holds the client wins. Default empty: all."""
-    trust: Literal["internet", "internal", "authenticated", "report"] = "internet"
-    """Who connects here: internet (all checks), internal (no connection checks), authenticated (only after AUTH; content checks and rates), report (our own users' reports). Default internet."""
+    trust: Literal["internet", "internal", "authenticated", "report", "outbound"] = "internet"
+    """Who connects here: internet (all checks), internal (no connection checks), authenticated (only after AUTH; content checks and rates), report (our own users' reports), outbound (our own Exchange, with mail for the world: [outbound]). Default internet."""
     tls: Literal["none", "starttls", "required", "implicit"] = "starttls"
     """none; starttls: offered when there is a certificate; required: no mail without it; implicit: from the first octet (port 465). Default starttls."""
     tls_certificate: Path | None = None
@@ -60,6 +60,10 @@ class ListenerConfig(Table):
             raise ValueError("auth needs TLS: give tls_certificate and tls_key, and tls = required or implicit")
         if self.trust == "authenticated" and not self.auth:
             raise ValueError("trust = authenticated needs auth = true")
+        if self.trust == "outbound" and not (self.sources or self.auth):
+            raise ValueError(
+                "trust = outbound needs sources, the addresses of your Exchange servers: else it is an open relay"
+            )
         unknown = sorted(set(self.limits) - (set(LimitsConfig.model_fields) - _SHARED_LIMITS))
         if unknown:
             raise ValueError(f"limits.{unknown[0]}: expected a key of [limits] that a listener can have of its own")

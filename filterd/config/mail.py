@@ -1,4 +1,4 @@
-"""Owns the tables about mail itself: this server, upstream, recipients, DNS, policy, model, storage, side service, logs.
+"""Owns the tables about mail itself: this server, upstream, DNS, policy, model, storage, side service, logs.
 
 Must not know what the values are used for.
 """
@@ -57,17 +57,6 @@ class UpstreamConfig(Table):
     """Longest wait for the answer after the final dot (Exchange makes its shadow copy first). Default 600."""
 
 
-class RecipientsConfig(Table):
-    """Who may receive mail."""
-
-    accepted_domains: tuple[Domain, ...] = Field(default=(), strict=False)
-    """Domains we take mail for; for others the answer is 550 5.7.1. Default none."""
-    relay_domains: tuple[Domain, ...] = Field(default=(), strict=False)
-    """Accepted domains whose recipients are not looked up (internal relay). Default none."""
-    file: Path | None = None
-    """File with one address a line (# starts a comment); read again when it changes. Default none: every recipient of an accepted domain is known."""
-
-
 class DnsConfig(Table):
     """How DNS is asked."""
 
@@ -104,6 +93,10 @@ class PolicyConfig(Table):
     """What mail from the internet leads to whose author claims one of our accepted domains without SPF, DKIM or DMARC behind it: only its weight (3), quarantine, or refusal. Default quarantine."""
     impersonation: Literal["score", "quarantine"] = "score"
     """What mail from the internet leads to that bears a protected person's name, or an address of ours as its name, at a foreign address: only its weight (2), or quarantine. Default score."""
+    blocked_senders: Literal["score", "tag", "quarantine", "reject"] = "tag"
+    """What mail of a sender leads to whom the recipient has blocked: nothing here, Junk, quarantine, or refusal; Outlook's own is Junk. Default tag."""
+    safe_senders: bool = True
+    """Whether a sender whom the recipient trusts, and who is authenticated, lowers suspicion; malware, DMARC failure and claims of our own domains count in any case. Default true."""
     observe: bool = False
     """Decide and record everything, but forward all mail that the directory knows. Default false."""
     observe_checks: tuple[str, ...] = Field(default=(), strict=False)

@@ -33,6 +33,7 @@ class TrustClass(StrEnum):
     INTERNAL = "internal"
     AUTHENTICATED = "authenticated"
     REPORT = "report"
+    OUTBOUND = "outbound"  # our own Exchange, with mail for the world
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ class Reason(StrEnum):
     # recipients
     RECIPIENT_UNKNOWN = "recipient_unknown"
     RELAY_DENIED = "relay_denied"
+    RECIPIENT_INTERNAL = "recipient_internal"
     USER_REPORT = "user_report"
     # SPF, DKIM, DMARC
     NO_RECORD = "no_record"
@@ -150,6 +151,12 @@ class Reason(StrEnum):
     LOOKALIKE_ENDING = "lookalike_ending"
     REPLY_TO_ELSEWHERE = "reply_to_elsewhere"
     FIRST_CONTACT = "first_contact"
+    # what the recipient says of the sender, and who wrote to whom
+    SAFE_SENDER = "safe_sender"
+    BLOCKED_SENDER = "blocked_sender"
+    CORRESPONDENT = "correspondent"
+    # mail of the own Exchange Online that must not come this way
+    HYBRID_MAIL = "hybrid_mail"
     # content
     LOOKS_LIKE_HAM = "looks_like_ham"
     LOOKS_LIKE_SPAM = "looks_like_spam"

@@ -393,3 +393,11 @@ campaign_members = Table(
     Column("like_day", BigInteger, nullable=False),  # … in this hour and the 24 before
     Index("ix_campaign_members_newest", "campaign", "at_ms"),
 )
+
+# Whom our own people wrote to, as keyed hashes (adapters/site_key.py): nobody can read addresses out of it.
+correspondents = Table(
+    "correspondents",
+    metadata,
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("last_ms", BigInteger, nullable=False, index=True),  # to the day
+)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from filterd.content.fingerprint import ALIKE, similarity
 from filterd.deadline import Deadline
+from filterd.directory.values import AcceptedDomain, ProtectedPerson, SenderList
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
@@ -19,6 +20,7 @@ from filterd.ports import (
     Membership,
     MessageRecord,
     Outcome,
+    RecipientAnswer,
     RecipientStatus,
     TerminalState,
 )
@@ -91,12 +93,25 @@ class ScriptedDirectory:
     unknown: frozenset[str] = frozenset()
     down: bool = False
 
-    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientStatus:
+    answers: dict[str, RecipientAnswer] = field(default_factory=dict)  # local-part -> what is said of it
+
+    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientAnswer:
         if self.down:
             raise TemporaryError("directory is down", "directory")
         if domain != "example.org":
-            return RecipientStatus.FOREIGN_DOMAIN
-        return RecipientStatus.UNKNOWN if local in self.unknown else RecipientStatus.KNOWN
+            return RecipientAnswer(RecipientStatus.FOREIGN_DOMAIN)
+        if local in self.answers:
+            return self.answers[local]
+        return RecipientAnswer(RecipientStatus.UNKNOWN if local in self.unknown else RecipientStatus.KNOWN)
+
+    def sender_list(self, local: str, domain: str) -> SenderList | None:
+        return self.answers[local].senders if local in self.answers else None
+
+    def domains(self) -> tuple[AcceptedDomain, ...]:
+        return (AcceptedDomain("example.org"),)
+
+    def people(self) -> tuple[ProtectedPerson, ...]:
+        return ()
 
 
 @dataclass

@@ -15,7 +15,7 @@ from filterd.errors import StorageError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"  # the newest file in versions/; a test compares
+HEAD = "0006"  # the newest file in versions/; a test compares
 _ADVISORY_LOCK = 0x66696C74  # "filt": any fixed number that our processes agree on
 
 

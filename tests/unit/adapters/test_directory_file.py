@@ -30,7 +30,7 @@ async def settled(directory: FileDirectory, local: str, domain: str = "example.o
     if directory._reading is not None:
         await directory._reading
     directory._next_look = float("inf")
-    status = await directory.look_up(local, domain, Deadline.after(5))
+    status = (await directory.look_up(local, domain, Deadline.after(5))).status
     directory._next_look = float("-inf")
     return status
 
@@ -59,7 +59,8 @@ def test_who_is_known(tmp_path: Path) -> None:
 
 
 def test_without_a_file_every_recipient_of_an_accepted_domain_is_known() -> None:
-    assert asyncio.run(configured(None).look_up("anyone", "example.org", Deadline.after(5))) is RecipientStatus.KNOWN
+    answer = asyncio.run(configured(None).look_up("anyone", "example.org", Deadline.after(5)))
+    assert answer.status is RecipientStatus.KNOWN
 
 
 def test_a_change_is_taken_over_and_a_broken_file_is_not(tmp_path: Path) -> None:

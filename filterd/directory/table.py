@@ -1,0 +1,174 @@
+"""Owns the recipients of one directory in memory, column by column: built from entries, changed by a sync, compared by the guard.
+
+A million addresses take about 60 MB here.  Must not know where entries come from, nor how a table is kept on disk (snapshot.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from filterd.directory.keys import KEY_BYTES
+from filterd.directory.values import Thresholds
+
+ID_BYTES = 16  # objectGUID, entryUUID
+MAX_SENDERS = (
+    65_535  # safe, and as many blocked, senders of one mailbox; Exchange allows 5,000 and 500 (facts: exchange.md 4.1)
+)
+INTERNAL_ONLY = 1  # flag of a record
+
+KEY = np.dtype(f"S{KEY_BYTES}")  # all of one width: compared octet by octet, zeros at the end too
+# One object of the directory.  `at` is the place of its first safe sender in the senders; the blocked ones follow them.
+RECORD = np.dtype(
+    [
+        ("id", KEY),
+        ("at", "<u4"),
+        ("safe", "<u2"),
+        ("blocked", "<u2"),
+        ("flags", "<u2"),
+        ("junk", "i1"),
+        ("quarantine", "i1"),
+        ("reject", "i1"),
+        ("delete", "i1"),
+        ("spare", "<u2"),
+    ]
+)
+_NONE = -128  # a threshold that the mailbox does not have
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of the directory that receives mail.
+
+    Attributes:
+        id: what it is known by when it changes, ID_BYTES.
+        keys: of its addresses (keys.address_key).
+        safe, blocked: senders in the form of the table: keys, or Exchange's 4 octets.
+    """
+
+    id: bytes
+    keys: tuple[bytes, ...]
+    internal_only: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    safe: tuple[bytes, ...] = ()
+    blocked: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """The recipients of one directory.
+
+    Attributes:
+        keys: of all addresses, sorted, each once; dtype KEY.
+        owners: for each key the place of its object in `records`.
+        records: objects, in the order of their ids; dtype RECORD.
+        senders: safe and blocked senders, sorted within each list; octets, `sender_bytes` each.
+    """
+
+    keys: npt.NDArray[np.bytes_]
+    owners: npt.NDArray[np.uint32]
+    records: npt.NDArray[np.void]
+    senders: bytes
+    sender_bytes: int = KEY_BYTES
+
+    def __len__(self) -> int:
+        """How many addresses there are."""
+        return len(self.keys)
+
+    def missing_from(self, other: Table) -> int:
+        """How many of these addresses `other` does not have."""
+        return int(np.count_nonzero(~np.isin(self.keys, other.keys, assume_unique=True)))
+
+    def with_changes(self, changed: Iterable[Entry], removed: Collection[bytes] = ()) -> Table:
+        """A table in which each of `changed` stands for what had its id, and nobody of `removed` is left."""
+        builder = Builder(self.sender_bytes)
+        gone = set(removed)
+        for entry in changed:
+            gone.add(entry.id)
+            builder.add(entry)
+        fresh = builder.table()
+        if not gone:
+            return self
+        stays = ~np.isin(self.records["id"], np.array(sorted(gone), dtype=KEY))
+        place = np.cumsum(stays, dtype=np.int64) - 1  # of each old record among those that stay
+        kept = stays[self.owners] if len(self.keys) else np.zeros(0, dtype=bool)
+        records = np.concatenate([self.records[stays], fresh.records])
+        records["at"][int(stays.sum()) :] += len(self.senders) // self.sender_bytes
+        owners = np.concatenate([place[self.owners[kept]], fresh.owners.astype(np.int64) + int(stays.sum())])
+        # Senders of those that are gone stay until everything is read anew: a few octets, and no second pass.
+        return _ordered(
+            np.concatenate([self.keys[kept], fresh.keys]),
+            owners,
+            records,
+            self.senders + fresh.senders,
+            self.sender_bytes,
+        )
+
+
+class Builder:
+    """Collects entries; what it keeps of one are a few octets."""
+
+    def __init__(self, sender_bytes: int = KEY_BYTES) -> None:
+        """`sender_bytes`: KEY_BYTES, or 4 for Exchange's hashes."""
+        self._sender_bytes = sender_bytes
+        self._keys = bytearray()
+        self._owners: list[int] = []
+        self._records: list[tuple[object, ...]] = []
+        self._senders = bytearray()
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self._records)
+
+    def add(self, entry: Entry) -> None:
+        """One more.  Raises ValueError for an id, key or sender of a wrong length."""
+        wrong = len(entry.id) != ID_BYTES or any(len(key) != KEY_BYTES for key in entry.keys)
+        if wrong or any(len(sender) != self._sender_bytes for sender in (*entry.safe, *entry.blocked)):
+            raise ValueError(f"an id has {ID_BYTES} octets, a key {KEY_BYTES}, a sender {self._sender_bytes}")
+        safe, blocked = sorted(set(entry.safe))[:MAX_SENDERS], sorted(set(entry.blocked))[:MAX_SENDERS]
+        limits = entry.thresholds
+        numbers = (limits.junk, limits.quarantine, limits.reject, limits.delete)
+        at = len(self._senders) // self._sender_bytes if safe or blocked else 0
+        flags = INTERNAL_ONLY if entry.internal_only else 0
+        row = (entry.id, at, len(safe), len(blocked), flags, *(_NONE if n is None else n for n in numbers), 0)
+        for sender in (*safe, *blocked):
+            self._senders += sender
+        for key in entry.keys:
+            self._keys += key
+            self._owners.append(len(self._records))
+        self._records.append(row)
+
+    def table(self) -> Table:
+        """Everything that was added."""
+        keys = np.frombuffer(bytes(self._keys), dtype=KEY)
+        owners = np.array(self._owners, dtype=np.int64)
+        return _ordered(keys, owners, np.array(self._records, dtype=RECORD), bytes(self._senders), self._sender_bytes)
+
+
+def _ordered(
+    keys: npt.NDArray[np.bytes_],
+    owners: npt.NDArray[np.int64],
+    records: npt.NDArray[np.void],
+    senders: bytes,
+    sender_bytes: int,
+) -> Table:
+    """Keys and records in order.  Of an address that several objects have, one stays: one that takes mail from outside goes first."""
+    by_id = np.argsort(records["id"], kind="stable")
+    place = np.empty(len(records), dtype=np.int64)
+    place[by_id] = np.arange(len(records))
+    records, owners = records[by_id], place[owners]
+    closed = records["flags"][owners] & INTERNAL_ONLY if len(owners) else owners
+    order = np.lexsort((closed, keys))
+    keys, owners = keys[order], owners[order]
+    first = np.ones(len(keys), dtype=bool)
+    first[1:] = keys[1:] != keys[:-1]
+    return Table(keys[first], owners[first].astype(np.uint32), records, senders, sender_bytes)
+
+
+def thresholds_of(record: np.void) -> Thresholds:
+    """The mailbox's own thresholds in a record."""
+    numbers = (int(record[name]) for name in ("junk", "quarantine", "reject", "delete"))
+    return Thresholds(*(None if number == _NONE else number for number in numbers))
