@@ -10,6 +10,7 @@ from filterd import __version__
 from filterd.commands import (
     audit,
     configuration,
+    directory,
     dmarc_reports,
     doctor,
     lists,
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"filterd {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     mail = (serve, scan, audit, trace, protocol)
-    house = (token, password, lists, reports, models, dmarc_reports, configuration, doctor)
+    house = (token, password, lists, reports, models, directory, dmarc_reports, configuration, doctor)
     for module in (*mail, *house):
         module.register(commands)
     return top
