@@ -280,6 +280,7 @@ class HeldMessage:
         reason: why, for people (spam, policy, upstream refused …).
         retry: recipients whose copy shall be delivered by the outbox as soon as upstream takes it.
         reasons: recipients whose copy is held for another reason than the rest.
+        outbound: mail of our own Exchange: its copies go to the next mail server of [outbound], not to Exchange.
     """
 
     prepended: bytes
@@ -291,6 +292,7 @@ class HeldMessage:
     retry: frozenset[str] = frozenset()
     parameters: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    outbound: bool = False
 
 
 USER = "user"  # in an evidence record's `extra`: who was logged in; not there for nobody

@@ -158,6 +158,7 @@ def _rows_held(message: MessageRecord, held: HeldMessage, body: StoredBody, at_m
                 "score": _finite(held.score),
                 "parameters": pack_list(held.parameters),
                 "prepended": held.prepended,
+                "outbound": held.outbound,
             }
         ],
         Into.COPIES: [

@@ -50,6 +50,7 @@ class OutboxItem:
         attempts: deliveries begun so far.
         next_ms: when it is due (Retry), Unix milliseconds.
         owner: who has it or had it last; lease_ms: until when (Active).
+        outbound: it is for the next mail server of [outbound], not for Exchange.
     """
 
     id: int
@@ -69,6 +70,7 @@ class OutboxItem:
     created_ms: int
     created_by: str
     changed_ms: int
+    outbound: bool = False
 
 
 def claim(db: Database, now_ms: int, owner: str, lease_seconds: float) -> OutboxItem | None:
@@ -222,7 +224,13 @@ def _set_copy(connection: Connection, item: OutboxItem, state: str, reason: str,
 
 def _base() -> Select[Any]:
     return (
-        select(outbox, messages.c.mail_from, messages.c.subject, quarantine.c.parameters.label("mail_parameters"))
+        select(
+            outbox,
+            messages.c.mail_from,
+            messages.c.subject,
+            quarantine.c.parameters.label("mail_parameters"),
+            quarantine.c.outbound,
+        )
         .join_from(outbox, messages, outbox.c.message_id == messages.c.id)
         .join(quarantine, quarantine.c.message_id == outbox.c.message_id)
     )

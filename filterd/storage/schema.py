@@ -97,6 +97,7 @@ quarantine = Table(
     Column("score", Float, nullable=False),
     Column("parameters", Text, nullable=False),  # JSON list: ESMTP parameters of MAIL
     Column("prepended", LargeBinary, nullable=False),
+    Column("outbound", Boolean(create_constraint=False), nullable=False, server_default=false()),  # of our own Exchange
     Index("ix_quarantine_newest", "received_ms", "message_id"),
 )
 

@@ -1,4 +1,4 @@
-"""Whom our own people wrote to, as keyed hashes."""
+"""Whom our own people wrote to, as keyed hashes; and which kept messages are for the world."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Add the table and the column."""
     op.create_table(
         "correspondents",
         sa.Column("key", sa.LargeBinary(length=16), nullable=False),
@@ -20,3 +20,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_correspondents")),
     )
     op.create_index(op.f("ix_correspondents_last_ms"), "correspondents", ["last_ms"], unique=False)
+    outbound: sa.Column[bool] = sa.Column(
+        "outbound", sa.Boolean(create_constraint=False), nullable=False, server_default=sa.false()
+    )
+    op.add_column("quarantine", outbound)
