@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+_ROOT_ONLY = ("postfix", "samba")  # the second takes the ports of a domain controller, which are below 1024
 _SERVER_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 
 # No deadline per example: the machine is shared with other tests (growth tests measure time, and they do it by ratio).
@@ -27,12 +28,12 @@ def server_binary(name: str) -> str | None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """`@pytest.mark.server("postfix", "swaks")`: skip by name when a program is missing; with CI=true that is a failure.
 
-    Postfix counts as missing without root: it can be started by root only.
+    Some servers count as missing without root: only root can start them.
     """
     for mark in item.iter_markers("server"):
         missing = [name for name in mark.args if server_binary(name) is None]
-        if "postfix" in mark.args and not missing and os.geteuid() != 0:
-            missing = ["postfix (only root can start it)"]
+        if not missing and os.geteuid() != 0:
+            missing = [f"{name} (only root can start it)" for name in mark.args if name in _ROOT_ONLY]
         if not mark.args:
             pytest.fail("the marker server needs the names of the programs", pytrace=False)
         if missing:
