@@ -11,7 +11,7 @@ from filterd.config import load_config
 from filterd.storage import tokens
 from filterd.storage.database import open_database
 
-SCOPES = ("admin", "read", "quarantine", "report", "learn", "lists")
+SCOPES = ("admin", "read", "quarantine", "report", "learn", "lists", "directory")
 _DAY_MS = 86_400_000
 
 

@@ -226,5 +226,4 @@ def _header(data: dict[str, Any]) -> Header:
 
 def sender_candidates(site_key: bytes, address: str) -> tuple[bytes, ...]:
     """The keys by which a mailbox of keyed lists may mean `address`: itself, its domain."""
-    lower = address.lower()
-    return address_key(site_key, lower), address_key(site_key, "@" + lower.rpartition("@")[2])
+    return address_key(site_key, address), address_key(site_key, "@" + address.rpartition("@")[2])

@@ -5,7 +5,7 @@ A million addresses take about 60 MB here.  Must not know where entries come fro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -166,6 +166,24 @@ def _ordered(
     first = np.ones(len(keys), dtype=bool)
     first[1:] = keys[1:] != keys[:-1]
     return Table(keys[first], owners[first].astype(np.uint32), records, senders, sender_bytes)
+
+
+def joined(tables: Sequence[Table], sender_bytes: int = KEY_BYTES) -> Table:
+    """One table of several that hold different objects; of an address that several have, one stays, as within a table."""
+    owners, records, senders = [], [], []
+    objects, at = 0, 0
+    for table in tables:
+        moved = table.records.copy()
+        moved["at"] += at
+        owners.append(table.owners.astype(np.int64) + objects)
+        records.append(moved)
+        senders.append(table.senders)
+        objects += len(moved)
+        at += len(table.senders) // sender_bytes
+    if not tables:
+        return Builder(sender_bytes).table()
+    keys = np.concatenate([table.keys for table in tables])
+    return _ordered(keys, np.concatenate(owners), np.concatenate(records), b"".join(senders), sender_bytes)
 
 
 def thresholds_of(record: np.void) -> Thresholds:
