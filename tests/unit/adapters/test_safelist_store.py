@@ -1,0 +1,83 @@
+"""The safelist format is used only after two different addresses agreed on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.adapters.safelist_store import Calibration, State, load, path_of, save, verified, with_address
+from filterd.directory.safelist import VARIANTS
+
+KEY = bytes(32)
+ONE, OTHER, THIRD = VARIANTS[:3]
+
+
+def test_nothing_is_verified_before_two_different_addresses(tmp_path: Path) -> None:
+    assert verified(tmp_path) is None
+    first = with_address(load(tmp_path), KEY, "a@example.net", (ONE, OTHER), 1_000)
+    save(tmp_path, first)
+    assert load(tmp_path) == first
+    assert (first.state, verified(tmp_path)) == (State.BEGUN, None)
+    assert with_address(first, KEY, "A@Example.Net", (ONE, OTHER), 2_000) == first
+    second = with_address(first, KEY, "b@example.net", (ONE, THIRD), 2_000)
+    save(tmp_path, second)
+    assert (second.state, second.verified_ms, verified(tmp_path)) == (State.VERIFIED, 2_000, ONE)
+    # a third one that agrees changes nothing but that it was seen
+    assert with_address(second, KEY, "c@example.net", (ONE,), 3_000).verified_ms == 2_000
+
+
+def test_two_addresses_that_leave_two_ways_verify_nothing() -> None:
+    first = with_address(Calibration(), KEY, "a@example.net", (ONE, OTHER), 1_000)
+    second = with_address(first, KEY, "b@example.net", (ONE, OTHER), 2_000)
+    assert second.state is State.BEGUN
+    assert with_address(second, KEY, "C@example.net", (ONE,), 3_000).state is State.VERIFIED
+
+
+def test_what_contradicts_switches_off(tmp_path: Path) -> None:
+    known = Calibration((ONE,), ("00",), 1_000, 2_000)
+    again = with_address(known, KEY, "c@example.net", (OTHER,), 3_000)
+    save(tmp_path, again)
+    assert (again.state, again.fitting, verified(tmp_path)) == (State.BEGUN, (OTHER,), None)
+
+
+def test_the_same_address_under_a_new_format_begins_anew() -> None:
+    first = with_address(Calibration(), KEY, "a@example.net", (ONE,), 1_000)
+    assert with_address(first, KEY, "a@example.net", (OTHER,), 2_000).fitting == (OTHER,)
+
+
+def test_the_file_is_for_the_service_only_and_holds_no_address(tmp_path: Path) -> None:
+    save(tmp_path, with_address(Calibration(), KEY, "a@example.net", (ONE,), 1_000))
+    assert path_of(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert "example" not in path_of(tmp_path).read_text()
+    assert list(path_of(tmp_path).parent.iterdir()) == [path_of(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", "[" * 100_000, '{"version": 1}'),
+        '{"version": 1, "fitting": ["x"], "seen": ["00"], "begun_ms": 1, "verified_ms": 2}',
+        '{"version": 1, "fitting": [], "seen": ["00"], "begun_ms": 1, "verified_ms": 2}',
+        '{"version": 2, "fitting": [], "seen": [], "begun_ms": 0, "verified_ms": 0}',
+        '{"version": 1, "fitting": [], "seen": [], "begun_ms": "x", "verified_ms": 0}',
+    ],
+)
+def test_a_damaged_file_switches_off_and_says_so(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    path_of(tmp_path).parent.mkdir()
+    path_of(tmp_path).write_text(text)
+    assert (load(tmp_path), verified(tmp_path)) == (Calibration(), None)
+    assert [record.message for record in caplog.records][:1] == ["safelist calibration unusable"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sets(st.sampled_from(VARIANTS[:4]), min_size=1)), max_size=8))
+def test_verified_is_only_what_two_addresses_fit(runs: list[tuple[int, set[object]]]) -> None:
+    known = Calibration()
+    for number, fitting in runs:
+        known = with_address(known, KEY, f"u{number}@example.net", tuple(v for v in VARIANTS if v in fitting), 1)
+    if known.state is State.VERIFIED:
+        assert len(known.fitting) == 1
+        addresses = {number for number, fitting in runs if known.fitting[0] in fitting}
+        assert len(addresses) >= 2
