@@ -348,7 +348,7 @@ def build_graph(
     used_upstream = upstream or SmtpUpstream(config.upstream, config.server.hostname)
     engine = Engine(
         pipeline=Pipeline(checks),
-        policy=Policy(config.policy, malware=config.malware, attachments=config.attachments),
+        policy=Policy.of(config),
         handoff=HandOff(used_upstream, custody),
         hostname=config.server.hostname,
         authserv_id=config.authserv_id,
@@ -391,5 +391,4 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     directory, tallies = FileDirectory(config.recipients), SharedTallies.alone()
     parts = Parts(resolver, directory, table, model, tallies, malware=malware, inspector=inspector)
     checks = [check for check in build(config, parts) if check.name not in LIVE_ONLY]
-    policy = Policy(config.policy, malware=config.malware, attachments=config.attachments)
-    return Scanner(Pipeline(checks), policy, config.dns.lookups_per_message)
+    return Scanner(Pipeline(checks), Policy.of(config), config.dns.lookups_per_message)

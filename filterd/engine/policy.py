@@ -8,19 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
-from filterd.config import AttachmentsConfig, MalwareConfig, PolicyConfig
+from filterd.config import AttachmentsConfig, Config, ExchangeConfig, MalwareConfig, PolicyConfig
+from filterd.directory.values import Thresholds
 from filterd.engine.case import Case
+from filterd.engine.levels import level_of_decision
+from filterd.engine.mailbox_rows import thresholds_of
 from filterd.engine.rows import first_row
 from filterd.engine.score import beside_authentication, contributions, is_unfamiliar, without_content
-from filterd.engine.tables import (
-    FAILED,
-    SCL_DOUBTFUL,
-    SCL_HAM,
-    SCL_QUARANTINE,
-    SCL_REJECT,
-    SCL_TAG,
-)
+from filterd.engine.tables import FAILED
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Stage
 from filterd.mail.verdict import Action, Verdict
@@ -34,6 +31,12 @@ class Policy:
     content_may_reject: bool = False  # the seed model never refuses alone; a site's own model neither, by default
     malware: MalwareConfig = field(default_factory=MalwareConfig)
     attachments: AttachmentsConfig = field(default_factory=AttachmentsConfig)
+    exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """The policy of a configuration; everything that decides, and everything that decides again, asks here."""
+        return cls(config.policy, malware=config.malware, attachments=config.attachments, exchange=config.exchange)
 
 
 def decide(
@@ -68,6 +71,8 @@ def decide(
         beside_authentication=beside_authentication(summands, is_unfamiliar(weighed)),
         malware=policy.malware,
         attachments=policy.attachments,
+        exchange=policy.exchange,
+        thresholds=_thresholds(weighed, policy, trust),
     )
     row, (would, reason, reply) = first_row(case)
     action = would
@@ -75,7 +80,7 @@ def decide(
         action, reply = Action.ACCEPT, None
     return Verdict(
         action=action,
-        scl=_scl(would, millis / 1000, row.name),
+        scl=level_of_decision(row.name, would, case.score, case.level, policy.exchange),
         millis=millis,
         probability=_logistic(millis / 1000),
         reason=reason,
@@ -99,16 +104,11 @@ def weigh(evidence: Sequence[Evidence], policy: Policy) -> float:
     return sum(item.millis for item in contributions(evidence, policy.config)) / 1000
 
 
-def _scl(would: Action, score: float, row: str) -> int:
-    if row == "allow_list":
-        return 0
-    if would in (Action.REJECT, Action.DISCONNECT):
-        return SCL_REJECT
-    if would is Action.QUARANTINE:
-        return SCL_QUARANTINE
-    if would is Action.TAG:
-        return SCL_TAG
-    return next((scl for bound, scl in SCL_HAM if score < bound), SCL_DOUBTFUL)
+def _thresholds(evidence: Sequence[Evidence], policy: Policy, trust: TrustClass) -> Thresholds:
+    """Followed for mail from the internet only: Exchange does not filter what its own people and machines send either."""
+    if policy.exchange.mailbox_thresholds and trust is TrustClass.INTERNET:
+        return thresholds_of(evidence)
+    return Thresholds()
 
 
 def _logistic(x: float) -> float:

@@ -10,10 +10,18 @@ Must not know how the score came about (engine/score.py).
 from __future__ import annotations
 
 from filterd.config import PolicyConfig
+from filterd.directory.values import Thresholds
 from filterd.engine.attachment_rows import attachment_held, attachment_refused
-from filterd.engine.case import Case, Found, Row
+from filterd.engine.case import DMARC_FAILED, Case, Found, Row, refusal, refusal_for
+from filterd.engine.mailbox_rows import (
+    mailbox_deleted,
+    mailbox_held,
+    mailbox_junk,
+    mailbox_not_refused,
+    mailbox_refused,
+)
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
-from filterd.mail.evidence import Evidence, Reason, Stage
+from filterd.mail.evidence import Reason, Stage
 from filterd.mail.reply import Reply, printable
 from filterd.mail.verdict import Action
 
@@ -37,6 +45,13 @@ def _harvest(case: Case) -> Found | None:
 def _recipient_unknown(case: Case) -> Found | None:
     if ("recipient", Reason.RECIPIENT_UNKNOWN) in case.reasons:
         return Action.REJECT, Reason.RECIPIENT_UNKNOWN, Reply(550, "5.1.1", "User unknown")
+    return None
+
+
+def _recipient_internal(case: Case) -> Found | None:
+    if ("recipient", Reason.RECIPIENT_INTERNAL) in case.reasons:
+        reply = Reply(550, "5.7.1", "Recipient takes mail from authenticated senders only")
+        return Action.REJECT, Reason.RECIPIENT_INTERNAL, reply
     return None
 
 
@@ -102,23 +117,19 @@ def _rate_limit(case: Case) -> Found | None:
     return Action.DEFER, Reason.RATE_EXCEEDED, reply
 
 
-# RFC 7372 3.3: several authentication checks failed
-_DMARC_FAILED = Reply(550, "5.7.26", "The author's domain asks to refuse mail that fails DMARC; see your DMARC reports")
-
-
 def _zone_refuses(case: Case) -> Found | None:
     """Such a zone refuses at once, whatever else speaks for the client; of several the smallest priority, then the heaviest."""
     zones = [e for e in case.evidence if e.check == "dnsbl" and (e.measured or 0.0) >= case.config.reject_score]
     if not zones or case.exempt:
         return None
     heavy = min(zones, key=lambda e: (int(e.properties.get("priority", "0")), -(e.measured or 0.0)))
-    return Action.REJECT, heavy.reason, _refusal(heavy)
+    return Action.REJECT, heavy.reason, refusal_for(heavy)
 
 
 def _dmarc_reject_agreed(case: Case) -> Found | None:
     asked = ("dmarc", Reason.NOT_ALIGNED_REJECT) in case.reasons
     if asked and case.beside_authentication >= _MIN_AGREEMENT and not case.exempt:
-        return Action.REJECT, Reason.NOT_ALIGNED_REJECT, _DMARC_FAILED
+        return Action.REJECT, Reason.NOT_ALIGNED_REJECT, DMARC_FAILED
     return None
 
 
@@ -130,15 +141,8 @@ def _own_domain_refused(case: Case) -> Found | None:
 
 
 def _reject_score(case: Case) -> Found | None:
-    may_reject = case.without_content >= case.config.reject_without_content or case.content_may_reject
-    may_reject = (
-        may_reject and case.beside_authentication > 0
-    )  # lists and forwarders break all of authentication at once
-    if case.score >= case.config.reject_score and may_reject and not case.exempt:
-        decisive = case.decisive
-        # Where the domain asks to refuse, its postmaster can act on that, whatever weighed more.
-        asked = ("dmarc", Reason.NOT_ALIGNED_REJECT) in case.reasons
-        return Action.REJECT, decisive.reason, _DMARC_FAILED if asked else _refusal(decisive)
+    if case.score >= case.config.reject_score and case.may_refuse:
+        return Action.REJECT, case.decisive.reason, refusal(case)
     return None
 
 
@@ -178,26 +182,15 @@ def _own_domain_held(case: Case) -> Found | None:
 
 
 def _quarantine_score(case: Case) -> Found | None:
-    return (Action.QUARANTINE, _why(case), None) if case.score >= case.config.quarantine_score else None
+    return (Action.QUARANTINE, case.why, None) if case.score >= case.config.quarantine_score else None
 
 
 def _tag_score(case: Case) -> Found | None:
-    return (Action.TAG, _why(case), None) if case.score >= case.config.tag_score else None
+    return (Action.TAG, case.why, None) if case.score >= case.config.tag_score else None
 
 
 def _below_thresholds(case: Case) -> Found | None:
-    return Action.ACCEPT, _why(case), None
-
-
-def _why(case: Case) -> Reason:
-    return case.decisive.reason if case.contributions and case.score > 0 else Reason.OK
-
-
-def _refusal(decisive: Evidence) -> Reply:
-    text = decisive.properties.get("reply_text", "")
-    if text:
-        return Reply(550, "5.7.1", printable(text, 240))
-    return Reply(550, "5.7.1", "Message rejected due to content restrictions")
+    return Action.ACCEPT, case.why, None
 
 
 _WAIT = Row("wait_for_message", "nothing refuses before the message itself", _wait_for_message)
@@ -206,6 +199,12 @@ ROWS: tuple[Row, ...] = (
     Row("relay_denied", "the recipient's domain is not one of ours", _relay_denied, always=True),
     Row("harvest", "the client tries out addresses", _harvest),
     Row("recipient_unknown", "nobody here has the recipient's address", _recipient_unknown, always=True),
+    Row(
+        "recipient_internal",
+        "the recipient takes mail from authenticated senders only",
+        _recipient_internal,
+        always=True,
+    ),
     Row("user_report", "a user reports mail to us", _user_report, always=True),
     Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),
     Row("block_list", "an entry of the own block list", _block_list),
@@ -226,6 +225,7 @@ ROWS: tuple[Row, ...] = (
     Row("reject_score", "the score reaches {reject_score}, and not by content alone", _reject_score),
     Row("greylisted", "doubtful mail must come again", _greylisted),
     _WAIT,
+    Row("mailbox_reject", "the mailbox's own reject threshold{own_reject}", mailbox_refused),
     Row("dmarc_quarantine", "DMARC failed, and the author's domain asks to quarantine or refuse", _dmarc_quarantine),
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_held),
     Row("malware_suspected", "the malware scan suspects something", _malware_suspected_held),
@@ -236,6 +236,10 @@ ROWS: tuple[Row, ...] = (
         _impersonation,
     ),
     Row("quarantine_score", "the score reaches {quarantine_score}", _quarantine_score),
+    Row("mailbox_reject", "the mailbox's own reject threshold{own_reject}", mailbox_not_refused),
+    Row("mailbox_quarantine", "the mailbox's own quarantine threshold{own_quarantine}", mailbox_held),
+    Row("mailbox_delete", "the mailbox's own delete threshold{own_delete}, done as quarantine", mailbox_deleted),
+    Row("mailbox_junk", "the mailbox's own junk threshold{own_junk}", mailbox_junk),
     Row("tag_score", "the score reaches {tag_score}", _tag_score),
     Row("below_thresholds", "the score stays below {tag_score}", _below_thresholds),
 )
@@ -243,11 +247,15 @@ ROWS: tuple[Row, ...] = (
 
 _WORDS = {row.name: row.words for row in ROWS}
 _NUMBERS = ("tag_score", "quarantine_score", "reject_score")
+_OWN = ("reject", "quarantine", "delete", "junk")
 
 
-def row_words(name: str, config: PolicyConfig | None) -> str:
-    """What people read about the row that decided; with `config` the thresholds have their numbers."""
+def row_words(name: str, config: PolicyConfig | None, own: Thresholds | None = None) -> str:
+    """What people read about the row that decided; with `config`, and the mailbox's `own`, the thresholds have their numbers."""
     numbers = {key: f"{key} ({getattr(config, key):g})" if config else key for key in _NUMBERS}
+    for key in _OWN:
+        limit = getattr(own, key, None)
+        numbers[f"own_{key}"] = "" if limit is None else f" ({limit})"
     return _WORDS[name].format_map(numbers)
 
 

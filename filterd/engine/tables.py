@@ -234,9 +234,8 @@ WEIGHTS: Mapping[tuple[str, Reason], float] = {
     ("attachments", Reason.ATTACHMENT_UNCOMMON): 0.2,
 }
 
-# SCL from the score: (below this score, SCL).  Exchange moves SCL > 4 to Junk (facts: exchange.md 1.6).
+# SCL from the score: (below this score, SCL).  Exchange moves SCL > 4 to Junk (facts: exchange.md 1.6); the levels of tagged and
+# quarantined mail stand in the configuration.
 SCL_HAM = ((-3.0, 0), (0.0, 1), (1.0, 2))
 SCL_DOUBTFUL = 4
-SCL_TAG = 5
-SCL_QUARANTINE = 6
 SCL_REJECT = 9

@@ -46,7 +46,7 @@ class Redecider:
     """Decides records again under the present policy."""
 
     def __init__(self, config: Config) -> None:
-        self._policy = Policy(config.policy, malware=config.malware, attachments=config.attachments)
+        self._policy = Policy.of(config)
         self._abstain = config.model.abstain_log_odds
         self._trust = {listener.name: listener.trust for listener in config.listeners}
 

@@ -302,7 +302,7 @@ def files(site: Site, name: str) -> dict[str, bytes]:
 def every_record_decided_again_is_the_verdict_that_was_given(site: Site) -> None:
     config = load_config(site.daemon.config)
     database = open_database(config)
-    policy = Policy(config.policy, malware=config.malware, attachments=config.attachments)
+    policy = Policy.of(config)
     seen = cursor = 0
     while found := shadow.finished(database, cursor, 500):
         for message in found:
