@@ -28,6 +28,16 @@ CHECK_FAILURES = Counter("filterd_check_failures_total", "Checks that gave no an
 STORAGE_FAILURES = Counter("filterd_storage_failures_total", "Writes of ledger or quarantine that failed", ["kind"])
 UPSTREAM_FAILURES = Counter("filterd_upstream_failures_total", "Hand-overs without an answer", ["kind"])
 UPSTREAM_REPLIES = Counter("filterd_upstream_replies_total", "Upstream's end-of-data replies", ["code"])
+UPSTREAM_ANSWERS = Counter(
+    "filterd_upstream_answers_total",
+    "Refusals and deferrals of Exchange by what they mean (docs/exchange.md)",
+    ["kind"],
+)
+UPSTREAM_BACK_PRESSURE = Gauge(
+    "filterd_upstream_back_pressure",
+    "1 while a process sends less to Exchange because it said that it has too much to do",
+    multiprocess_mode="max",
+)
 CONNECTIONS = Counter("filterd_connections_total", "SMTP connections accepted")
 REFUSED_RECIPIENTS = Counter("filterd_refused_recipients_total", "RCPT commands refused", ["code"])
 FORGED_FIELDS = Counter(
@@ -35,6 +45,17 @@ FORGED_FIELDS = Counter(
 )
 UPSTREAM_REFUSED_COPIES = Counter(
     "filterd_upstream_refused_copies_total", "Copies held because upstream refused them beside accepted ones"
+)
+OUTBOUND_REFUSED_COPIES = Counter(
+    "filterd_outbound_refused_copies_total",
+    "Copies that the next mail server refused for good beside accepted ones: their authors were told",
+)
+OUTBOUND_OVER_RATE = Counter(
+    "filterd_outbound_over_rate_total", "Recipients deferred because their sender wrote to too many in an hour"
+)
+OUTBOUND_SIGNED = Counter("filterd_outbound_signed_total", "Outbound messages: signed, no_key", ["result"])
+CORRESPONDENTS = Counter(
+    "filterd_correspondents_total", "Outbound messages whose recipients were noted, dropped, failed", ["result"]
 )
 TALLIES_FULL = Counter("filterd_tallies_full_total", "Events of clients that could not be counted: too many at once")
 REFUSED_CONNECTIONS = Counter("filterd_refused_connections_total", "Connections refused before a greeting", ["limit"])
@@ -119,6 +140,18 @@ DNS_STRANGERS = Counter(
     "filterd_dns_strangers_total", "Datagrams that came instead of an answer: many are attempts at forgery"
 )
 DNS_OVER_TCP = Counter("filterd_dns_over_tcp_total", "Questions to DNS that were asked over TCP")
+DIRECTORY_AGE = Gauge(
+    "filterd_directory_age_seconds",
+    "Age of the snapshot that recipients are answered from, by its backend",
+    ["backend"],
+    multiprocess_mode="mostrecent",
+)
+DIRECTORY_RECIPIENTS = Gauge(
+    "filterd_directory_recipients",
+    "Addresses that a backend of the recipient directory has",
+    ["backend"],
+    multiprocess_mode="mostrecent",
+)
 STAGE_SECONDS = Histogram("filterd_stage_seconds", "Wall time of the checks of a stage", ["stage"], buckets=_LATENCY)
 HANDOVER_SECONDS = Histogram("filterd_handover_seconds", "Wall time of hand-overs to upstream", buckets=_LATENCY)
 

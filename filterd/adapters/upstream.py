@@ -6,17 +6,24 @@ Must not know verdicts, nor what is done with the answers.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
+from filterd import metrics
 from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, client_context, open_link
+from filterd.adapters.upstream_pressure import Gate
 from filterd.adapters.upstream_transaction import StaleError, Transaction
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
+from filterd.exchange.answers import asks_for_less, meaning_of
 from filterd.faults import reach
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
+from filterd.mail.reply import Reply
 from filterd.ports import Delivery
+
+log = logging.getLogger(__name__)
 
 # Exchange ends a session after 5 protocol errors (MaxProtocolErrors) and after 5 or 10 minutes however busy it is
 # (ConnectionTimeout), so a session is left well before.
@@ -33,15 +40,21 @@ class SmtpUpstream:
         retried: messages that were sent again because a pooled connection was dead.
     """
 
-    def __init__(self, config: UpstreamConfig, hostname: str) -> None:
-        """`hostname` is said in EHLO.  Raises OSError when the certificate authorities cannot be read."""
+    def __init__(self, config: UpstreamConfig, hostname: str, exchange: bool = True) -> None:
+        """`hostname` is said in EHLO.  Raises OSError when the certificate authorities cannot be read.
+
+        `exchange`: the next hop is our Exchange, whose answers are explained and counted; any hop is slowed down for.
+        """
         self.extensions: dict[str, str] | None = None
         self.opened = 0
         self.retried = 0
         self._config = config
         self._hostname = hostname
         self._tls = client_context(config)
-        self._slots = asyncio.Semaphore(config.connections)
+        self._exchange = exchange
+        self._gate = Gate(config.connections, metrics.UPSTREAM_BACK_PRESSURE.set if exchange else lambda active: None)
+        if exchange:
+            metrics.UPSTREAM_BACK_PRESSURE.set(0)  # what an earlier process of this slot said last
         self._idle: list[UpstreamLink] = []  # newest last: the oldest ones may expire
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -49,16 +62,42 @@ class SmtpUpstream:
     async def deliver(
         self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
     ) -> Delivery:
-        """See ports.Upstream.  Waits for a free connection, for its turn, and for the answers, never beyond `deadline`."""
+        """See ports.Upstream.  Waits for a free connection, for its turn, and for the answers, never beyond `deadline`.
+
+        While upstream says that it has too much to do it waits PATIENCE_SECONDS at most, then TemporaryError "busy".
+        """
+        await self._gate.enter(deadline)
         try:
-            async with deadline.timeout():
-                await self._slots.acquire()
-        except TimeoutError:
-            raise TemporaryError("all connections to upstream are in use", "unreachable") from None
-        try:
-            return await self._deliver(envelope, recipients, chunks, deadline)
+            delivery = await self._deliver(envelope, recipients, chunks, deadline)
         finally:
-            self._slots.release()
+            self._gate.leave()
+        self._learn(envelope.id, delivery)
+        return delivery
+
+    def _learn(self, message_id: str, delivery: Delivery) -> None:
+        """Slow down or recover by what was answered, and say what it means: once for each answer, not for each recipient."""
+        refusals: dict[Reply, int] = {}
+        for reply in delivery.replies:
+            if not reply.is_success:
+                refusals[reply] = refusals.get(reply, 0) + 1
+        if any(asks_for_less(reply) for reply in refusals):
+            self._gate.slowed()
+        elif delivery.data_reply is not None and delivery.data_reply.is_success:
+            self._gate.succeeded()
+        for reply, copies in refusals.items() if self._exchange else ():
+            means = meaning_of(reply)
+            metrics.UPSTREAM_ANSWERS.labels(means.kind.value).inc()
+            log.warning(
+                "upstream refused: %s",
+                means.meaning,
+                extra={
+                    "id": message_id,
+                    "reply": str(reply),
+                    "recipients": copies,
+                    "kind": means.kind.value,
+                    "remedy": means.remedy,
+                },
+            )
 
     async def warm_up(self) -> None:
         """Learn what upstream offers by one connection, which is kept for the first message; failing is no error."""
@@ -76,6 +115,7 @@ class SmtpUpstream:
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
+        self._gate.close()
         while self._idle:
             self._idle.pop().quit()
         await asyncio.sleep(0)

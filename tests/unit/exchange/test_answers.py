@@ -1,0 +1,118 @@
+"""Every answer that Microsoft's documents and administrators quote is understood, whatever octets come none breaks the table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.exchange.answers import _TABLE, Kind, asks_for_less, meaning_of, meaning_of_kind
+from filterd.mail.reply import Reply
+from filterd.wire.replies import ReplyParser
+from tests.support.growth import assert_growth
+
+REAL = [
+    ("452 4.3.1 Insufficient system resources", Kind.BACK_PRESSURE),
+    ("452 4.3.1 Insufficient system resources (UsedDiskSpace[C:\\Program Files\\Microsoft])", Kind.BACK_PRESSURE),
+    ("421 4.3.2 Service not available", Kind.SERVICE),
+    ("421 4.3.2 Service not active", Kind.SERVICE),
+    ("421 4.3.2 The maximum number of concurrent connections has exceeded a limit, closing transmission channel", Kind.CONNECTIONS),
+    ("421 4.3.2 The maximum number of concurrent server connections has exceeded a per-source limit, closing transmission channel", Kind.CONNECTIONS),
+    ("421 4.4.2 Message submission rate for this client has exceeded the configured limit", Kind.RATE),
+    ("451 4.7.500 Server busy. Please try again later from [192.0.2.1]. (AS843)", Kind.RATE),
+    ("451 4.7.0 Temporary server error. Please try again later. PRX2", Kind.FRONT_END),
+    ("451 4.7.0 Temporary server error. Please try again later. PRX4 ", Kind.FRONT_END),
+    ("451 4.4.0 Message failed to be made redundant", Kind.SHADOW),
+    ("450 4.5.1 Message failed to be made redundant", Kind.SHADOW),
+    ("450 4.7.230 Connecting Exchange server version is out-of-date; connection to Exchange Online throttled for 5 mins/hr.", Kind.OUTDATED),
+    ("550 5.7.230 Connecting Exchange server version is out-of-date; connection to Exchange Online blocked for 10 mins/hr.", Kind.OUTDATED),
+    ("550 5.7.1 Anonymous client does not have permissions to send as this sender", Kind.SEND_AS),
+    ("550 5.7.60 SMTP; Client does not have permissions to send as this sender", Kind.SEND_AS),
+    ("550 5.7.1 Unable to relay", Kind.RELAY),
+    ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", Kind.RELAY),
+    ("550 5.7.1 Client was not authenticated", Kind.NOT_AUTHENTICATED),
+    ("530 5.7.1 Client was not authenticated", Kind.NOT_AUTHENTICATED),
+    ("550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required", Kind.NOT_AUTHENTICATED),
+    ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", Kind.RECIPIENT),
+    ("550 5.1.1 RESOLVER.ADR.ExRecipNotFound; not found", Kind.RECIPIENT),
+    ("550 5.1.1 User unknown", Kind.RECIPIENT),
+    ("550 5.4.1 Recipient address rejected: Access denied", Kind.RECIPIENT),
+    ("552 5.3.4 Message size exceeds fixed maximum message size", Kind.SIZE),
+    ("550 5.2.3 RESOLVER.RST.RecipSizeLimit; message too large for this recipient", Kind.SIZE),
+    ("452 4.5.3 Too many recipients", Kind.RECIPIENTS),
+    ("550 5.5.3 Too many recipients", Kind.RECIPIENTS),
+    ("554 5.4.6 Hop count exceeded - possible mail loop", Kind.LOOP),
+    ("550 5.3.5 System incorrectly configured", Kind.LOOP),
+    ("550 5.7.1 Message rejected due to content restrictions", Kind.CONTENT),
+    ("550 5.7.1 Message rejected due to unacceptable attachments", Kind.CONTENT),
+    ("550 5.7.902 delivery not authorized, message refused", Kind.CONTENT),
+    ("550 5.2.1 Content Filter agent quarantined this message", Kind.QUARANTINED),
+    ("554 5.1.0 Sender Denied", Kind.CONTENT),
+    ("550 5.6.11 Invalid characters", Kind.LINE_ENDS),
+    ("451 5.7.3 STARTTLS is required to send mail", Kind.TLS),
+    ("530 5.7.0 Must issue a STARTTLS command first", Kind.TLS),
+    ("421 4.4.1 Connection timed out", Kind.TIMEOUT),
+    ("503 5.5.2 Send hello first", Kind.PROTOCOL),
+    ("501 5.5.4 Invalid domain name", Kind.PROTOCOL),
+    ("550 5.7.1 Go away", Kind.OTHER),
+    ("450 4.7.1 Client host rejected: cannot find your hostname", Kind.OTHER),
+]  # fmt: skip
+
+
+def reply(line: str) -> Reply:
+    return ReplyParser().feed(line.encode() + b"\r\n")[0].reply
+
+
+@pytest.mark.parametrize(("line", "kind"), REAL, ids=[line[:40] for line, _ in REAL])
+def test_real_answers_are_understood(line: str, kind: Kind) -> None:
+    means = meaning_of(reply(line))
+    assert means.kind is kind
+    assert means.meaning
+    assert means.remedy
+
+
+def test_every_kind_has_words_and_a_real_answer() -> None:
+    assert {kind for _, kind in REAL} == set(Kind)
+    assert {meaning_of_kind(kind).kind for kind in Kind} == set(Kind)
+    assert all(word == word.lower() for row in _TABLE for word in row.words)
+
+
+@pytest.mark.parametrize(
+    ("line", "less"),
+    [
+        ("452 4.3.1 Insufficient system resources", True),
+        ("421 4.4.2 Message submission rate for this client has exceeded the configured limit", True),
+        ("421 4.3.2 The maximum number of concurrent connections has exceeded a limit", True),
+        ("451 4.7.0 Temporary server error. Please try again later. PRX2", False),
+        ("451 4.7.500 Server busy", True),
+        ("550 5.3.1 Insufficient system resources", False),
+        ("550 5.7.1 Unable to relay", False),
+    ],
+)
+def test_only_too_much_at_once_slows_us_down(line: str, less: bool) -> None:
+    assert asks_for_less(reply(line)) is less
+
+
+def test_a_meaning_tells_of_no_dangerous_connector() -> None:
+    words = " ".join(f"{meaning_of_kind(kind).meaning} {meaning_of_kind(kind).remedy}" for kind in Kind).lower()
+    assert "externalauthoritative" not in words
+    assert "accept-any-recipient" not in words
+
+
+@given(
+    st.integers(400, 599),
+    st.sampled_from(["", "3.1", "7.0", "1.10", "999.999"]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=400),
+)
+def test_any_answer_has_a_meaning(code: int, subject: str, text: str) -> None:
+    given_reply = Reply(code, f"{str(code)[0]}.{subject}" if subject else "", text)
+    assert meaning_of(given_reply).kind in Kind
+    assert not (code >= 500 and asks_for_less(given_reply))
+
+
+def test_time_is_bounded_whatever_the_text() -> None:
+    def work(size: int) -> object:
+        answers = [Reply(550, "", ("prx" * 200)[:400]) for _ in range(size)]
+        return lambda: [meaning_of(answer) for answer in answers]
+
+    assert_growth(work, 200, 2000, 15)  # type: ignore[arg-type]
