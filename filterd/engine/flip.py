@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+from filterd.engine.levels import bounds_of_levels
+from filterd.engine.mailbox_rows import has_thresholds
 from filterd.engine.policy import Policy, decide
 from filterd.engine.score import CONTENT_PARTS, beside_authentication, bounds, is_unfamiliar
-from filterd.engine.steps import ALLOW_LISTED, Items, Step, steps
+from filterd.engine.steps import ALLOW_LISTED, Items, Step, steps, without_thresholds
 from filterd.engine.tables import FAILED, GROUP_OF, Group
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
@@ -131,7 +133,8 @@ class _Search:
             change = self._first([unlisted], stricter=True)
             if change is not None:
                 return change
-        return self._first(((*unlisted, step) for step in self._to_the_next_threshold(unlisted)), stricter=True)
+        candidates = (*without_thresholds(self._items), *self._to_the_next_threshold())
+        return self._first(((*unlisted, step) for step in candidates), stricter=True)
 
     def _decide(self, changes: Sequence[Step]) -> Verdict:
         evidence, policy = (
@@ -159,10 +162,10 @@ class _Search:
 
     def _content_less(self) -> Iterator[Step]:
         """Content weighing less, nearest first: just below each threshold that the score or a part of it has passed."""
-        config, base = self._policy.config, self.base
+        base = self.base
         unfamiliar = is_unfamiliar([item for _, item in self._items])
         beside = round(beside_authentication(base.contributions, unfamiliar) * 1000)
-        thresholds = (config.reject_score, config.quarantine_score, config.tag_score)
+        thresholds = self._thresholds()
         over = [base.millis - round(threshold * 1000) + 1 for threshold in thresholds if math.isfinite(threshold)]
         over += [beside - 1000 + 1, beside]  # what makes DMARC's or any refusal one by agreement (engine/rows.py)
         now = self._content()
@@ -170,13 +173,21 @@ class _Search:
             for less in sorted(amount for amount in over if amount > 0):
                 yield from self._weighing(now, (now - less) // _TENTH * _TENTH)
 
-    def _to_the_next_threshold(self, unlisted: Sequence[Step]) -> Iterator[Step]:
-        """Content weighing as much as tagging takes; where its bound forbids that, a lower tag_score."""
+    def _thresholds(self) -> tuple[float, ...]:
+        """The scores at which something else may be done, lowest first: for a mailbox with SCL thresholds every level is one."""
+        config = self._policy.config
+        if any(has_thresholds(item) for _, item in self._items):
+            return bounds_of_levels(config)
+        return config.tag_score, config.quarantine_score, config.reject_score
+
+    def _to_the_next_threshold(self) -> Iterator[Step]:
+        """Content weighing as much as the next threshold takes; where its bound forbids that, a lower tag_score."""
         config = self._policy.config
         now = self._content()
-        missing = round(config.tag_score * 1000) - self.base.millis if math.isfinite(config.tag_score) else 0
-        if now is not None and missing > 0:
-            yield from self._weighing(now, -(-(now + missing) // _TENTH) * _TENTH)
+        for threshold in self._thresholds():
+            missing = round(threshold * 1000) - self.base.millis if math.isfinite(threshold) else 0
+            if now is not None and missing > 0:
+                yield from self._weighing(now, -(-(now + missing) // _TENTH) * _TENTH)
         lower = math.floor(self.base.millis / _TENTH) / 10
         yield Step(
             f"with tag_score {lower:.1f} instead of {config.tag_score:g}",

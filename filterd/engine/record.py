@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from filterd.engine.flip import STRICTNESS, Change, change_for
+from filterd.engine.levels import MAILBOX_ROWS
+from filterd.engine.mailbox_rows import thresholds_of
 from filterd.engine.policy import Policy, is_exempt
 from filterd.engine.rows import row_words
 from filterd.engine.score import thousandths
@@ -83,8 +85,10 @@ class Explainer:
     def _decided_by(self, verdict: Verdict) -> str:
         """The row in words; where the score would refuse, why it does not."""
         config = self._policy.config if self._policy else None
-        words = row_words(verdict.row, config)
-        if config is None or verdict.row != "quarantine_score" or verdict.score < config.reject_score:
+        own = thresholds_of(self._about(verdict)) if verdict.row in MAILBOX_ROWS else None
+        words = row_words(verdict.row, config, own)
+        wanted = verdict.row == "quarantine_score" and config is not None and verdict.score >= config.reject_score
+        if not wanted and (verdict.row != "mailbox_reject" or verdict.would is not Action.QUARANTINE):
             return words
         why = "postmaster" if is_exempt(verdict.recipient) else "what speaks against it is mostly the message itself"
         return f"{words}, but not refused: {why}"
@@ -105,7 +109,9 @@ class Explainer:
         if self._policy is None or (verdict.would is Action.ACCEPT and not self._accepted):
             return None
         own = tuple((item.check, item.reason) for item in self._own.get(verdict.recipient, ()))
-        key = (verdict.row, verdict.would, verdict.millis, verdict.stage, own, is_exempt(verdict.recipient))
+        limits = thresholds_of(self._own.get(verdict.recipient, ()))
+        exempt = is_exempt(verdict.recipient)
+        key = (verdict.row, verdict.would, verdict.millis, verdict.stage, own, limits, exempt)
         if key not in self._changes:
             try:
                 self._changes[key] = change_for(verdict, self._about(verdict), self._policy, self._trust)

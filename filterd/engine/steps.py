@@ -8,9 +8,10 @@ Must not know what a change leads to (engine/flip.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filterd.config import PolicyConfig
+from filterd.engine.mailbox_rows import PROPERTIES, has_thresholds
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.engine.words import asked_text, domain_of, fill, finding_text
 from filterd.mail.envelope import TrustClass
@@ -64,9 +65,11 @@ _CURES: Mapping[tuple[str, Reason], str] = {
     ("greylist", Reason.GREYLISTED): "when it comes again in time",
     ("rate", Reason.RATE_EXCEEDED): "with fewer messages in a minute",
     ("sender_rate", Reason.RATE_EXCEEDED): "with fewer messages of this sender in a minute",
+    ("outbound_rate", Reason.RATE_EXCEEDED): "with fewer recipients in an hour",
     ("harvest", Reason.HARVESTING): "with fewer unknown recipients",
     ("recipient", Reason.RECIPIENT_UNKNOWN): "if the recipient existed",
     ("recipient", Reason.RELAY_DENIED): "if the recipient's domain were one of ours",
+    ("recipient", Reason.RECIPIENT_INTERNAL): "if the recipient took mail from outside",
     ("spoof", Reason.OWN_DOMAIN): "with proof for a domain of ours",
     ("spoof", Reason.OWN_REVERSE_PATH): "with proof for a domain of ours",
     ("url_lists", Reason.LISTED): "without the listing of {detail}",
@@ -93,6 +96,7 @@ _INSTEAD: Mapping[tuple[str, Reason], Reason] = {
     ("greylist", Reason.GREYLISTED): Reason.GREYLIST_PASSED,
     ("recipient", Reason.RECIPIENT_UNKNOWN): Reason.OK,
     ("recipient", Reason.RELAY_DENIED): Reason.OK,
+    ("recipient", Reason.RECIPIENT_INTERNAL): Reason.OK,
 }
 
 
@@ -104,10 +108,19 @@ def steps(items: Items, trust: TrustClass) -> Iterator[Step]:
         if item.check == "dmarc" and item.reason in _NOT_ALIGNED and not domain_of(item):
             yield Step("with a DMARC pass", frozenset({place}), (_passed(item),))
     yield from _cures(items)
+    yield from without_thresholds(items)
     for place, item in items:
         row = FAILURE.get(item.check)
         if item.reason in FAILED and row is not None and row.meaning(trust) is OnFailure.DEFER:
             yield Step(f"if {asked_text(item)} had answered", frozenset({place}), (_passed(item),))
+
+
+def without_thresholds(items: Items) -> Iterator[Step]:
+    """A mailbox without SCL thresholds of its own."""
+    for place, item in items:
+        if has_thresholds(item):
+            others = {name: value for name, value in item.properties.items() if name not in PROPERTIES}
+            yield Step("without the mailbox's own thresholds", frozenset({place}), (replace(item, properties=others),))
 
 
 def _signatures(items: Items) -> Iterator[Step]:

@@ -94,6 +94,9 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("content", Reason.LOOKS_LIKE_HAM): "content looks like ham",
     ("content", Reason.LOOKS_LIKE_SPAM): "content looks like spam",
     ("content", Reason.UNSURE): "content is unsure",
+    ("recipient", Reason.RECIPIENT_INTERNAL): "the recipient takes mail from authenticated senders only",
+    ("correspondent", Reason.CORRESPONDENT): "somebody here wrote to this sender",
+    ("outbound_rate", Reason.RATE_EXCEEDED): "too many recipients in an hour",
     ("recipient", Reason.USER_REPORT): "an address that users report mail to",
 }
 
@@ -114,6 +117,7 @@ _ASKED: Mapping[str, str] = {
     "content": "the content model",
     "malware": "the malware scanner",
     "attachments": "the look inside attachments",
+    "correspondent": "the memory of whom people here wrote to",
 }
 _HOW: Mapping[Reason, str] = {
     Reason.TIMEOUT: "did not answer in time",
