@@ -98,6 +98,17 @@ ATTACHMENT_PROCESSES = Counter(
     "Processes that look inside attachments: started, retired (their time was up), died, killed (took too long)",
     ["event"],
 )
+DIRECTORY_SYNCS = Counter(
+    "filterd_directory_sync_total",
+    "Syncs of an [[ldap]] table: full, incremental, failed, refused (the guard kept the old list), busy",
+    ["name", "result"],
+)
+DIRECTORY_SYNC_SECONDS = Histogram(
+    "filterd_directory_sync_seconds",
+    "Wall time of syncs of an [[ldap]] table",
+    ["name"],
+    buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600),
+)
 MODEL_LOADED = Gauge("filterd_model_loaded", "1 when a content model is in use", multiprocess_mode="min")
 MODEL_REFUSED = Gauge(
     "filterd_model_refused",
@@ -140,6 +151,11 @@ DNS_STRANGERS = Counter(
     "filterd_dns_strangers_total", "Datagrams that came instead of an answer: many are attempts at forgery"
 )
 DNS_OVER_TCP = Counter("filterd_dns_over_tcp_total", "Questions to DNS that were asked over TCP")
+CALLAHEAD = Counter(
+    "filterd_callahead_questions_total",
+    "Questions of call-ahead: known, unknown, failed (no usable answer), everybody (the server takes any address)",
+    ["result"],
+)
 DIRECTORY_AGE = Gauge(
     "filterd_directory_age_seconds",
     "Age of the snapshot that recipients are answered from, by its backend",
