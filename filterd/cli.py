@@ -13,6 +13,7 @@ from filterd.commands import (
     directory,
     dmarc_reports,
     doctor,
+    exchange,
     lists,
     models,
     password,
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"filterd {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     mail = (serve, scan, audit, trace, protocol)
-    house = (token, password, lists, reports, models, directory, dmarc_reports, configuration, doctor)
+    house = (token, password, lists, reports, models, directory, dmarc_reports, configuration, doctor, exchange)
     for module in (*mail, *house):
         module.register(commands)
     return top

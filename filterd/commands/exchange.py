@@ -1,0 +1,17 @@
+"""`filterd exchange …`: what is done at the border to Exchange; each action is in a file of its own."""
+
+from __future__ import annotations
+
+import argparse
+from types import ModuleType
+
+_ACTIONS: tuple[ModuleType, ...] = ()  # files with actions: register(group)
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands."""
+    group = commands.add_parser("exchange", help="set Exchange up for filterd, and look whether it is").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    for module in _ACTIONS:
+        module.register(group)
