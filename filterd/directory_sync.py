@@ -1,0 +1,290 @@
+"""Owns one sync of one [[ldap]] table: which server, everything or what changed, the guard, the snapshot put in place.
+
+Facts: exchange.md 3.3.  The snapshot is all that is remembered of a sync.  Must not know when it is done, nor who answers from it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filterd import metrics
+from filterd.adapters.directory_ldap import LdapDirectory, address_filter
+from filterd.adapters.ldap_errors import LdapError
+from filterd.adapters.ldap_link import Link, password_of, trust
+from filterd.adapters.site_key import site_key
+from filterd.config import Config, LdapConfig
+from filterd.deadline import Deadline
+from filterd.directory.attributes import sender_bytes
+from filterd.directory.guard import domain_refusal, newly_looked_up, refusal
+from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
+from filterd.directory.table import Builder, Table
+from filterd.errors import FilterdError
+
+SYNC_SECONDS = 3600.0  # of one sync, all servers together; a million recipients take minutes
+_ELSEWHERE = (
+    "unreachable",
+    "timeout",
+    "certificate",
+    "tls",
+    "refused",
+    "broken",
+)  # kinds with which the next server may help
+# Not "password": a wrong one, tried at each controller every few minutes, locks the account.
+_FORM = 1  # of what is kept of an object; raise it when attributes.py keeps something else
+
+
+class SyncError(FilterdError):
+    """Nothing was changed: one line that says why, and what to do.  `kind`: as LdapError has it; guard, empty, busy, disk."""
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A sync that succeeded.
+
+    Attributes:
+        kind: full or incremental.
+        why: why everything was read; empty for an incremental one.
+        addresses: in the snapshot now; `added` and `dropped` against the one before.
+        domains: accepted domains, None where the directory does not say.
+    """
+
+    name: str
+    kind: str
+    why: str
+    server: str
+    addresses: int
+    objects: int
+    added: int
+    dropped: int
+    domains: int | None
+    people: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def snapshot_path(state_dir: Path, name: str) -> Path:
+    """The snapshot of the [[ldap]] table of this name."""
+    return state_dir / "directory" / f"ldap-{name}.snapshot"
+
+
+class Sync:
+    """One sync; used once, by one thread, but for `abandon`."""
+
+    def __init__(self, config: Config, table: LdapConfig, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: Unix seconds."""
+        self._config, self._table, self._clock = config, table, clock
+        self._path = snapshot_path(config.state_dir, table.name)
+        self._link: Link | None = None
+        self._abandoned = False
+
+    def run(self, *, full: bool = False, accept_drop: bool = False, seconds: float = SYNC_SECONDS) -> Outcome:
+        """Read, compare, put in place.  Blocks.  Raises SyncError, ConfigError; then the old snapshot stays.
+
+        Args:
+            full: read everything, whatever could be left out.
+            accept_drop: the guard is silent: somebody has looked.
+            seconds: longest time it may take.
+        """
+        started, result = time.monotonic(), "failed"
+        try:
+            with _locked(self._path):
+                outcome = self._first_that_answers(full, accept_drop, Deadline.after(seconds), started)
+            result = outcome.kind
+            return outcome
+        except SyncError as error:
+            result = "refused" if error.kind in ("guard", "empty") else "busy" if error.kind == "busy" else "failed"
+            raise
+        except LdapError as error:
+            raise SyncError(str(error), error.kind) from None
+        except OSError as error:
+            raise SyncError(f"{self._path}: cannot be written: {error.strerror or error}", "disk") from None
+        finally:
+            metrics.DIRECTORY_SYNCS.labels(self._table.name, result).inc()
+            metrics.DIRECTORY_SYNC_SECONDS.labels(self._table.name).observe(time.monotonic() - started)
+
+    def abandon(self) -> None:
+        """End it from another thread; the snapshot stays as it is."""
+        self._abandoned = True
+        link = self._link
+        if link is not None:
+            link.abandon()
+
+    # ------------------------------------------------------------ which server
+
+    def _first_that_answers(self, full: bool, accept_drop: bool, deadline: Deadline, started: float) -> Outcome:
+        key = site_key(self._config.state_dir)
+        context = trust(self._table.ca_file, f"ldap ({self._table.name}): ca_file", verify=self._table.verify)
+        password = password_of(self._table)
+        old, damage = self._old()
+        failures: list[str] = []
+        kind = "unreachable"
+        for url in self._order(old, full):
+            self._link = link = Link(self._table, url, context, password, deadline)
+            if self._abandoned:
+                link.abandon()
+            try:
+                link.open()
+                directory = LdapDirectory(self._table, link, key)
+                return self._read(directory, url, old, full, accept_drop, started, damage)
+            except LdapError as error:
+                failures.append(str(error))
+                kind = error.kind
+                if error.kind not in _ELSEWHERE:
+                    break
+            finally:
+                link.close()
+        raise SyncError("; ".join(failures), kind)
+
+    def _order(self, old: Snapshot | None, full: bool) -> list[str]:
+        """The servers: the one of the last sync first, which need not be read anew; for everything as they are configured."""
+        urls = list(dict.fromkeys(self._table.urls))
+        last = [state.get("url") for state in old.header.servers.values()] if old is not None and not full else []
+        return sorted(urls, key=lambda url: url not in last)
+
+    def _old(self) -> tuple[Snapshot | None, str]:
+        """The snapshot that is there; why it cannot be used."""
+        try:
+            return Snapshot(self._path), ""
+        except FileNotFoundError:
+            return None, ""
+        except BadSnapshotError as error:
+            return None, str(error)
+
+    # ------------------------------------------------------------ what is read
+
+    def _read(
+        self,
+        directory: LdapDirectory,
+        url: str,
+        old: Snapshot | None,
+        full: bool,
+        accept_drop: bool,
+        started: float,
+        damage: str,
+    ) -> Outcome:
+        now_ms, table = int(self._clock() * 1000), self._table
+        root, invocation = directory.root, directory.invocation()
+        before = old.table() if old is not None else Builder(sender_bytes(safelists=table.safelists)).table()
+        asked = _asked(table, directory.bases)
+        why, since = self._why_full(directory, invocation, asked, old, full)
+        directory.note_missing()
+        domains, people = directory.domains(), directory.people()
+        fresh = None
+        if not why:
+            changes = directory.changes(since)
+            if changes is None:
+                why = "too much has changed"
+            else:
+                fresh = before.with_changes(changes.changed, changes.gone)
+        if fresh is None:
+            builder = Builder(sender_bytes(safelists=table.safelists))
+            directory.read_all(builder)
+            fresh = builder.table()
+        self._guard(old, before, fresh, directory, accept_drop)
+        if not accept_drop and old is not None:
+            self._refuse(domain_refusal(old.header.domains, domains))
+        strict = newly_looked_up(old.header.domains if old is not None else None, domains)
+        clock_note = directory.clock_note(datetime.fromtimestamp(now_ms / 1000, UTC))
+        lasting = tuple(filter(None, (*directory.notes, clock_note)))
+        state = {"invocation": invocation, "usn": str(root.usn), "asked": asked, "url": url}
+        header = Header(
+            backend="ldap",
+            name=table.name,
+            read_ms=now_ms,
+            full_ms=now_ms if why else (old.header.full_ms if old is not None else now_ms),
+            domains=domains,
+            people=people,
+            # Only the last one: of what others had not yet heard when this one was read nobody would ever hear.
+            servers={root.host or url: state} if root.usn is not None and invocation else {},
+            notes=lasting,
+        )
+        write_snapshot(self._path, header, fresh)
+        now_looked_up = tuple(f"recipients of {name} are looked up from now on (authoritative)" for name in strict)
+        return Outcome(
+            name=table.name,
+            kind="full" if why else "incremental",
+            why=why,
+            server=url,
+            addresses=len(fresh),
+            objects=len(fresh.records),
+            added=fresh.missing_from(before),
+            dropped=before.missing_from(fresh),
+            domains=None if domains is None else len({domain.name for domain in domains}),
+            people=len(people),
+            seconds=time.monotonic() - started,
+            notes=(*lasting, *now_looked_up, *((damage,) if damage else ())),
+        )
+
+    def _why_full(
+        self, directory: LdapDirectory, invocation: str, asked: str, old: Snapshot | None, full: bool
+    ) -> tuple[str, int]:
+        """Why everything must be read; empty, and the USN to go on from, when what changed is enough."""
+        root = directory.root
+        if old is None:
+            return "first sync", 0
+        if full:
+            return "everything was asked for", 0
+        if root.usn is None:
+            return "this directory does not number its changes", 0
+        state = old.header.servers.get(root.host)
+        if state is None:
+            return "another server than last time", 0
+        if state.get("asked") != asked or old.sender_bytes != sender_bytes(safelists=self._table.safelists):
+            return "other settings than last time", 0
+        last = state.get("usn", "")
+        if not invocation or state.get("invocation") != invocation:
+            return "the server was restored from a backup", 0
+        if not last.isdigit() or int(last) > root.usn:
+            return "the server's changes went back: was it restored from a backup?", 0
+        return "", int(last)
+
+    # ------------------------------------------------------------ the guard
+
+    def _guard(
+        self, old: Snapshot | None, before: Table, fresh: Table, directory: LdapDirectory, accept_drop: bool
+    ) -> None:
+        if not len(fresh) and not accept_drop and (old is None or not len(before)):
+            below = " and ".join(base or "the whole forest" for base in directory.bases)
+            query = address_filter(self._table.address_attributes)
+            remedy = "correct ldap.bases and ldap.address_attributes, or give the user the right to read them"
+            raise SyncError(f"ldap {self._table.name}: nobody found below {below} with {query}: {remedy}", "empty")
+        if len(fresh.records) > self._table.max_entries:
+            text = f"more than {self._table.max_entries} objects: raise ldap.max_entries, or narrow ldap.bases"
+            raise SyncError(f"ldap {self._table.name}: {text}", "limit")
+        if not accept_drop:
+            self._refuse(refusal(before, fresh, self._table.max_drop_percent))
+
+    def _refuse(self, reason: str) -> None:
+        if reason:
+            remedy = f"if that is right, `filterd directory sync {self._table.name} --accept-drop`; else look at ldap.bases and the rights of its user"
+            raise SyncError(f"ldap {self._table.name}: {reason}, so the old list stays: {remedy}", "guard")
+
+
+def _asked(table: LdapConfig, bases: tuple[str, ...]) -> str:
+    """What was asked for; with other settings what changed since is not enough."""
+    asked = [_FORM, list(bases), list(table.address_attributes), table.safelists]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time.  Raises SyncError when there is another one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SyncError(f"{path.name} is being written by another sync just now: wait for it", "busy") from None
+        yield
