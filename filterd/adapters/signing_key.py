@@ -30,10 +30,20 @@ def report_signer(config: Config) -> Signer | None:
     return _read("dmarc_reports.dkim_key_file", reports.dkim_key_file, reports.dkim_domain, reports.dkim_selector)
 
 
+def outbound_signers(config: Config) -> tuple[Signer, ...]:
+    """Who signs mail of our own Exchange (DKIM), in the order of the configuration.  Raises ConfigError."""
+    found = []
+    for number, key in enumerate(config.outbound.dkim):
+        assert key.key_file is not None  # the table says so
+        found.append(_read(f"outbound.dkim.{number}.key_file", key.key_file, key.domain, key.selector))
+    return tuple(found)
+
+
 def check_signing_keys(config: Config) -> None:
     """Reads every key once, before the configuration is used.  Raises ConfigError."""
     seal_signer(config)
     report_signer(config)
+    outbound_signers(config)
 
 
 def _read(key: str, path: Path, domain: str, selector: str) -> Signer:

@@ -60,10 +60,12 @@ class ListenerConfig(Table):
             raise ValueError("auth needs TLS: give tls_certificate and tls_key, and tls = required or implicit")
         if self.trust == "authenticated" and not self.auth:
             raise ValueError("trust = authenticated needs auth = true")
-        if self.trust == "outbound" and not (self.sources or self.auth):
+        if self.trust == "outbound" and (not self.sources or any(source.endswith("/0") for source in self.sources)):
             raise ValueError(
                 "trust = outbound needs sources, the addresses of your Exchange servers: else it is an open relay"
             )
+        if self.trust == "outbound" and (self.auth or self.xclient_from):
+            raise ValueError("trust = outbound knows its clients by sources alone: expected no auth, no xclient_from")
         unknown = sorted(set(self.limits) - (set(LimitsConfig.model_fields) - _SHARED_LIMITS))
         if unknown:
             raise ValueError(f"limits.{unknown[0]}: expected a key of [limits] that a listener can have of its own")

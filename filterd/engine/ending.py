@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from filterd import metrics
 from filterd.auth.arc import chain_of
 from filterd.auth.seal import seal
-from filterd.engine.handoff import Job, count, failure_reply
+from filterd.engine.handoff import HandOff, Job, count, failure_reply
 from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state
 from filterd.engine.shared import Engine
+from filterd.errors import FilterdError
 from filterd.lookups import Lookups
 from filterd.mail.authres import authentication_results, results_text
-from filterd.mail.envelope import Connection, Recipient
+from filterd.mail.envelope import Connection, Recipient, TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result
 from filterd.mail.headers import prepended, received, remove_forged, report, utc
 from filterd.mail.message import Message
@@ -52,24 +53,26 @@ class Ending:
 
     async def carry_out(self, message: Message, verdicts: Verdicts) -> Reply:
         """Do what was decided; the reply at end-of-data."""
-        now, engine = self.now, self.engine
+        now = self.now
         for _, verdict in verdicts:
             metrics.VERDICTS.labels(verdict.action.value).inc()
         deferred = next((v for _, v in verdicts if v.action is Action.DEFER), None)
         final = [v for _, v in verdicts if v.action in (Action.REJECT, Action.DISCONNECT)]
         now.verdicts += [(str(r.mailbox), v) for r, v in verdicts]
-        if deferred is not None or len(final) == len(verdicts):
+        # Mail of our own Exchange is never held: what is refused to one is refused to all, and Exchange tells its user.
+        if deferred is not None or len(final) == len(verdicts) or (final and self._is_outbound):
             refusing = deferred or final[0]
             reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
             answer = await self.refuse_all(message, reply, refusing.row)
             self._note_dmarc(message, answer, verdicts)
             self._note_campaign(message, answer, verdicts)
             return answer
-        reply = await engine.handoff.run(self._job(message, verdicts, await self._sealed(message)))
+        reply = await self._handoff.run(self._job(message, verdicts, await self._sealed(message)))
         try:
             self._note_dmarc(message, reply, verdicts)
             self._note_campaign(message, reply, verdicts)
             self._note_sender(reply, verdicts)
+            self._note_correspondents(message, reply)
             log_end(now, self.connection, reply, verdicts)
         except Exception:  # custody has ended: another reply would be a lie, and make a duplicate
             log.exception("engine failed after the hand-over", extra={"id": now.envelope.id})
@@ -108,6 +111,20 @@ class Ending:
 
     # ------------------------------------------------------------ inside
 
+    @property
+    def _is_outbound(self) -> bool:
+        return self.connection.trust is TrustClass.OUTBOUND
+
+    @property
+    def _handoff(self) -> HandOff:
+        if not self._is_outbound:
+            return self.engine.handoff
+        if self.engine.outbound is None:  # Exchange would only send it here again
+            raise FilterdError(
+                "mail for the world, and no [outbound] host: the configuration lets no such listener pass"
+            )
+        return self.engine.outbound.handoff
+
     def _job(self, message: Message, verdicts: Verdicts, sealed: bytes) -> Job:
         # never 5yz if anybody's policy accepts: a refusal for some becomes their quarantine (facts: exchange.md 9.4)
         forward = [(r, v) for r, v in verdicts if v.action in (Action.ACCEPT, Action.TAG)]
@@ -120,14 +137,17 @@ class Ending:
         if cleaned.removed:
             metrics.FORGED_FIELDS.inc(len(cleaned.removed))
         found = (*self.of_client, *now.evidence)
+        trace = received(self.connection, envelope, engine.hostname, utc(now.received_ms))
         common = [
             # RFC 7208 9.1: above our own Received
             *(received_spf(self.connection, envelope, e, engine.authserv_id) for e in found if e.check in _SPF),
-            received(self.connection, envelope, engine.hostname, utc(now.received_ms)),
+            trace,
             authentication_results(engine.authserv_id, found),
         ]
 
         def above(verdict: Verdict) -> bytes:
+            if self._is_outbound:  # what we found is nobody's to know in the world
+                return prepended([sealed, trace], message)
             return prepended([sealed, *common, report(self.connection, envelope.id, verdict)], message)
 
         return Job(
@@ -145,7 +165,12 @@ class Ending:
         )
 
     async def _sealed(self, message: Message) -> bytes:
-        """An ARC set of our own, where we seal and have looked at the chain; a fault in it costs the seal, not the message."""
+        """An ARC set of our own, where we seal and have looked at the chain; a fault in it costs the seal, not the message.
+
+        For the world our DKIM signatures instead.
+        """
+        if self._is_outbound and self.engine.outbound is not None:
+            return await self.engine.outbound.signatures(message, int(self.engine.clock()))
         signer, chain = self.engine.signer, chain_of(message)
         if signer is None or chain is None:
             return b""
@@ -173,10 +198,16 @@ class Ending:
 
     def _note_campaign(self, message: Message, reply: Reply, verdicts: Verdicts) -> None:
         """A message that does not come again is counted with those like it."""
-        if self.engine.campaign_notes is not None and not self.now.is_report:  # it is none of those that it holds
+        # A report is none of those that it holds, and our own newsletter is no campaign against us.
+        if self.engine.campaign_notes is not None and not self.now.is_report and not self._is_outbound:
             # a copy for a report address is held in any case, and says nothing about the message
             meant = [(r, v) for r, v in verdicts if v.reason is not Reason.USER_REPORT]
             self.engine.campaign_notes.note(message, self.now.envelope.id, self.now.received_ms, reply, meant)
+
+    def _note_correspondents(self, message: Message, reply: Reply) -> None:
+        """Those whom our own people wrote to."""
+        if self.engine.correspondents is not None:
+            self.engine.correspondents.note(self.connection, self.now.envelope, message, reply)
 
     async def _record(self, outcomes: Sequence[Outcome], message: Message | None) -> None:
         """Terminal states of copies that nobody took; those refused at RCPT are counted here too."""

@@ -14,6 +14,7 @@ from filterd.config import ClientsConfig, GreylistConfig
 from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.campaigns import CampaignNotes
 from filterd.engine.handoff import HandOff
+from filterd.engine.outbound import CorrespondentNotes, Outbound
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
 from filterd.engine.standing import SenderNotes
@@ -34,6 +35,8 @@ class Engine:
         lookups_per_message: DNS questions that one message, or one connection before it, may cost.
         dmarc_notes: counts messages for DMARC reports; None where none are sent.
         campaign_notes: counts messages by campaign; None where that is off.
+        outbound: hands over and signs mail of our own Exchange for the world; None where there is no such mail.
+        correspondents: notes whom our people write to; None where nobody is remembered.
         signer: who adds an ARC set to what is handed over; None for nobody.
         has_room: whether the disk has room for another message.
         clock: Unix seconds.
@@ -52,6 +55,8 @@ class Engine:
     senders: SenderNotes | None = None
     dmarc_notes: DmarcNotes | None = None
     campaign_notes: CampaignNotes | None = None
+    outbound: Outbound | None = None
+    correspondents: CorrespondentNotes | None = None
     lookups_per_message: int = BUDGET
     signer: Signer | None = None
     model_name: Callable[[], str] = lambda: ""

@@ -84,7 +84,6 @@ class Reason(StrEnum):
     RELAY_DENIED = "relay_denied"
     RECIPIENT_INTERNAL = "recipient_internal"
     USER_REPORT = "user_report"
-    CORRESPONDENT = "correspondent"
     # SPF, DKIM, DMARC
     NO_RECORD = "no_record"
     SPF_FAIL = "spf_fail"

@@ -1,0 +1,210 @@
+"""Owns what is different for mail of our own Exchange for the world: its hand-over, its signatures, and whom our people write to.
+
+Nothing of it is quarantined by us: what the next server refuses for good ends as rejected, and its author is told.  RFC 6376
+5 (who signs), RFC 5321 6.1 (a refusal after a 250 must be told).  Must not know SMTP, SQL, nor how a notice is delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from filterd import metrics
+from filterd.auth.author import author_domains
+from filterd.auth.names import ascii_domain, is_same_or_below
+from filterd.auth.seal import Signer, sign_message
+from filterd.deadline import Deadline
+from filterd.directory.domains import address_form
+from filterd.engine.handoff import HandOff, Job, count
+from filterd.errors import StorageError, TemporaryError
+from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass
+from filterd.mail.message import Message
+from filterd.mail.reply import Reply
+from filterd.ports import Correspondents, Custody, HeldMessage, Outcome, TerminalState, Upstream
+
+log = logging.getLogger(__name__)
+
+MAX_RECIPIENTS = 50  # of a message whose recipients are people that somebody wrote to; more is a newsletter
+MAX_WAITING = 64  # messages whose recipients wait to be written down; beyond it one more contact is forgotten, no mail
+_REMEMBER_SECONDS = 10.0  # nobody waits for it
+_FLUSH_SECONDS = 2.0  # when the process ends
+_WRITERS = frozenset({TrustClass.OUTBOUND, TrustClass.AUTHENTICATED, TrustClass.INTERNAL})
+
+# Tells the author of a message, durably, who refused it: (message id, reverse-path, replies by mailbox, its header section).
+Tell = Callable[[str, str, Mapping[str, Reply], bytes], Awaitable[None]]
+
+
+class OutboundHandOff(HandOff):
+    """Carries out decisions about mail for the world.
+
+    As long as nobody has taken the message, the next server's refusal is our answer and Exchange tells its user.  Once somebody
+    has, the rest is ours: what comes later goes through the outbox, and what was refused for good is told to the author.
+    """
+
+    def __init__(self, upstream: Upstream, custody: Custody, tell: Tell) -> None:
+        """`tell` raises StorageError."""
+        super().__init__(upstream, custody)
+        self._tell = tell
+
+    async def _conclude(
+        self,
+        job: Job,
+        accepted: Sequence[Recipient],
+        held: Sequence[Recipient],
+        replies: dict[str, Reply],
+        retry: set[str],
+    ) -> Reply:
+        refused = {name: replies[name] for r in held if (name := str(r.mailbox)) in replies and name not in retry}
+        if not refused:
+            return await super()._conclude(job, accepted, held, replies, retry)
+        metrics.OUTBOUND_REFUSED_COPIES.inc(len(refused))
+        log.warning(
+            "the next mail server refused some recipients, the author is told",
+            extra={
+                "id": job.envelope.id,
+                "mail_from": job.envelope.mail_from,
+                "recipients": list(refused),
+                "replies": [str(reply) for reply in refused.values()],
+            },
+        )
+        if job.envelope.reverse_path is not None:  # a bounce is told to nobody (RFC 5321 6.1)
+            try:
+                await self._tell(job.envelope.id, job.envelope.mail_from, refused, _header_of(job))
+            except StorageError as error:
+                return await self._nobody_told(job, accepted, error)
+        lost = [
+            Outcome(name, TerminalState.REJECTED, "250 2.0.0 (refused later)", f"upstream: {reply}; the author is told")
+            for name, reply in refused.items()
+        ]
+        count(lost)
+        kept = [r for r in held if str(r.mailbox) not in refused]
+        return await super()._conclude(replace(job, refused=(*job.refused, *lost)), accepted, kept, replies, retry)
+
+    async def _nobody_told(self, job: Job, accepted: Sequence[Recipient], error: StorageError) -> Reply:
+        """The message stays with Exchange, which sends it again: some get it twice, which is better than nobody knowing."""
+        reply = self._storage_failed(error, job.envelope.id, "notice")
+        taken = {str(r.mailbox) for r in accepted}
+        outcomes = [
+            Outcome(name, TerminalState.FORWARDED, str(reply), "taken; sent again, for others were refused")
+            if (name := str(r.mailbox)) in taken
+            else Outcome(name, TerminalState.DEFERRED, str(reply), "the author could not be told")
+            for r in (*job.forward, *job.hold)
+        ]
+        await self.record(job.message, [*job.refused, *outcomes], job.evidence)
+        count(outcomes)
+        return reply
+
+    def _held(
+        self, job: Job, held: Sequence[Recipient], replies: dict[str, Reply], retry: set[str]
+    ) -> HeldMessage | None:
+        box = super()._held(job, held, replies, retry)
+        return replace(box, outbound=True) if box is not None else None
+
+
+def _header_of(job: Job) -> bytes:
+    """What the notice may quote of the header section; the chunks are the message, the first one begins with it."""
+    return bytes(job.chunks[0][:MAX_QUOTED]) if job.chunks else b""
+
+
+MAX_QUOTED = 32_768  # octets of the message in which a notice looks for the fields that it quotes
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What Ending needs for mail of our own Exchange.
+
+    Attributes:
+        signers: author domain -> who signs for it.
+    """
+
+    handoff: OutboundHandOff
+    signers: Mapping[str, tuple[Signer, ...]] = field(default_factory=dict)
+
+    def signers_of(self, message: Message) -> tuple[Signer, ...]:
+        """Who signs: the keys of the author domain, else of the nearest domain above it; nobody without exactly one author domain."""
+        authors = author_domains(message)
+        if len(message.all("from")) != 1 or len(authors) != 1:
+            return ()
+        labels = authors[0].split(".")
+        above = (".".join(labels[at:]) for at in range(len(labels)))
+        return next((self.signers[name] for name in above if name in self.signers), ())
+
+    async def signatures(self, message: Message, now: int) -> bytes:
+        """DKIM-Signature fields to stand above the message; `now` in Unix seconds.  A fault costs the signature, not the message."""
+        try:
+            signers = self.signers_of(message)
+            signed = await sign_message(message, signers, now)
+        except Exception:  # counted like a check that crashed
+            log.exception("cannot sign")
+            metrics.CHECK_FAILURES.labels("sign", "crashed").inc()
+            return b""
+        metrics.OUTBOUND_SIGNED.labels("signed" if signers else "no_key").inc()
+        return signed
+
+
+def by_domain(signers: Iterable[Signer]) -> dict[str, tuple[Signer, ...]]:
+    """Signers by their domain, in their order."""
+    found: dict[str, tuple[Signer, ...]] = {}
+    for signer in signers:
+        found[signer.domain] = (*found.get(signer.domain, ()), signer)
+    return found
+
+
+class CorrespondentNotes:
+    """Notes whom our own people write to, in the background: no answer waits for it or fails with it."""
+
+    def __init__(self, memory: Correspondents, ours: Callable[[], Iterable[str]], clock: Callable[[], float]) -> None:
+        """`ours`: our own domains as `ascii_domain` gives them, asked anew each time.  `clock`: Unix seconds."""
+        self._memory = memory
+        self._ours = ours
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def note(self, connection: Connection, envelope: Envelope, message: Message, reply: Reply) -> None:
+        """A message has its end.  Counts when a person of ours wrote to a few people elsewhere, and it was taken.
+
+        Answers that programs write make nobody known (RFC 3834 5): spam that provokes one would whitelist itself.
+        """
+        sender, recipients = envelope.reverse_path, envelope.recipients
+        if connection.trust not in _WRITERS or not reply.is_success or sender is None:
+            return
+        if len(recipients) > MAX_RECIPIENTS or not _by_a_person(message) or not self._is_ours(sender.domain):
+            return
+        elsewhere = (r.mailbox for r in recipients if not self._is_ours(r.mailbox.domain))
+        names = [address_form(mailbox.local, mailbox.domain_key) for mailbox in elsewhere]
+        if not names:
+            return
+        if len(self._tasks) >= MAX_WAITING:
+            metrics.CORRESPONDENTS.labels("dropped").inc()
+            return
+        task = asyncio.create_task(self._remember(names))
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._tasks.discard)
+
+    async def flush(self) -> None:
+        """Before the process ends: let the notes under way be written, or drop them when that takes long."""
+        waiting = tuple(self._tasks)
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=_FLUSH_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _is_ours(self, domain: str) -> bool:
+        name = ascii_domain(domain)
+        return name is not None and any(is_same_or_below(name, own) for own in self._ours())
+
+    async def _remember(self, names: Sequence[str]) -> None:
+        try:
+            await self._memory.remember(names, int(self._clock() * 1000), Deadline.after(_REMEMBER_SECONDS))
+            metrics.CORRESPONDENTS.labels("noted").inc()
+        except TemporaryError as error:
+            metrics.CORRESPONDENTS.labels("failed").inc()
+            log.warning("cannot note whom somebody wrote to", extra={"kind": error.kind, "error": str(error)})
+
+
+def _by_a_person(message: Message) -> bool:
+    automatic = message.first("auto-submitted").strip().lower()
+    return automatic in ("", "no") and message.first("precedence").strip().lower() not in ("bulk", "junk", "list")
