@@ -62,7 +62,7 @@ class Table:
     """The recipients of one directory.
 
     Attributes:
-        keys: of all addresses, sorted, each once; dtype KEY.
+        keys: of all addresses, sorted, each once for every object that has it; dtype KEY.
         owners: for each key the place of its object in `records`.
         records: objects, in the order of their ids; dtype RECORD.
         senders: safe and blocked senders, sorted within each list; octets, `sender_bytes` each.
@@ -80,7 +80,7 @@ class Table:
 
     def missing_from(self, other: Table) -> int:
         """How many of these addresses `other` does not have."""
-        return int(np.count_nonzero(~np.isin(self.keys, other.keys, assume_unique=True)))
+        return len(np.setdiff1d(self.keys, other.keys))
 
     def with_changes(self, changed: Iterable[Entry], removed: Collection[bytes] = ()) -> Table:
         """A table in which each of `changed` stands for what had its id, and nobody of `removed` is left."""
@@ -155,21 +155,25 @@ def _ordered(
     senders: bytes,
     sender_bytes: int,
 ) -> Table:
-    """Keys and records in order.  Of an address that several objects have, one stays: one that takes mail from outside goes first."""
+    """Keys and records in order.
+
+    An address that several objects have stands there for each of them, first for one that takes mail from outside: when
+    one of them is gone the others still have it.
+    """
     by_id = np.argsort(records["id"], kind="stable")
     place = np.empty(len(records), dtype=np.int64)
     place[by_id] = np.arange(len(records))
     records, owners = records[by_id], place[owners]
     closed = records["flags"][owners] & INTERNAL_ONLY if len(owners) else owners
-    order = np.lexsort((closed, keys))
+    order = np.lexsort((owners, closed, keys))
     keys, owners = keys[order], owners[order]
     first = np.ones(len(keys), dtype=bool)
-    first[1:] = keys[1:] != keys[:-1]
+    first[1:] = (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1])  # one object may name an address twice
     return Table(keys[first], owners[first].astype(np.uint32), records, senders, sender_bytes)
 
 
 def joined(tables: Sequence[Table], sender_bytes: int = KEY_BYTES) -> Table:
-    """One table of several that hold different objects; of an address that several have, one stays, as within a table."""
+    """One table of several that hold different objects; an address that several have stays with each of them."""
     owners, records, senders = [], [], []
     objects, at = 0, 0
     for table in tables:
