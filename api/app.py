@@ -20,6 +20,7 @@ from api.routers import (
     addin,
     addin_users,
     campaigns,
+    directory,
     docs,
     health,
     lists,
@@ -43,6 +44,7 @@ from filterd.config import Config
 from filterd.housekeeping import background
 from filterd.modelbundle import MAX_BUNDLE
 from filterd.ports import Upstream
+from filterd.pushing import PART_BYTES
 from filterd.storage.database import Database
 
 ROUTERS = (
@@ -55,6 +57,7 @@ ROUTERS = (
     reports,
     scan,
     lists,
+    directory,
     models,
     watch,
     tokens,
@@ -132,6 +135,7 @@ def create_app(
     message = config.limits.message_bytes
     # base64 has 4 octets for 3
     large = {"/v1/scan": message, "/v1/reports": message * 4 // 3 + JSON_BYTES, "/v1/models/import": MAX_BUNDLE}
+    large |= {"/v1/directory/pushes": directory.BEGIN_BYTES, "/v1/directory/pushes/{}/parts/{}": PART_BYTES}
     # The last one added is the first one asked.
     app.add_middleware(problems.CatchAll)
     opened = addin.opened(config.reports)

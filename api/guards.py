@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -75,11 +76,16 @@ class BodyLimit:
         """What is not usual.
 
         Args:
-            large: paths whose bodies may have that many octets; all others JSON_BYTES.
+            large: paths whose bodies may have that many octets, with {} for any one segment; all others JSON_BYTES.
             quick: paths whose bodies must come within that many seconds; all others within `seconds`.
         """
         self.app = app
-        self.large = large
+        self.large = {path: size for path, size in large.items() if "{}" not in path}
+        self._patterns = [
+            (re.compile("[^/]+".join(map(re.escape, path.split("{}")))), size)
+            for path, size in large.items()
+            if "{}" in path
+        ]
         self.seconds = seconds
         self.quick = quick or {}
 
@@ -87,7 +93,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.large.get(scope["path"], JSON_BYTES)
+        limit = self._limit(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdigit() or len(announced) > 15 or int(announced) > limit:
             await _too_large(limit).response()(scope, receive, send)
@@ -116,6 +122,12 @@ class BodyLimit:
             return message
 
         await self.app(scope, bounded, send)
+
+    def _limit(self, path: str) -> int:
+        found = self.large.get(path)
+        if found is None:
+            found = next((size for pattern, size in self._patterns if pattern.fullmatch(path)), JSON_BYTES)
+        return found
 
 
 _CLOSE = {"Connection": "close"}

@@ -1,0 +1,219 @@
+"""Owns pushed recipient lists: a push is begun, gets its parts, and a commit puts the list in the snapshot's place, or nothing changes.
+
+The rules are those of a sync: what would drop too much is refused, and the old list stays.  Must not know HTTP, nor who answers from
+the snapshot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from filterd.adapters.site_key import site_key
+from filterd.auth.names import ascii_domain
+from filterd.config import Config
+from filterd.directory.keys import KEY_BYTES, address_key
+from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
+from filterd.directory.table import Builder, Entry
+from filterd.directory.values import AcceptedDomain, ProtectedPerson
+from filterd.pushed_files import MAX_PARTS, Declared, PushFiles, PushRefusedError
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of the form in which lists are pushed
+PART_RECIPIENTS = 5000  # of one part: a few MB of JSON
+PART_BYTES = 8 * 1024 * 1024
+MAX_DOMAINS = 5000
+MAX_PEOPLE = 1000
+
+_HEX_KEY = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
+_ANOTHER_LOOK = "look at what the script reads; when it is right, run it once with -AcceptDrop (accept_drop)"
+
+
+class PushBusyError(PushRefusedError):
+    """Another process is putting a snapshot in place just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The list is in use; all numbers are addresses."""
+
+    addresses: int
+    added: int
+    dropped: int
+
+
+class Pushes:
+    """The pushes of this node."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: Unix seconds."""
+        self._config = config.push
+        self._state_dir = config.state_dir
+        self._folder = config.state_dir / "directory"
+        self._snapshot = self._folder / "push.snapshot"
+        self._clock = clock
+        self._files = PushFiles(self._folder, clock)
+
+    def site_key(self) -> bytes:
+        """The key for whoever pushes.  Raises PushRefusedError, ConfigError."""
+        self._must_be_enabled()
+        return site_key(self._state_dir)
+
+    def begin(self, declared: Declared) -> str | None:
+        """Open a push and give its id; None when the list is the one in use, which is then as of now.  Raises PushRefusedError."""
+        self._must_be_enabled()
+        self._must_fit(declared.recipients, "recipients")
+        if declared.parts > MAX_PARTS:
+            raise PushRefusedError(f"more than {MAX_PARTS} parts", "put more recipients into a part", "parts")
+        domains = _normal(declared.domains)
+        if self._is_current(declared.digest):
+            return None
+        return self._files.create(replace(declared, domains=domains))
+
+    def add(self, identity: str, number: int, recipients: Sequence[Entry]) -> int:
+        """Keep a part; the same part again takes the place of the first.  The number of its addresses.
+
+        Raises PushRefusedError, UnknownPushError, OSError.
+        """
+        self._must_be_enabled()
+        declared, _ = self._files.declared(identity)
+        if not 1 <= number <= declared.parts:
+            problem = f"part {number} of a push that declared {declared.parts} parts"
+            raise PushRefusedError(problem, "number the parts from 1", "number")
+        builder = Builder()
+        for entry in recipients:
+            builder.add(entry)
+        table = builder.table()
+        self._files.keep(identity, number, table)
+        return len(table)
+
+    def commit(self, identity: str, accept_drop: bool = False) -> Committed:
+        """Put the list of a push in place; the push is over when this returns.
+
+        Raises PushRefusedError when parts are missing, when everything or (without `accept_drop`) too much would be dropped, and
+        when a newer list is in use; the push stays open then.  UnknownPushError, PushBusyError, OSError.
+        """
+        self._must_be_enabled()
+        declared, begun_ms = self._files.declared(identity)
+        table = self._files.table(identity, declared)
+        if not len(table):
+            problem = "the list is empty: every recipient would be unknown"
+            raise PushRefusedError(problem, "look at what the script reads; to stop using it set push.enabled = false")
+        self._must_fit(len(table), "")
+        with self._writing():
+            old = self._current()
+            # A list of the future was written by a clock that was wrong: it does not stand in the way.
+            if old is not None and begun_ms < old.header.read_ms <= int(self._clock() * 1000):
+                raise PushRefusedError("a newer list was pushed meanwhile", "begin a new push if this one counts")
+            before = old.table() if old is not None else Builder().table()
+            dropped = before.missing_from(table)
+            if not accept_drop:
+                self._guard(len(before), dropped, _names(old) - {domain.name for domain in declared.domains or ()})
+            people = tuple(ProtectedPerson(name) for name in declared.people)
+            header = Header("push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest)
+            write_snapshot(self._snapshot, header, table)
+        self._files.remove(identity)
+        done = Committed(len(table), len(table) - (len(before) - dropped), dropped)
+        numbers = {"addresses": done.addresses, "added": done.added, "dropped": dropped, "accept_drop": accept_drop}
+        log.info("pushed recipients are in use", extra=numbers)
+        return done
+
+    def drop(self, identity: str) -> None:
+        """Forget a push.  Raises UnknownPushError."""
+        self._must_be_enabled()
+        self._files.declared(identity)
+        self._files.remove(identity)
+
+    def _guard(self, before: int, dropped: int, domains: set[str]) -> None:
+        """Whether so much may go.  Raises PushRefusedError."""
+        if dropped * 100 > self._config.max_drop_percent * before:
+            problem = (
+                f"{dropped} of {before} addresses ({100 * dropped / before:.1f} %) would be dropped, push.max_drop_percent "
+                f"allows {self._config.max_drop_percent:g} %; the old list stays"
+            )
+            raise PushRefusedError(problem, _ANOTHER_LOOK, "accept_drop")
+        if domains:
+            shown = sorted(domains)
+            names = ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
+            problem = f"mail for {names} would no longer be accepted; the old list stays"
+            raise PushRefusedError(problem, _ANOTHER_LOOK, "accept_drop")
+
+    def _is_current(self, digest: str) -> bool:
+        """Whether the list in use has this digest; then it is as of now."""
+        old = self._current()
+        if old is None or old.header.digest != digest:
+            return False
+        with self._writing():
+            old = self._current()  # somebody else may have written meanwhile
+            if old is None or old.header.digest != digest:
+                return False
+            write_snapshot(self._snapshot, replace(old.header, read_ms=int(self._clock() * 1000)), old.table())
+        return True
+
+    def _current(self) -> Snapshot | None:
+        try:
+            return Snapshot(self._snapshot)
+        except FileNotFoundError:
+            return None
+        except BadSnapshotError as error:
+            log.warning("the pushed list cannot be read, the next push replaces it", extra={"error": str(error)})
+            return None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The right to replace the snapshot.  Raises PushBusyError when somebody else has it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._folder / "push.snapshot.lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PushBusyError("another push is being put in place", "try again in a minute") from None
+            yield
+
+    def _must_be_enabled(self) -> None:
+        if not self._config.enabled:
+            raise PushRefusedError("push.enabled is false", "set push.enabled = true and restart")
+
+    def _must_fit(self, count: int, field: str) -> None:
+        if count > self._config.max_recipients:
+            problem = f"{count} are more than push.max_recipients ({self._config.max_recipients})"
+            raise PushRefusedError(problem, "raise push.max_recipients, or push fewer", field)
+
+
+def sender_key(key: bytes, text: str) -> bytes:
+    """The key of a safe or blocked sender, given as key in hexadecimal digits, as address or as domain.
+
+    Raises ValueError for what is none of these.
+    """
+    if _HEX_KEY.fullmatch(text):
+        return bytes.fromhex(text)
+    local, _, domain = text.strip().rpartition("@")
+    name = ascii_domain(domain)
+    if name is None or "." not in name:
+        raise ValueError("expected keys, addresses such as anna@example.com or domains such as example.com")
+    return address_key(key, f"{local}@{name}")
+
+
+def _normal(domains: tuple[AcceptedDomain, ...] | None) -> tuple[AcceptedDomain, ...] | None:
+    if domains is None:
+        return None
+    found = {}
+    for domain in domains:
+        name = ascii_domain(domain.name)
+        if name is None:
+            raise PushRefusedError("one of them is no domain name", "push names such as example.org", "domains")
+        found[name] = replace(domain, name=name)
+    if not found:
+        problem = "there is no accepted domain: mail for nobody would be accepted"
+        raise PushRefusedError(problem, "push them, or null when the configuration has them all", "domains")
+    return tuple(found.values())
+
+
+def _names(snapshot: Snapshot | None) -> set[str]:
+    return {domain.name for domain in snapshot.header.domains or ()} if snapshot is not None else set()
