@@ -96,6 +96,9 @@ class CallAheadBackend(DirectoryBackend):
         problem = next(iter(self._problems.values()), "")
         return BackendStatus(self.name, notes=notes, problem=problem, usable="" not in self._problems)
 
+    async def refresh(self) -> None:
+        """Nothing: what it knows ages by itself."""
+
     async def close(self) -> None:
         """Take leave; questions under way fail."""
         tasks = tuple(self._asking.values())
