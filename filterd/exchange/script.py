@@ -1,0 +1,315 @@
+"""Owns the PowerShell that makes Exchange take mail from filterd, and the PowerShell that undoes it.
+
+Both may be run as often as one likes: what is there is brought into line, what is not there is made.  Sources: the facts behind
+docs/exchange.md; why each line is as it is stands there and in docs/decisions/0027.  Must not know the configuration's form.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal
+
+from filterd.exchange.powershell import array, literal, table
+from filterd.mail.address import is_domain
+from filterd.mail.headers import REPORT_FIELD
+
+CONNECTOR = "Inbound from filterd"
+RULES = "filterd: SCL "  # each rule's name goes on with its number
+OUTBOUND = "Outbound through filterd"
+REPORTS = "Reports to filterd"
+# Local part, and what people see in the address book; the contact's own name is `contact_name`.
+REPORT_CONTACTS = (("spam", "Report spam"), ("phish", "Report phishing"), ("notspam", "Report not spam"))
+
+# Our own fields come on top of what a client may send: a message of just the largest size must not fail for them.
+_OWN_FIELDS = 1_048_576
+_ORGANIZATION_RIGHT = "ms-Exch-Accept-Headers-Organization"
+_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
+
+
+class SetupError(ValueError):
+    """A value that the script cannot be made with; the text says what was expected."""
+
+
+def scl_pattern(scl: int | str) -> str:
+    """What the transport rule looks for in our report field: fields are folded behind a semicolon only, never inside of this."""
+    return f"SCL:{scl};"
+
+
+def contact_name(local: str) -> str:
+    """Name of a mail contact of ours: one that nobody else has, for undoing takes away what has it."""
+    return f"filterd report {local}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the scripts are made of.
+
+    Attributes:
+        servers: names of the Exchange servers that take mail from us, as Get-ExchangeServer shows them.
+        addresses: our own IP addresses, as Exchange sees them, and where it reaches us.
+        hostname: our name in EHLO; the connector must not have it.
+        fqdn: name in the connector's greeting; empty leaves it to Exchange.
+        thumbprint: certificate for STARTTLS; empty leaves it to Exchange.
+        scl_mode: rule: transport rules on our field; organization: the right to send Exchange's own field.
+        message_bytes, recipients: our largest message and most recipients, which the connector must take.
+        port: port of the connector.
+        report_domain: domain of the report addresses, whose mail comes to us at `report_port`; empty: none.
+        tnef: whether winmail.dat goes to the report domain as to others.
+        outbound: whether mail for the internet goes through us, at `outbound_port`.
+    """
+
+    servers: tuple[str, ...]
+    addresses: tuple[str, ...]
+    hostname: str = ""
+    fqdn: str = ""
+    thumbprint: str = ""
+    scl_mode: Literal["rule", "organization"] = "rule"
+    message_bytes: int = 37_748_736
+    recipients: int = 200
+    port: int = 25
+    report_domain: str = ""
+    report_port: int = 25
+    tnef: bool = False
+    outbound: bool = False
+    outbound_port: int = 25
+
+    def __post_init__(self) -> None:
+        if not self.servers or not all(name.strip() for name in self.servers):
+            raise SetupError("server: expected at least one name, as Get-ExchangeServer shows it")
+        if not self.addresses:
+            raise SetupError(
+                "filter address: expected at least one address that Exchange sees us by, such as 10.0.0.25"
+            )
+        for address in self.addresses:
+            try:
+                ip_address(address)
+            except ValueError:
+                raise SetupError(f"filter address: expected one IP address, found {address!r}") from None
+        for what, name in (("fqdn", self.fqdn), ("report domain", self.report_domain)):
+            if name and not (name.isascii() and is_domain(name)):
+                raise SetupError(f"{what}: expected a name such as mail.example.org, found {name!r}")
+        if self.fqdn and self.fqdn.lower() == self.hostname.lower():
+            text = f"fqdn: {self.fqdn} is our own name (server.hostname); Exchange would see a loop (5.3.5)"
+            raise SetupError(f"{text}: give the connector another one")
+        if self.thumbprint and not _THUMBPRINT.fullmatch(self.thumbprint):
+            raise SetupError("thumbprint: expected 40 hexadecimal digits, as Get-ExchangeCertificate shows them")
+
+
+def setup_script(setup: Setup) -> str:
+    """PowerShell for the Exchange Management Shell.  Raises UnsafeValueError for a server name with control characters."""
+    parts = [
+        _head("makes Exchange take mail from filterd; run it again whenever something has changed"),
+        _values(setup),
+        _connectors(setup),
+        _rules() if setup.scl_mode == "rule" else [],
+        _internal_servers(),
+        _reports(setup) if setup.report_domain else [],
+        _outbound(setup) if setup.outbound else [],
+        ["Write-Host 'Done.  Now, where filterd runs: filterd exchange verify'"],
+    ]
+    return "\n".join(line for part in parts if part for line in (*part, ""))
+
+
+def undo_script(setup: Setup) -> str:
+    """PowerShell that takes away whatever any setup script for these servers and addresses has made."""
+    contacts = array(contact_name(local) for local, _ in REPORT_CONTACTS)
+    return "\n".join(
+        [
+            *_head("takes away what the setup script has made; mail must reach Exchange another way before"),
+            "",
+            *_values(setup),
+            "",
+            "foreach ($server in $servers) {",
+            "    Get-ReceiveConnector -Server $server | Where-Object { $_.Name -eq $name } |",
+            "        ForEach-Object { Remove-ReceiveConnector -Identity $_.DistinguishedName -Confirm:$false }",
+            "}",
+            f"Get-TransportRule | Where-Object {{ $_.Name -like {literal(RULES + '*')} }} |",
+            "    ForEach-Object { Remove-TransportRule -Identity $_.Name -Confirm:$false }",
+            f"Get-SendConnector | Where-Object {{ {array((OUTBOUND, REPORTS))} -contains $_.Name }} |",
+            "    ForEach-Object { Remove-SendConnector -Identity $_.Name -Confirm:$false }",
+            f"Get-RemoteDomain | Where-Object {{ $_.Name -eq {literal(REPORTS)} }} |",
+            "    ForEach-Object { Remove-RemoteDomain -Identity $_.Name -Confirm:$false }",
+            f"Get-MailContact -ResultSize Unlimited | Where-Object {{ {contacts} -contains $_.Name }} |",
+            "    ForEach-Object { Remove-MailContact -Identity $_.DistinguishedName -Confirm:$false }",
+            *_known_servers(),
+            "foreach ($address in $addresses) {",
+            "    if ($internal -contains $address) {",
+            "        Set-TransportConfig -InternalSMTPServers @{ Remove = $address }",
+            "    }",
+            "}",
+            "Write-Host 'Done.  Send connectors that you switched off for the outbound way are still off.'",
+            "",
+        ]
+    )
+
+
+def _head(purpose: str) -> list[str]:
+    return [
+        f"# filterd: {purpose}.",
+        "# For the Exchange Management Shell, as a member of Organization Management.",
+        "$ErrorActionPreference = 'Stop'",
+        "if (-not (Get-Command New-ReceiveConnector -ErrorAction SilentlyContinue)) {",
+        "    throw 'Run this in the Exchange Management Shell: New-ReceiveConnector is not known here.'",
+        "}",
+    ]
+
+
+def _values(setup: Setup) -> list[str]:
+    return [
+        f"$servers = {array(setup.servers)}",
+        f"$addresses = {array(setup.addresses)}",
+        f"$name = {literal(CONNECTOR)}",
+    ]
+
+
+def _connectors(setup: Setup) -> list[str]:
+    """One for each server: connectors belong to a server, those of the pool know nothing of each other."""
+    settings: dict[str, str | int | bool] = {
+        "PermissionGroups": "AnonymousUsers",  # -Custom begins with nobody
+        "AuthMechanism": "Tls",
+        "TarpitInterval": "00:00:00",  # ours is at the Internet's side; here it would only hold connections
+        "MaxInboundConnectionPerSource": "unlimited",  # all mail comes from one source
+        "MaxInboundConnectionPercentagePerSource": 100,
+        "MessageRateLimit": "unlimited",
+        "MaxRecipientsPerMessage": setup.recipients,
+        "MaxMessageSize": str(setup.message_bytes + _OWN_FIELDS),
+        "ProtocolLoggingLevel": "Verbose",
+    }
+    if setup.fqdn:
+        settings["Fqdn"] = setup.fqdn
+    v6 = any(":" in address for address in setup.addresses)
+    bindings = [f"0.0.0.0:{setup.port}", *([f"[::]:{setup.port}"] if v6 else [])]
+    return [
+        "# The receive connector: Front End, anonymous, for our addresses only.",
+        *table("settings", settings),
+        "foreach ($server in $servers) {",
+        "    $connector = Get-ReceiveConnector -Server $server | Where-Object { $_.Name -eq $name }",
+        "    if (-not $connector) {",
+        f"        $made = @{{ TransportRole = 'FrontendTransport'; Custom = $true; Bindings = {array(bindings)} }}",
+        "        $connector = New-ReceiveConnector -Name $name -Server $server -RemoteIPRanges $addresses @made @settings",
+        '        Write-Host "$server`: receive connector made"',
+        "    }",
+        "    else {",
+        "        Set-ReceiveConnector -Identity $connector.DistinguishedName -RemoteIPRanges $addresses @settings",
+        '        Write-Host "$server`: receive connector was there, settings written again"',
+        "    }",
+        *(_certificate(setup.thumbprint) if setup.thumbprint else []),
+        *(_right() if setup.scl_mode == "organization" else []),
+        "}",
+    ]
+
+
+def _certificate(thumbprint: str) -> list[str]:
+    return [
+        f"    $certificate = Get-ExchangeCertificate -Server $server -Thumbprint {literal(thumbprint.upper())}",
+        '    $subject = "<I>$($certificate.Issuer)<S>$($certificate.Subject)"',
+        "    Set-ReceiveConnector -Identity $connector.DistinguishedName -TlsCertificateName $subject",
+    ]
+
+
+def _right() -> list[str]:
+    """The name of the anonymous account differs with the language of Windows, its SID does not."""
+    right = literal(_ORGANIZATION_RIGHT)
+    return [
+        "    # Mode organization: this connector lets X-MS-Exchange-Organization-SCL of filterd through.",
+        "    $sid = New-Object System.Security.Principal.SecurityIdentifier 'S-1-5-7'",
+        "    $anonymous = $sid.Translate([System.Security.Principal.NTAccount]).Value",
+        "    $rights = Get-ADPermission -Identity $connector.DistinguishedName -User $anonymous |",
+        f'        Where-Object {{ "$($_.ExtendedRights)" -like {literal("*" + _ORGANIZATION_RIGHT + "*")} -and -not $_.Deny }}',
+        "    if (-not $rights) {",
+        f"        $null = Add-ADPermission -Identity $connector.DistinguishedName -User $anonymous -ExtendedRights {right}",
+        '        Write-Host "$server`: right given"',
+        "    }",
+    ]
+
+
+def _rules() -> list[str]:
+    """One for each SCL; filterd removes this field from whatever comes from outside, so that only its own is read."""
+    return [
+        "# Mode rule: transport rules read the SCL from the field that filterd writes.",
+        "foreach ($scl in -1..9) {",
+        f"    $rule = {literal(RULES)} + $scl",
+        "    if (-not (Get-TransportRule | Where-Object { $_.Name -eq $rule })) {",
+        f"        $null = New-TransportRule -Name $rule -HeaderMatchesMessageHeader {literal(REPORT_FIELD)}"
+        f' -HeaderMatchesPatterns "{scl_pattern("${scl}")}" -SetSCL $scl',
+        '        Write-Host "transport rule made: $rule"',
+        "    }",
+        "}",
+    ]
+
+
+def _known_servers() -> list[str]:
+    return ["$internal = @((Get-TransportConfig).InternalSMTPServers | ForEach-Object { [string]$_ })"]
+
+
+def _internal_servers() -> list[str]:
+    return [
+        "# Exchange's own agents look for the client behind filterd in the Received fields.",
+        *_known_servers(),
+        "foreach ($address in $addresses) {",
+        "    if ($internal -notcontains $address) {",
+        "        Set-TransportConfig -InternalSMTPServers @{ Add = $address }",
+        '        Write-Host "InternalSMTPServers: $address added"',
+        "    }",
+        "}",
+    ]
+
+
+def _send_connector(name: str, spaces: str, port: int) -> list[str]:
+    return [
+        *table(
+            "settings",
+            {
+                "AddressSpaces": spaces,
+                "DNSRoutingEnabled": False,
+                "SmartHostAuthMechanism": "None",
+                "Port": port,
+                "ProtocolLoggingLevel": "Verbose",
+            },
+        ),
+        f"$name = {literal(name)}",
+        "if (-not (Get-SendConnector | Where-Object { $_.Name -eq $name })) {",
+        "    $null = New-SendConnector -Name $name -Custom -SourceTransportServers $servers -SmartHosts $addresses @settings",
+        '    Write-Host "send connector made: $name"',
+        "}",
+        "else {",
+        "    Set-SendConnector -Identity $name -SourceTransportServers $servers -SmartHosts $addresses @settings",
+        "}",
+    ]
+
+
+def _reports(setup: Setup) -> list[str]:
+    domain = setup.report_domain
+    lines = [
+        "# Reports: mail to the report addresses goes to filterd.",
+        *_send_connector(REPORTS, f"SMTP:{domain};1", setup.report_port),
+    ]
+    if not setup.tnef:
+        lines += [
+            "# No winmail.dat there: what is reported comes as message/rfc822.",
+            "if (-not (Get-RemoteDomain | Where-Object { $_.Name -eq $name })) {",
+            f"    $null = New-RemoteDomain -Name $name -DomainName {literal(domain)}",
+            "}",
+            "Set-RemoteDomain -Identity $name -TnefEnabled $false",
+        ]
+    for local, title in REPORT_CONTACTS:
+        own = literal(contact_name(local))
+        address = literal(f"{local}@{domain}")
+        lines += [
+            f"if (-not (Get-MailContact -ResultSize Unlimited | Where-Object {{ $_.Name -eq {own} }})) {{",
+            f"    $null = New-MailContact -Name {own} -DisplayName {literal(title)} -ExternalEmailAddress {address}",
+            f"    Set-MailContact -Identity {own} -UseMapiRichTextFormat Never",
+            "}",
+        ]
+    return lines
+
+
+def _outbound(setup: Setup) -> list[str]:
+    return [
+        "# Outbound: mail for the Internet goes through filterd.",
+        *_send_connector(OUTBOUND, "SMTP:*;1", setup.outbound_port),
+        "Get-SendConnector | Where-Object { $_.Enabled -and $_.Name -ne $name -and \"$($_.AddressSpaces)\" -like '*:`**' } |",
+        "    ForEach-Object { Write-Warning \"Also sends to all domains, switch it off when this works: Set-SendConnector '$($_.Name)' -Enabled `$false\" }",
+    ]

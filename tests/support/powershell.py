@@ -1,0 +1,61 @@
+"""Owns how tests read PowerShell without having one: a grammar, and what a verbatim string means by the language specification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import tree_sitter
+import tree_sitter_powershell
+
+_PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+_QUOTES = "'\u2018\u2019\u201a\u201b"  # PowerShell Language Specification 3.0, 2.3.5.2: single-quote-character
+
+
+def _nodes(script: str) -> Iterator[tree_sitter.Node]:
+    waiting = [_PARSER.parse(script.encode()).root_node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += reversed(node.children)
+
+
+def errors(script: str) -> list[str]:
+    """What the grammar does not understand, with its line."""
+    return [
+        f"line {node.start_point[0] + 1}: {(node.text or b'').decode()[:80]!r}"
+        for node in _nodes(script)
+        if node.type == "ERROR" or node.is_missing
+    ]
+
+
+def commands(script: str) -> list[str]:
+    """Names of the commands in order."""
+    return [(node.text or b"").decode() for node in _nodes(script) if node.type == "command_name"]
+
+
+def strings(script: str) -> list[str]:
+    """Verbatim strings, read by the specification."""
+    return [
+        read_literal(node.text.decode())
+        for node in _nodes(script)
+        if node.type == "verbatim_string_characters" and node.text is not None
+    ]
+
+
+def read_literal(text: str) -> str:
+    """The value of exactly one verbatim string.  Raises ValueError when `text` is anything else, or more."""
+    if len(text) < 2 or text[0] not in _QUOTES:
+        raise ValueError(f"no verbatim string: {text!r}")
+    value, at = "", 1
+    while at < len(text):
+        if text[at] not in _QUOTES:
+            value += text[at]
+        elif at + 1 < len(text) and text[at + 1] in _QUOTES:
+            value += text[at]  # two of them stand for the first
+            at += 1
+        elif at + 1 == len(text):
+            return value
+        else:
+            raise ValueError(f"the string ends before the text does: {text!r}")
+        at += 1
+    raise ValueError(f"the string does not end: {text!r}")
