@@ -16,6 +16,7 @@ from filterd.checks.dnsbl import Dnsbl
 from filterd.checks.greylist import GreylistCheck
 from filterd.checks.harvest import Harvest
 from filterd.checks.helo import Helo, our_names
+from filterd.checks.hybrid import Hybrid
 from filterd.checks.impersonation import Impersonation
 from filterd.checks.links import Links
 from filterd.checks.lists import Lists, NetworkTable
@@ -26,6 +27,7 @@ from filterd.checks.rate import Rate
 from filterd.checks.rdns import Rdns
 from filterd.checks.recipient import RecipientCheck
 from filterd.checks.sender_rate import SenderRate
+from filterd.checks.senders import Senders
 from filterd.checks.spf import Spf
 from filterd.checks.spf_helo import SpfHelo
 from filterd.checks.spoof import Spoof, own_domains
@@ -64,6 +66,8 @@ NAMES = (
         "content",
         "attachments",
         "malware",
+        "senders",
+        "hybrid",
     ),
 )
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
@@ -121,4 +125,6 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Content(parts.model, config.model.abstain_log_odds),
         Attachments(config.attachments, parts.inspector),
         Malware(config.malware, parts.malware),
+        Senders(parts.directory),
+        Hybrid(parts.directory, frozenset(config.exchange.tenant_domains)),
     ]

@@ -57,9 +57,9 @@ class Variant:
         Where entries are hashed as they were typed, mail that spells the address otherwise is found by its lower case.
         """
         domain = address.rpartition("@")[2]
-        texts = (address, f"@{domain}", domain)
+        texts = [address, f"@{domain}", domain]
         if self.case == "as-is":
-            texts = (*texts, *(text.lower() for text in texts))
+            texts += [text.lower() for text in texts]
         return tuple(dict.fromkeys(self.hash(text) for text in texts))
 
 

@@ -20,6 +20,13 @@ from filterd.engine.mailbox_rows import (
     mailbox_not_refused,
     mailbox_refused,
 )
+from filterd.engine.sender_rows import (
+    HYBRID_ROW,
+    blocked_sender_held,
+    blocked_sender_refused,
+    blocked_sender_tagged,
+    hybrid_mail,
+)
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.mail.evidence import Reason, Stage
 from filterd.mail.reply import Reply, printable
@@ -206,6 +213,8 @@ ROWS: tuple[Row, ...] = (
         always=True,
     ),
     Row("user_report", "a user reports mail to us", _user_report, always=True),
+    # Before whatever else would take it, such as the own allow list: taken, its internal fields are lost without a word.
+    Row(HYBRID_ROW, "mail of the own Exchange Online for Exchange here, which goes through no filter", hybrid_mail),
     Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),
     Row("block_list", "an entry of the own block list", _block_list),
     # Certain finds before the allow list: known senders have infected machines.  Uncertain ones after it: who is on
@@ -222,6 +231,7 @@ ROWS: tuple[Row, ...] = (
     Row("own_domain", "the author claims one of our own domains without proof", _own_domain_refused),
     Row("malware_suspected", "the malware scan suspects something", _malware_suspected_refused),
     Row("attachment", "an attachment of a kind that [attachments] does not let through", attachment_refused),
+    Row("blocked_sender", "the recipient has blocked this sender", blocked_sender_refused),
     Row("reject_score", "the score reaches {reject_score}, and not by content alone", _reject_score),
     Row("greylisted", "doubtful mail must come again", _greylisted),
     _WAIT,
@@ -235,10 +245,12 @@ ROWS: tuple[Row, ...] = (
         "a protected person's name, or an address of ours as a name, at a foreign address",
         _impersonation,
     ),
+    Row("blocked_sender", "the recipient has blocked this sender", blocked_sender_held),
     Row("quarantine_score", "the score reaches {quarantine_score}", _quarantine_score),
     Row("mailbox_reject", "the mailbox's own reject threshold{own_reject}", mailbox_not_refused),
     Row("mailbox_quarantine", "the mailbox's own quarantine threshold{own_quarantine}", mailbox_held),
     Row("mailbox_delete", "the mailbox's own delete threshold{own_delete}, done as quarantine", mailbox_deleted),
+    Row("blocked_sender", "the recipient has blocked this sender", blocked_sender_tagged),
     Row("mailbox_junk", "the mailbox's own junk threshold{own_junk}", mailbox_junk),
     Row("tag_score", "the score reaches {tag_score}", _tag_score),
     Row("below_thresholds", "the score stays below {tag_score}", _below_thresholds),

@@ -43,7 +43,7 @@ def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Co
                 continue  # a second signature says nothing new; a broken one beside a good one says nothing
             seen.add((item.check, item.reason))
             weight = WEIGHTS.get((item.check, item.reason), 0.0)
-        millis = 0 if item.check in config.observe_checks else thousandths(weight)
+        millis = 0 if item.check in config.observe_checks or _is_off(item, config) else thousandths(weight)
         if millis:
             out.append(Contribution(item.check, finding_text(item), millis, parts(item.clues, millis)))
             group = GROUP_OF.get(item.check, Group.SHAPE)
@@ -61,6 +61,11 @@ def contributions(evidence: Sequence[Evidence], config: PolicyConfig) -> list[Co
     if config.prior:
         out.append(Contribution("prior", "before any evidence", round(config.prior * 1000)))
     return sorted(out, key=lambda c: -abs(c.millis))
+
+
+def _is_off(item: Evidence, config: PolicyConfig) -> bool:
+    """Whether the administrator has findings of this kind recorded, and no more."""
+    return item.reason is Reason.SAFE_SENDER and not config.safe_senders
 
 
 def thousandths(weight: float) -> int:

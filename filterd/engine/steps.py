@@ -67,6 +67,8 @@ _CURES: Mapping[tuple[str, Reason], str] = {
     ("sender_rate", Reason.RATE_EXCEEDED): "with fewer messages of this sender in a minute",
     ("outbound_rate", Reason.RATE_EXCEEDED): "with fewer recipients in an hour",
     ("harvest", Reason.HARVESTING): "with fewer unknown recipients",
+    ("senders", Reason.BLOCKED_SENDER): "if the recipient did not block {detail}",
+    ("hybrid", Reason.HYBRID_MAIL): "if it were no hybrid mail",
     ("recipient", Reason.RECIPIENT_UNKNOWN): "if the recipient existed",
     ("recipient", Reason.RELAY_DENIED): "if the recipient's domain were one of ours",
     ("recipient", Reason.RECIPIENT_INTERNAL): "if the recipient took mail from outside",

@@ -88,6 +88,8 @@ FAILURE: Mapping[str, FailureRow] = {
     "url_lists": FailureRow(OnFailure.OPEN),
     "impersonation": FailureRow(OnFailure.OPEN),
     "content": FailureRow(OnFailure.OPEN),
+    "senders": FailureRow(OnFailure.OPEN),
+    "hybrid": FailureRow(OnFailure.OPEN),
     "attachments": FailureRow(OnFailure.OPEN),
     # malware.on_failure = "open" is the administrator's other choice (engine/policy.py)
     "malware": FailureRow(
@@ -120,6 +122,7 @@ class Group(StrEnum):
     IMPERSONATION = "impersonation"
     CONTENT = "content"
     ATTACHMENTS = "attachments"
+    TRUST = "trust"
 
 
 # Bounds of a group's sum in log-odds, (lowest, highest); content's comes from the configuration (content_cap).
@@ -130,6 +133,8 @@ CAPS: Mapping[Group, tuple[float, float]] = {
     Group.SHAPE: (0.0, 3.0),
     Group.LINKS: (0.0, 6.0),  # two agreeing lists of domains hold mail back, and refuse nothing alone
     Group.IMPERSONATION: (0.0, 2.9),  # below reject_without_content: a played name and content alone refuse nothing
+    # Tagged or held mail of a sender whom the recipient trusts is let in, what others refuse is still held.
+    Group.TRUST: (-3.0, 0.0),
     Group.ATTACHMENTS: (0.0, 2.5),  # tags by itself; what holds mail back is [attachments], by kind
 }
 
@@ -158,6 +163,8 @@ GROUP_OF: Mapping[str, Group] = {
     "content": Group.CONTENT,
     "attachments": Group.ATTACHMENTS,
     "malware": Group.CONTENT,
+    "senders": Group.TRUST,
+    "hybrid": Group.CLIENT,
 }
 
 # Natural log-odds of spam.  First settings by judgement, kept small: what content has learned from the same facts must
@@ -232,6 +239,8 @@ WEIGHTS: Mapping[tuple[str, Reason], float] = {
     ("attachments", Reason.ATTACHMENT_DATABASE): 0.3,
     ("attachments", Reason.ATTACHMENT_UNREADABLE): 0.7,
     ("attachments", Reason.ATTACHMENT_UNCOMMON): 0.2,
+    # BLOCKED_SENDER weighs nothing: not to want somebody says nothing about the message; policy.blocked_senders decides
+    ("senders", Reason.SAFE_SENDER): -3.0,
 }
 
 # SCL from the score: (below this score, SCL).  Exchange moves SCL > 4 to Junk (facts: exchange.md 1.6); the levels of tagged and

@@ -97,6 +97,9 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("recipient", Reason.RECIPIENT_INTERNAL): "the recipient takes mail from authenticated senders only",
     ("correspondent", Reason.CORRESPONDENT): "somebody here wrote to this sender",
     ("outbound_rate", Reason.RATE_EXCEEDED): "too many recipients in an hour",
+    ("senders", Reason.SAFE_SENDER): "the recipient trusts this sender: {detail}",
+    ("senders", Reason.BLOCKED_SENDER): "the recipient has blocked this sender: {detail}",
+    ("hybrid", Reason.HYBRID_MAIL): "mail of our own Exchange Online: {detail}",
     ("recipient", Reason.USER_REPORT): "an address that users report mail to",
 }
 

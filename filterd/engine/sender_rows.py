@@ -1,0 +1,49 @@
+"""Owns the rows about who the recipients do not want to hear from, and about mail of the own Exchange Online.
+
+Must not know how either is recognised (checks/senders.py, checks/hybrid.py).
+"""
+
+from __future__ import annotations
+
+from filterd.engine.case import Case, Found
+from filterd.mail.evidence import Reason
+from filterd.mail.reply import Reply
+from filterd.mail.verdict import Action
+
+HYBRID_ROW = "hybrid_mail"  # the row's name: what it accepts is passed on as it is (engine/ending.py)
+_BLOCKED = ("senders", Reason.BLOCKED_SENDER)
+_HYBRID = ("hybrid", Reason.HYBRID_MAIL)
+# Our own administrators read it, in their own bounce: it says where to look.
+_HYBRID_REPLY = Reply(
+    550, "5.7.1", "Hybrid mail must reach Exchange directly, not through a filter (docs/hybrid.md of filterd)"
+)
+
+
+def hybrid_mail(case: Case) -> Found | None:
+    """Refused for everybody, postmaster too: strangers do not have such mail, and half a refusal would hide the fault."""
+    if _HYBRID not in case.reasons or case.exchange.hybrid == "filter":
+        return None
+    if case.exchange.hybrid == "pass":
+        return Action.ACCEPT, Reason.HYBRID_MAIL, None
+    return Action.REJECT, Reason.HYBRID_MAIL, _HYBRID_REPLY
+
+
+def blocked_sender_refused(case: Case) -> Found | None:
+    """Exchange's own words (facts: exchange.md 1.3); whose list it is stays here."""
+    if _BLOCKED in case.reasons and case.config.blocked_senders == "reject" and not case.exempt:
+        return Action.REJECT, Reason.BLOCKED_SENDER, Reply(550, "5.7.1", "Sender denied")
+    return None
+
+
+def blocked_sender_held(case: Case) -> Found | None:
+    """Also what would be refused to anybody but postmaster."""
+    if _BLOCKED in case.reasons and case.config.blocked_senders in ("quarantine", "reject"):
+        return Action.QUARANTINE, Reason.BLOCKED_SENDER, None
+    return None
+
+
+def blocked_sender_tagged(case: Case) -> Found | None:
+    """Junk at least, as in Outlook; what else speaks against the message was asked before."""
+    if _BLOCKED in case.reasons and case.config.blocked_senders == "tag":
+        return Action.TAG, Reason.BLOCKED_SENDER, None
+    return None
