@@ -36,6 +36,7 @@ _AD_BIND = {
     "773": "the user must change its password first: set one, without that flag",
     "775": "the user is locked out: unlock it (Unlock-ADAccount), and find who tries wrong passwords",
 }
+_UNBOUND = re.compile("successful bind must be completed|without authentication")
 _DATA = re.compile(r"\bdata ([0-9a-fA-F]{1,8})\b")
 
 _RESULTS: dict[int, tuple[str, str]] = {
@@ -87,7 +88,7 @@ def result_error(where: str, code: int, text: str, about: str = "", referrals: t
         return LdapError(
             f"{where}: {about or 'the base'} is not held here, the server refers to {there}: {remedy}", "referral"
         )
-    if code == 1 and "bind" in text:  # Active Directory to whoever has not bound
+    if code == 1 and _UNBOUND.search(text):  # Active Directory, Samba to whoever has not bound
         remedy = "the directory takes no anonymous question: give ldap.user and ldap.password_file"
         return LdapError(f"{where}: {remedy}", "password")
     kind, remedy = _RESULTS.get(code, ("broken", f"unexpected result {code}: see the directory's own log"))
@@ -104,7 +105,7 @@ def no_connection(where: str, error: BaseException) -> LdapError:
     if isinstance(error, TimeoutError):
         remedy = "is the server up, does a firewall drop the port?"
         return LdapError(f"{where}: no answer in time: {remedy}", "timeout")
-    said = printable(str(error) or type(error).__name__)
+    said = printable(getattr(error, "strerror", None) or str(error) or type(error).__name__)
     return LdapError(
         f"{where}: cannot be reached ({said}): is the name right, the server up, the port open?", "unreachable"
     )
