@@ -20,11 +20,12 @@ from filterd.auth.seal import sign_dkim
 from filterd.config import Config
 from filterd.errors import ConfigError, StorageError
 from filterd.notices import NoticeRunner
+from filterd.outbound import Teller, outbound_upstream
 from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
 from filterd.ports import Upstream
 from filterd.report_mail import ReportMailRunner
-from filterd.storage import aggregate, campaigns, greylist, ledger, notices, quarantine, shadow
+from filterd.storage import aggregate, campaigns, correspondents, greylist, ledger, notices, quarantine, shadow
 from filterd.storage.database import Database, now_ms, open_database
 from filterd.watching import Watching
 
@@ -43,7 +44,9 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
     """
     stop = asyncio.Event()
     async with _reports(config, database) as reports:
-        deliveries = asyncio.create_task(OutboxRunner(database, upstream).run(stop), name="outbox")
+        outbound = _outbound(config)
+        outbox = OutboxRunner(database, upstream, outbound=outbound, tell=Teller(database, config.server.hostname))
+        deliveries = asyncio.create_task(outbox.run(stop), name="outbox")
         sending = {deliveries, asyncio.create_task(Watching(config, database).run(stop), name="watching models")}
         sending.add(asyncio.create_task(NoticeRunner(database, upstream).run(stop), name="notices"))
         # Also without reports.domain: one that came before the domain was taken away must not lie there unseen.
@@ -62,8 +65,18 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
             for task in (*sending, expiry):
                 with suppress(asyncio.CancelledError):
                     await task
-            if isinstance(upstream, SmtpUpstream):
-                await upstream.close()
+            for server in (upstream, outbound):
+                if isinstance(server, SmtpUpstream):
+                    await server.close()
+
+
+def _outbound(config: Config) -> SmtpUpstream | None:
+    """The next mail server of [outbound], for what it did not take at once; None where there is none."""
+    try:
+        return outbound_upstream(config)
+    except OSError as error:  # a file that was there when the configuration was checked; mail waits
+        log.error("outbound mail that waits cannot be delivered until this is repaired", extra={"error": str(error)})
+        return None
 
 
 @asynccontextmanager
@@ -117,6 +130,7 @@ def expire(config: Config, database: Database, at_ms: int) -> tuple[int, int, in
     forgotten = greylist.expire(database, config.greylist, at_ms)
     aggregate.expire(database, at_ms // _DAY_MS - config.dmarc_reports.keep_days)
     campaigns.expire(database, config.campaigns, at_ms)
+    correspondents.expire(database, config.outbound, at_ms)
     shadow.expire(database, before)
     notices.expire(database, before)
     log.info("expired", extra={"quarantined": messages, "evidence": records, "greylist": forgotten})

@@ -19,6 +19,7 @@ from filterd.deadline import Deadline
 from filterd.directory.domains import address_form
 from filterd.engine.handoff import HandOff, Job, count
 from filterd.errors import StorageError, TemporaryError
+from filterd.mail.dsn import MAX_QUOTED, Refused, Undelivered, wants_notice
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
@@ -32,8 +33,7 @@ _REMEMBER_SECONDS = 10.0  # nobody waits for it
 _FLUSH_SECONDS = 2.0  # when the process ends
 _WRITERS = frozenset({TrustClass.OUTBOUND, TrustClass.AUTHENTICATED, TrustClass.INTERNAL})
 
-# Tells the author of a message, durably, who refused it: (message id, reverse-path, replies by mailbox, its header section).
-Tell = Callable[[str, str, Mapping[str, Reply], bytes], Awaitable[None]]
+Tell = Callable[[Undelivered], Awaitable[None]]  # the author of a message, durably
 
 
 class OutboundHandOff(HandOff):
@@ -56,31 +56,43 @@ class OutboundHandOff(HandOff):
         replies: dict[str, Reply],
         retry: set[str],
     ) -> Reply:
-        refused = {name: replies[name] for r in held if (name := str(r.mailbox)) in replies and name not in retry}
+        names = [str(r.mailbox) for r in held]
+        refused = [r for r, name in zip(held, names, strict=True) if name in replies and name not in retry]
         if not refused:
             return await super()._conclude(job, accepted, held, replies, retry)
+        told = await self._told(job, refused, replies)
+        if isinstance(told, StorageError):
+            return await self._nobody_told(job, accepted, told)
+        lost = [
+            Outcome(name, TerminalState.REJECTED, "", f"upstream: {replies[name]}; {told}")
+            for name in (str(r.mailbox) for r in refused)
+        ]
+        count(lost)
+        kept = [r for r in held if r not in refused]
+        return await super()._conclude(replace(job, refused=(*job.refused, *lost)), accepted, kept, replies, retry)
+
+    async def _told(self, job: Job, refused: Sequence[Recipient], replies: Mapping[str, Reply]) -> str | StorageError:
+        """Whether the author is told, in words; an error when that could not be written down."""
         metrics.OUTBOUND_REFUSED_COPIES.inc(len(refused))
         log.warning(
             "the next mail server refused some recipients, the author is told",
             extra={
                 "id": job.envelope.id,
                 "mail_from": job.envelope.mail_from,
-                "recipients": list(refused),
-                "replies": [str(reply) for reply in refused.values()],
+                "recipients": [str(r.mailbox) for r in refused],
+                "replies": [str(replies[str(r.mailbox)]) for r in refused],
             },
         )
-        if job.envelope.reverse_path is not None:  # a bounce is told to nobody (RFC 5321 6.1)
-            try:
-                await self._tell(job.envelope.id, job.envelope.mail_from, refused, _header_of(job))
-            except StorageError as error:
-                return await self._nobody_told(job, accepted, error)
-        lost = [
-            Outcome(name, TerminalState.REJECTED, "250 2.0.0 (refused later)", f"upstream: {reply}; the author is told")
-            for name, reply in refused.items()
-        ]
-        count(lost)
-        kept = [r for r in held if str(r.mailbox) not in refused]
-        return await super()._conclude(replace(job, refused=(*job.refused, *lost)), accepted, kept, replies, retry)
+        wanted = tuple(Refused(r, replies[str(r.mailbox)]) for r in refused if wants_notice(r))
+        sender = job.envelope.reverse_path
+        if sender is None or not wanted:  # a bounce is told to nobody (RFC 5321 6.1)
+            return "nobody wants to be told"
+        header = bytes(job.chunks[0][:MAX_QUOTED])  # the first chunk begins with the header section
+        try:
+            await self._tell(Undelivered(job.envelope.id, sender, job.envelope.parameters, wanted, header))
+        except StorageError as error:
+            return error
+        return "the author is told"
 
     async def _nobody_told(self, job: Job, accepted: Sequence[Recipient], error: StorageError) -> Reply:
         """The message stays with Exchange, which sends it again: some get it twice, which is better than nobody knowing."""
@@ -101,14 +113,6 @@ class OutboundHandOff(HandOff):
     ) -> HeldMessage | None:
         box = super()._held(job, held, replies, retry)
         return replace(box, outbound=True) if box is not None else None
-
-
-def _header_of(job: Job) -> bytes:
-    """What the notice may quote of the header section; the chunks are the message, the first one begins with it."""
-    return bytes(job.chunks[0][:MAX_QUOTED]) if job.chunks else b""
-
-
-MAX_QUOTED = 32_768  # octets of the message in which a notice looks for the fields that it quotes
 
 
 @dataclass(frozen=True, slots=True)
