@@ -1,4 +1,5 @@
-"""Owns what must run somewhere besides the mail path: the outbox, report mails and their answers, DMARC reports, the watch over models, expiry.
+"""Owns what must run somewhere besides the mail path: the outbox, report mails and their answers, DMARC reports, the watch over
+models, copies of directories, expiry.
 
 The side service runs it; without one `serve` starts it as a part of its own (`--part outbox`).  Must not know HTTP or SMTP.
 """
@@ -18,6 +19,7 @@ from filterd.adapters.upstream import SmtpUpstream
 from filterd.aggregate.sender import ReportSender, relay_config
 from filterd.auth.seal import sign_dkim
 from filterd.config import Config
+from filterd.directory_runner import DirectoryRunner
 from filterd.errors import ConfigError, StorageError
 from filterd.notices import NoticeRunner
 from filterd.outbound import Teller, outbound_upstream
@@ -51,6 +53,8 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
         sending.add(asyncio.create_task(NoticeRunner(database, upstream).run(stop), name="notices"))
         # Also without reports.domain: one that came before the domain was taken away must not lie there unseen.
         sending.add(asyncio.create_task(ReportMailRunner(config, database).run(stop), name="report mails"))
+        if config.ldap:
+            sending.add(asyncio.create_task(DirectoryRunner(config).run(stop), name="directory syncs"))
         if reports is not None:
             sending.add(asyncio.create_task(reports.run(stop), name="DMARC reports"))
         expiry = asyncio.create_task(_expire_daily(config, database), name="expiry")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
-_FURTHER: tuple[ModuleType, ...] = ()  # files with actions of their own: register(group)
+from filterd.commands import directory_sync
+
+_FURTHER: tuple[ModuleType, ...] = (directory_sync,)  # files with actions of their own: register(group)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
