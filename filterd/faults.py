@@ -36,6 +36,7 @@ POINTS: Mapping[str, str] = {
     "upstream.sending": "a part of the message has left, and more is to come",
     "upstream.sent": "the end of the message is handed to the socket, and upstream has not answered it",
     "upstream.taken": "upstream has answered the message",
+    "handoff.next": "upstream has the copies of some recipients, and those of others with other fields come next",
     "handoff.delivered": "upstream's answer is known, and nothing of it is written",
     "bodies.written": "a body is in its temporary file, not yet synced",
     "bodies.named": "a body has its file and name on disk, and no row",

@@ -1,5 +1,7 @@
 """Owns the delivery of released copies: takes what is due from the queue, hands it to upstream, writes what came of it.
 
+Mail of our own Exchange that the next server did not take at once goes to that server, and its author is told in the end.
+
 At least once: a process that dies during a hand-over leaves its row Active, and the copy is taken again when the lease
 ends, so that a recipient may get a copy twice but never not at all.  RFC 5321 4.5.4.1 (retries), 6.1 (duplicates).
 Must not know HTTP, or who released the copy.
@@ -13,17 +15,18 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from filterd import metrics
 from filterd.deadline import Deadline
 from filterd.errors import PermanentError, StorageError, TemporaryError
 from filterd.mail.address import parse_mailbox
+from filterd.mail.dsn import MAX_QUOTED, Refused, Undelivered, wants_notice
 from filterd.mail.envelope import Envelope, Recipient
-from filterd.mail.headers import REPORT_FIELD
+from filterd.mail.headers import REPORT_FIELD, SCL_FIELD
 from filterd.mail.message import Octets
-from filterd.mail.reply import Reply
+from filterd.mail.reply import Reply, printable
 from filterd.ports import Upstream
 from filterd.storage import outbox, quarantine
 from filterd.storage.database import Database, now_ms
@@ -37,10 +40,12 @@ T = TypeVar("T")
 DELIVERY_SECONDS = 900.0  # as the mail path: Exchange may take 10 minutes after the final dot
 LEASE_SECONDS = 1_200.0  # longer than a delivery and the writing of its result together can take
 MARK_SECONDS = 120.0  # how long we go on trying to write down a delivery: forgetting it means a duplicate
+GIVE_UP_SECONDS = 172_800.0  # for the world: two days, as Exchange's own queues (MessageExpirationTimeout)
 POLL_SECONDS = 2.0  # between looks at an empty queue; a person waits for the release
 _REPORT = REPORT_FIELD.encode() + b":"
 _SCL = re.compile(rb"\r\n\tSCL:-?[0-9]+;")
 _SFV = re.compile(rb"\r\n\tSFV:[A-Z]+;")
+_ORGANIZATION_SCL = re.compile(rb"(?m)^" + SCL_FIELD.encode() + rb": -?[0-9]+\r$")
 _IN_DOUBT = "in doubt: upstream may already have it, the next attempt may deliver it twice"
 
 
@@ -48,13 +53,13 @@ def as_released(prepended: bytes) -> bytes:
     """Our fields with the report of a copy that a person released: SCL:-1 and SFV:SKQ, as Exchange Online says it.
 
     Without this the transport rule on SFV:SPM would put into Junk what somebody has just asked for.  Only our own
-    report field is touched; what else stands there, and the message, stays octet for octet.
+    report field and our SCL for Exchange are touched; what else stands there, and the message, stays octet for octet.
     """
     start = 0 if prepended.startswith(_REPORT) else prepended.find(b"\r\n" + _REPORT)
     if start < 0:
         return prepended
     report = _SFV.sub(b"\r\n\tSFV:SKQ;", _SCL.sub(b"\r\n\tSCL:-1;", prepended[start:], count=1), count=1)
-    return prepended[:start] + report
+    return prepended[:start] + _ORGANIZATION_SCL.sub(SCL_FIELD.encode() + b": -1\r", report)
 
 
 class OutboxRunner:
@@ -65,15 +70,22 @@ class OutboxRunner:
         database: Database,
         upstream: Upstream,
         *,
+        outbound: Upstream | None = None,
+        tell: Callable[[Undelivered], Awaitable[None]] | None = None,
         clock_ms: Callable[[], int] = now_ms,
         owner: str = "",
         workers: int = 2,
         poll_seconds: float = POLL_SECONDS,
         mark_seconds: float = MARK_SECONDS,
     ) -> None:
-        """`clock_ms`: Unix milliseconds.  `workers`: 2, so that one slow hand-over does not hold up all others."""
+        """`outbound`: who takes mail for the world, and `tell` what becomes of it to its author (raises StorageError).
+
+        `clock_ms`: Unix milliseconds.  `workers`: 2, so that one slow hand-over does not hold up all others.
+        """
         self._database = database
         self._upstream = upstream
+        self._outbound = outbound
+        self._tell = tell
         self._clock_ms = clock_ms
         self._owner = owner or f"outbox:{os.getpid()}:{secrets.token_hex(4)}"
         self._workers = workers
@@ -105,6 +117,9 @@ class OutboxRunner:
             await self._failed(item, str(error), permanent=True)
         except TemporaryError as error:
             in_doubt = error.kind == "in_doubt"
+            if self._is_too_old(item) and not in_doubt:
+                await self._give_up(item, Reply(451, "4.4.1", printable(str(error), 300)))
+                return True
             await self._failed(item, f"{_IN_DOUBT} ({error})" if in_doubt else str(error), kind=error.kind)
         except asyncio.CancelledError:
             await asyncio.shield(self._failed(item, f"{_IN_DOUBT} (stopped by shutdown)", kind="in_doubt"))
@@ -112,6 +127,8 @@ class OutboxRunner:
         else:
             if reply.is_success:
                 await self._delivered(item, reply)
+            elif (reply.is_permanent and self._is_authors(item)) or self._is_too_old(item):
+                await self._give_up(item, reply)
             else:
                 await self._failed(item, f"upstream: {reply}", permanent=reply.is_permanent)
         return True
@@ -133,7 +150,7 @@ class OutboxRunner:
 
     def _chunks(self, item: OutboxItem) -> tuple[Octets, ...]:
         """Our header fields and the message.  Raises PermanentError when the octets are gone."""
-        prepended = quarantine.prepended(self._database, item.message_id)
+        prepended = quarantine.prepended(self._database, item.message_id, item.recipient)
         if item.created_by != CUSTODY:
             prepended = as_released(prepended)
         return prepended, quarantine.body(self._database, item.message_id)
@@ -146,10 +163,13 @@ class OutboxRunner:
             raise PermanentError("the envelope has an address that is none")
         recipient = Recipient(mailbox, item.parameters)
         envelope = Envelope(item.message_id, reverse_path, item.mail_parameters, (recipient,))
+        upstream = self._outbound if item.outbound else self._upstream
+        if upstream is None:
+            raise TemporaryError("it is for the world, and outbound.host names no next mail server", "unreachable")
         started = time.perf_counter()
         deadline = Deadline.after(DELIVERY_SECONDS)
         try:
-            delivery = await self._upstream.deliver(envelope, (recipient,), chunks, deadline)
+            delivery = await upstream.deliver(envelope, (recipient,), chunks, deadline)
         finally:
             metrics.HANDOVER_SECONDS.observe(time.perf_counter() - started)
         return delivery.replies[0]
@@ -167,6 +187,26 @@ class OutboxRunner:
             extra={"id": item.message_id, "outbox": item.id, "permanent": permanent, "error": error},
         )
         await asyncio.to_thread(outbox.failed, self._database, item.id, error, permanent, self._clock_ms())
+
+    def _is_authors(self, item: OutboxItem) -> bool:
+        """Whether it is for the world and nobody has looked at it: then its author hears what becomes of it, and no person here must."""
+        return item.outbound and item.created_by == CUSTODY and self._tell is not None
+
+    def _is_too_old(self, item: OutboxItem) -> bool:
+        return self._is_authors(item) and self._clock_ms() - item.created_ms >= GIVE_UP_SECONDS * 1000
+
+    async def _give_up(self, item: OutboxItem, reply: Reply) -> None:
+        """The author is told, then the copy leaves the queue; in the quarantine it lies until it expires.  Raises StorageError."""
+        mailbox, sender = parse_mailbox(item.recipient), parse_mailbox(item.mail_from) if item.mail_from else None
+        assert self._tell is not None
+        assert mailbox is not None  # it was tried
+        refused = Refused(Recipient(mailbox, item.parameters), reply)
+        if sender is not None and wants_notice(refused.recipient):
+            body = await asyncio.to_thread(quarantine.body, self._database, item.message_id)
+            header = bytes(body[:MAX_QUOTED])
+            await self._tell(Undelivered(item.message_id, sender, item.mail_parameters, (refused,), header, True))
+        await self._failed(item, f"{reply}; its author was told", permanent=True)
+        await asyncio.to_thread(outbox.remove, self._database, item.id)
 
     async def _insist(self, write: Callable[[], T]) -> T:
         """The result of `write`, tried again while the database does not answer; raises StorageError in the end."""

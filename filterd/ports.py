@@ -281,6 +281,7 @@ class HeldMessage:
         retry: recipients whose copy shall be delivered by the outbox as soon as upstream takes it.
         reasons: recipients whose copy is held for another reason than the rest.
         outbound: mail of our own Exchange: its copies go to the next mail server of [outbound], not to Exchange.
+        fields: recipients whose copy has other fields of ours before it than `prepended`.
     """
 
     prepended: bytes
@@ -293,6 +294,7 @@ class HeldMessage:
     parameters: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     outbound: bool = False
+    fields: Mapping[str, bytes] = field(default_factory=dict)
 
 
 USER = "user"  # in an evidence record's `extra`: who was logged in; not there for nobody

@@ -14,13 +14,14 @@ from filterd.auth.arc import chain_of
 from filterd.auth.seal import seal
 from filterd.engine.handoff import HandOff, Job, count, failure_reply
 from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state
+from filterd.engine.marks import Marks, marks_of
 from filterd.engine.shared import Engine
 from filterd.errors import FilterdError
 from filterd.lookups import Lookups
 from filterd.mail.authres import authentication_results, results_text
 from filterd.mail.envelope import Connection, Recipient, TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result
-from filterd.mail.headers import prepended, received, remove_forged, report, utc
+from filterd.mail.headers import organization_scl, prepended, received, remove_forged, report, utc
 from filterd.mail.message import Message
 from filterd.mail.received_spf import received_spf
 from filterd.mail.reply import Reply
@@ -145,24 +146,43 @@ class Ending:
             authentication_results(engine.authserv_id, found),
         ]
 
+        written: dict[Marks, bytes] = {}  # of copies with the same marks the first one's score stands in the report
+
         def above(verdict: Verdict) -> bytes:
             if self._is_outbound:  # what we found is nobody's to know in the world
                 return prepended([sealed, trace], message)
-            return prepended([sealed, *common, report(self.connection, envelope.id, verdict)], message)
+            marks = marks_of(verdict)
+            if marks not in written:
+                about = report(self.connection, envelope.id, verdict, marks.sfv, marks.category)
+                written[marks] = prepended([sealed, *common, about, self._scl(verdict)], message)
+            return written[marks]
 
+        forward_prepended = above(forward[0][1]) if forward else b""
+        hold_prepended = above((hold or forward)[0][1])
+        others_fields = [
+            *((r, octets) for r, v in forward if (octets := above(v)) != forward_prepended),
+            *((r, octets) for r, v in hold if (octets := above(v)) != hold_prepended),
+        ]
         return Job(
             envelope=envelope,
             message=message_record(now, self.connection, engine.worker, message),
             chunks=cleaned.chunks,
             evidence=self._evidence(message),
             forward=tuple(r for r, _ in forward),
-            forward_prepended=above(forward[0][1]) if forward else b"",
+            forward_prepended=forward_prepended,
             hold=tuple(r for r, _ in hold),
-            hold_prepended=above((hold or forward)[0][1]),
+            hold_prepended=hold_prepended,
+            fields={str(r.mailbox): octets for r, octets in others_fields},
             hold_reason=(others or [v for _, v in hold])[0].reason.value if hold else "",
             hold_reasons=reported,
             refused=tuple(now.refused.values()),
         )
+
+    def _scl(self, verdict: Verdict) -> bytes:
+        """The field that Exchange believes, where it is to have it.  While observing nothing may happen to mail there either."""
+        policy = self.engine.policy
+        organization = policy.exchange.scl_mode == "organization" and not policy.config.observe
+        return organization_scl(verdict.scl) if organization else b""
 
     async def _sealed(self, message: Message) -> bytes:
         """An ARC set of our own, where we seal and have looked at the chain; a fault in it costs the seal, not the message.

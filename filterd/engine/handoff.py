@@ -57,6 +57,7 @@ class Job:
         hold: recipients whose copy goes to the quarantine, with `hold_reason` for people.
         hold_reasons: mailbox -> its own reason, where it is another one.
         forward_prepended, hold_prepended: our header fields for either copy.
+        fields: mailbox -> our header fields, where its copy has others.
         refused: outcomes of recipients that were refused at RCPT.
     """
 
@@ -71,6 +72,14 @@ class Job:
     hold_reason: str
     refused: tuple[Outcome, ...] = ()
     hold_reasons: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, bytes] = field(default_factory=dict)
+
+    def groups(self) -> list[tuple[bytes, tuple[Recipient, ...]]]:
+        """Whose copies are handed over together: those with the same fields above them, in the order of the recipients."""
+        found: dict[bytes, list[Recipient]] = {}
+        for recipient in self.forward:
+            found.setdefault(self.fields.get(str(recipient.mailbox), self.forward_prepended), []).append(recipient)
+        return [(prepended, tuple(recipients)) for prepended, recipients in found.items()]
 
 
 def failure_reply(name: str, reference: str) -> Reply:
@@ -109,12 +118,11 @@ class HandOff:
         accepted: list[Recipient] = []
         if job.forward:
             try:
-                delivered = await self._deliver(job)
+                replies = await self._offer(job)
                 reach("handoff.delivered")
             except TemporaryError as error:
-                name = "upstream_in_doubt" if error.kind == "in_doubt" else "upstream"
-                return await self._all(job, failure_reply(name, reference), TerminalState.DEFERRED, str(error))
-            replies = dict(zip((str(r.mailbox) for r in job.forward), delivered, strict=True))
+                return await self._all(job, _gone(error, reference), TerminalState.DEFERRED, str(error))
+            delivered = tuple(replies.values())
             accepted = [r for r in job.forward if replies[str(r.mailbox)].is_success]
             rest = [r for r in job.forward if not replies[str(r.mailbox)].is_success]
             if rest and not accepted:
@@ -126,12 +134,43 @@ class HandOff:
             retry = {str(r.mailbox) for r in rest if replies[str(r.mailbox)].is_temporary}
         return await self._conclude(job, accepted, held, replies, retry)
 
-    async def _deliver(self, job: Job) -> tuple[Reply, ...]:
+    async def _offer(self, job: Job) -> dict[str, Reply]:
+        """An answer for every forwarded recipient, group by group.
+
+        Until somebody has the message, a failure is everybody's: TemporaryError, and the client keeps it.  From then on it is ours:
+        who was not served gets a temporary answer, and with it a held copy that the outbox delivers.
+        """
+        deadline = Deadline.after(HANDOVER_SECONDS)
+        replies: dict[str, Reply] = {}
+        lost: TemporaryError | None = None
+        for prepended, recipients in job.groups():
+            names = [str(r.mailbox) for r in recipients]
+            taken = any(reply.is_success for reply in replies.values())
+            try:
+                if lost is None:
+                    if replies:
+                        reach("handoff.next")
+                    answers = await self._deliver(job, prepended, recipients, deadline)
+                    replies |= zip(names, answers, strict=True)
+                    continue
+            except TemporaryError as error:
+                lost = error
+                if not taken:
+                    raise
+            except Exception:  # a fault of ours: the client would send to those again who have it
+                if not taken:
+                    raise
+                log.exception("engine failed between two groups of recipients", extra={"id": job.envelope.id})
+                lost = TemporaryError("engine failed", "in_doubt")
+            replies |= dict.fromkeys(names, _gone(lost, ""))
+        return replies
+
+    async def _deliver(
+        self, job: Job, prepended: bytes, recipients: Sequence[Recipient], deadline: Deadline
+    ) -> tuple[Reply, ...]:
         started = time.perf_counter()
         try:
-            delivery = await self._upstream.deliver(
-                job.envelope, job.forward, (job.forward_prepended, *job.chunks), Deadline.after(HANDOVER_SECONDS)
-            )
+            delivery = await self._upstream.deliver(job.envelope, recipients, (prepended, *job.chunks), deadline)
         except TemporaryError as error:
             metrics.UPSTREAM_FAILURES.labels(error.kind).inc()
             log.error("upstream failed", extra={"id": job.envelope.id, "kind": error.kind, "error": str(error)})
@@ -182,7 +221,10 @@ class HandOff:
     ) -> HeldMessage | None:
         if not held:
             return None
-        refused = [str(r.mailbox) for r in held if str(r.mailbox) in replies]
+        names = [str(r.mailbox) for r in held]
+        refused = [name for name in names if name in replies]
+        forwarded = {name: job.fields.get(name, job.forward_prepended) for name in refused}
+        own = {name: forwarded.get(name) or job.fields.get(name, job.hold_prepended) for name in names}
         if refused:  # the sender is told 250 and no bounce: somebody here must look
             metrics.UPSTREAM_REFUSED_COPIES.inc(len(refused))
             log.warning(
@@ -203,6 +245,7 @@ class HandOff:
             retry=frozenset(retry),
             parameters=job.envelope.parameters,
             reasons={name: why for name, why in job.hold_reasons.items() if name not in refused},
+            fields={name: octets for name, octets in own.items() if octets != job.hold_prepended},
         )
 
     async def _all(self, job: Job, reply: Reply, state: TerminalState, detail: str) -> Reply:
@@ -264,6 +307,10 @@ def _not_held(outcome: Outcome, reply: Reply) -> Outcome:
     if outcome.state is TerminalState.QUARANTINED:
         return replace(outcome, state=TerminalState.DEFERRED, reply=str(reply), detail="quarantine failed")
     return replace(outcome, reply=str(reply))
+
+
+def _gone(error: TemporaryError, reference: str) -> Reply:
+    return failure_reply("upstream_in_doubt" if error.kind == "in_doubt" else "upstream", reference)
 
 
 def passed_on(reply: Reply, reference: str) -> Reply:

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from filterd.mail.authres import names_authserv_id
-from filterd.mail.envelope import Connection, Envelope
+from filterd.mail.envelope import Connection, Envelope, TrustClass
 from filterd.mail.message import MAX_FIELDS, HeaderField, Message, Octets, Tail
 from filterd.mail.received_spf import names_receiver
-from filterd.mail.verdict import Action, Verdict
+from filterd.mail.verdict import Verdict
 
 REPORT_FIELD = "X-Filterd-Report"
+SCL_FIELD = "X-MS-Exchange-Organization-SCL"  # believed by Exchange where the connector has the right for it
 
 # Exchange believes these when the receive connector lets them through (facts: exchange.md 1.10, 2.7); ours are believed
 # by the transport rule.  Other X-MS-Exchange-* fields are left alone.
@@ -31,7 +32,12 @@ FORBIDDEN_PREFIXES = (
 _NEVER_MALFORMED = tuple(name.encode() for name in ("authentication-results", "received-spf", *FORBIDDEN_PREFIXES))
 _FTEXT = bytes(range(33, 127))  # RFC 5322 2.2, with the colon
 _NOT_FTEXT = bytes(octet for octet in range(256) if octet not in _FTEXT)
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")  # a CR or LF that is no part of a CRLF
 _SAFE = re.compile(r"[^!-'*-Z^-~]")  # what may stand in a Received clause: printable, no blanks, parentheses, brackets
+
+
+# Inbound, outbound, or within the organization: our own users and machines, wherever they sit.
+_DIRECTION = {TrustClass.INTERNET: "INB", TrustClass.OUTBOUND: "OUT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +56,21 @@ class Cleaned:
 def is_forged(header: HeaderField, authserv_id: str) -> bool:
     """Whether a field of the message claims what only we or Exchange may say."""
     key = header.key
-    if not key:  # not a field by the grammar; a lenient reader may still see one, and nobody honest writes these so
-        return header.raw.translate(None, _NOT_FTEXT).lower().startswith(_NEVER_MALFORMED)
+    if not key and _begins_like_ours(header.raw):  # no field by the grammar, but a lenient reader may still see one
+        return True
+    # SMTP lets no bare CR or LF pass (wire/octets); who takes one for the end of a line sees another field behind it
+    if any(map(_begins_like_ours, _BARE.split(header.raw)[1:])):
+        return True
     if key.startswith(FORBIDDEN_PREFIXES):
         return True
     if key == "received-spf":
         return names_receiver(header.body, authserv_id)
     return key == "authentication-results" and names_authserv_id(header.body, authserv_id)
+
+
+def _begins_like_ours(octets: bytes) -> bool:
+    """Whether a line is one of those that nobody honest writes, once what cannot stand in a name is taken out."""
+    return octets.translate(None, _NOT_FTEXT).lower().startswith(_NEVER_MALFORMED)
 
 
 def header_problem(message: Message, max_bytes: int) -> str:
@@ -112,18 +126,20 @@ def received(connection: Connection, envelope: Envelope, hostname: str, now: dat
     return ("\r\n".join(lines) + f";\r\n\t{format_datetime(now.astimezone(UTC))}\r\n").encode("ascii", "replace")
 
 
-def report(connection: Connection, message_id: str, verdict: Verdict) -> bytes:
-    """Our report field, with the keys that an Exchange administrator can read (facts: exchange.md 1.9)."""
-    verdict_code = {Action.ACCEPT: "NSPM", Action.TAG: "SPM"}.get(verdict.would, "SPM")
-    category = "NONE" if verdict_code == "NSPM" else "SPM"
+def report(connection: Connection, message_id: str, verdict: Verdict, sfv: str, category: str) -> bytes:
+    """Our report field, with the keys that an Exchange administrator can read (facts: exchange.md 1.9).
+
+    Args:
+        sfv, category: spam filtering verdict and CAT in the words of Exchange Online.
+    """
     parts = [
         f"CIP:{connection.client_ip}",
         f"H:{_value(connection.helo)}",
         f"PTR:{_value(connection.client_name) if connection.client_name else ''}",
         f"SCL:{verdict.scl}",
-        f"SFV:{verdict_code}",
+        f"SFV:{sfv}",
         f"CAT:{category}",
-        "DIR:INB",
+        f"DIR:{_DIRECTION.get(connection.trust, 'INT')}",
         f"SCORE:{verdict.score:.3f}",
         f"PROB:{verdict.probability:.4f}",
         f"ID:{message_id}",
@@ -131,6 +147,11 @@ def report(connection: Connection, message_id: str, verdict: Verdict) -> bytes:
     if verdict.unavailable:
         parts.append("MISSING:" + ",".join(verdict.unavailable))
     return (f"{REPORT_FIELD}: " + ";\r\n\t".join(parts) + "\r\n").encode("ascii", "replace")
+
+
+def organization_scl(scl: int) -> bytes:
+    """The SCL as Exchange itself writes it; only ours may reach Exchange (`remove_forged`)."""
+    return f"{SCL_FIELD}: {scl}\r\n".encode("ascii")
 
 
 def separator(message: Message) -> bytes:

@@ -211,10 +211,17 @@ def body(db: Database, id: str) -> bytes:
     return load(db, row.size, row.sha256, row.inline, row.file)
 
 
-def prepended(db: Database, id: str) -> bytes:
-    """Header fields of ours that go before the message.  Raises PermanentError when it is not in the quarantine."""
+def prepended(db: Database, id: str, recipient: str = "") -> bytes:
+    """Header fields of ours that go before the message, or before the copy of that recipient when it has others.
+
+    Raises PermanentError when it is not in the quarantine.
+    """
+    copies = quarantine_copies.c
+    own = select(copies.prepended).where(copies.message_id == id, copies.recipient == recipient)
     with db.read() as connection:
-        octets = connection.scalar(select(quarantine.c.prepended).where(quarantine.c.message_id == id))
+        octets = connection.scalar(own) if recipient else None
+        if octets is None:
+            octets = connection.scalar(select(quarantine.c.prepended).where(quarantine.c.message_id == id))
     if octets is None:
         raise PermanentError(f"id: {id} is not in the quarantine")
     return bytes(octets)

@@ -170,6 +170,7 @@ def _rows_held(message: MessageRecord, held: HeldMessage, body: StoredBody, at_m
                 "reason": clean(held.reasons.get(recipient, reason)),
                 "changed_ms": at_ms,
                 "changed_by": CUSTODY,
+                "prepended": held.fields.get(recipient),
             }
             for recipient, parameters in held.recipients.items()
         ],

@@ -111,6 +111,7 @@ quarantine_copies = Table(
     Column("reason", Text, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
     Column("changed_by", Text, nullable=False),
+    Column("prepended", LargeBinary),  # where this copy has other fields of ours than the message; else NULL
     # The few report mails that wait to be read, among all that is held.
     Index(
         "ix_quarantine_copies_reports",

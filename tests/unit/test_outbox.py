@@ -20,7 +20,7 @@ from filterd.deadline import Deadline
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.envelope import Connection, Envelope, Recipient
 from filterd.mail.evidence import Reason
-from filterd.mail.headers import report
+from filterd.mail.headers import organization_scl, report
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
@@ -186,9 +186,12 @@ def test_what_a_person_did_not_release_keeps_its_report(db: Database, monkeypatc
 def test_the_report_of_the_mail_path_is_understood() -> None:
     connection = Connection(ip_address("192.0.2.1"), helo="client.example")
     verdict = Verdict(Action.QUARANTINE, 6, 4500, 0.98, Reason.OK, "score", None, (), (), Action.QUARANTINE)
-    field = report(connection, "X", verdict)
+    field = report(connection, "X", verdict, "SPM", "HSPM")
     assert b"\tSFV:SPM;" in field
     assert b"\tSCL:-1;\r\n\tSFV:SKQ;" in as_released(field)
+    both = as_released(b"Received: x\r\n" + field + organization_scl(6) + b"X-Filterd-Separator: y\r\n")
+    assert both.startswith(b"Received: x\r\n" + as_released(field))
+    assert both.endswith(b"\r\n" + organization_scl(-1) + b"X-Filterd-Separator: y\r\n")
 
 
 def test_an_answer_that_never_came_is_in_doubt_and_tried_again(db: Database) -> None:

@@ -1,4 +1,4 @@
-"""Whom our own people wrote to, as keyed hashes; and which kept messages are for the world."""
+"""Whom our own people wrote to, as keyed hashes; which kept messages are for the world; copies with fields of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table and the column."""
+    """Add the table and the columns."""
     op.create_table(
         "correspondents",
         sa.Column("key", sa.LargeBinary(length=16), nullable=False),
@@ -24,3 +24,4 @@ def upgrade() -> None:
         "outbound", sa.Boolean(create_constraint=False), nullable=False, server_default=sa.false()
     )
     op.add_column("quarantine", outbound)
+    op.add_column("quarantine_copies", sa.Column("prepended", sa.LargeBinary(), nullable=True))
