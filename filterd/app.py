@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakSet
@@ -17,23 +17,27 @@ from weakref import WeakSet
 from filterd import metrics, modelstore
 from filterd.adapters import model_key
 from filterd.adapters.clamd import ClamdScanner
-from filterd.adapters.directory_file import FileDirectory
+from filterd.adapters.directory import ChainDirectory, build_directory
 from filterd.adapters.inspector import ChildInspector
 from filterd.adapters.resolver import DnsResolver
-from filterd.adapters.signing_key import seal_signer
+from filterd.adapters.signing_key import outbound_signers, seal_signer
+from filterd.adapters.site_key import site_key
 from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.aggregate.collector import Collector, Counted
 from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.lists import Kind, Lists, NetworkTable
-from filterd.checks.registry import LIVE_ONLY, NAMES, Parts, build
+from filterd.checks.registry import LIVE_ONLY, NAMES, Ours, Parts, build
+from filterd.checks.spoof import Spoof
 from filterd.classifier.manifest import INFORMATION, LOCAL, MANIFEST, WEIGHTS
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config, DmarcReportsConfig
+from filterd.directory.values import AcceptedDomain, DomainType, ProtectedPerson
 from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.campaigns import CampaignNotes
 from filterd.engine.handoff import HandOff
+from filterd.engine.outbound import CorrespondentNotes, Outbound, OutboundHandOff, by_domain
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
 from filterd.engine.scan import Scanner
@@ -45,16 +49,20 @@ from filterd.mail.envelope import Connection
 from filterd.modelstore import ACTIVE_MODEL as ACTIVE_MODEL
 from filterd.modelstore import SHADOW_MODEL as SHADOW_MODEL
 from filterd.modelstore import active_model as active_model
-from filterd.ports import Custody, Greylist, Tallies, Upstream
+from filterd.outbound import Teller, outbound_upstream
+from filterd.ports import Correspondents, Custody, Greylist, Tallies, Upstream
 from filterd.slot import Slot
 from filterd.storage import aggregate
 from filterd.storage import lists as list_store
 from filterd.storage.campaigns import SqlCampaigns
+from filterd.storage.correspondents import SqlCorrespondents
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database, open_database
 from filterd.storage.greylist import SqlGreylist
 
 log = logging.getLogger(__name__)
+
+Known = tuple[tuple[AcceptedDomain, ...], tuple[ProtectedPerson, ...]]
 
 MODEL_SECONDS = 5.0  # a promotion must reach every worker within 10 s, whatever lists.refresh_seconds says
 
@@ -142,8 +150,11 @@ class Graph:
     upstream: Upstream
     malware: ClamdScanner | None
     inspector: ChildInspector
+    directory: ChainDirectory
+    known: Known
     model_mark: tuple[object, ...]
     shadow_mark: tuple[object, ...] | None = None
+    outbound: SmtpUpstream | None = None
     lists: list_store.ListSnapshot | None = None
     check_by_name: dict[str, Check] = field(default_factory=dict)
 
@@ -168,9 +179,10 @@ class App:
         self._place = Slot(config, slot)
         self.database = open_database(config)
         self._greylist: SqlGreylist | None = None
+        self._correspondents: SqlCorrespondents | None = None
         self._room_until = 0.0
         # Weak: what earlier configurations built goes with the last connection that uses it.
-        self._writers: WeakSet[HandOff | SenderNotes | Collector | CampaignNotes] = WeakSet()
+        self._writers: WeakSet[HandOff | SenderNotes | Collector | CampaignNotes | CorrespondentNotes] = WeakSet()
         self.custody = SqlCustody(self.database)
         self._place.recover(self.database, self.custody, self.boot_id)
         self.graph = self._build(config)
@@ -180,9 +192,20 @@ class App:
         worker = f"{self.slot}:{self.boot_id}"
         if self._greylist is None or config.greylist != self.config.greylist:  # else what it knows by heart stays
             self._greylist = SqlGreylist(self.database, config.greylist)
+        if self._correspondents is None or config.outbound != self.config.outbound:
+            self._correspondents = build_correspondents(config, self.database)
         graph = build_graph(
-            config, self.database, self.custody, worker, model_path, self.tallies, self._greylist, in_use=in_use
+            config,
+            self.database,
+            self.custody,
+            worker,
+            model_path,
+            self.tallies,
+            self._greylist,
+            in_use=in_use,
+            correspondents=self._correspondents,
         )
+        self._build_outbound(config, graph)
         graph.engine.has_room = self.has_room
         self._writers.add(graph.engine.handoff)
         if graph.engine.senders is not None:
@@ -196,6 +219,20 @@ class App:
             graph.engine.dmarc_notes = DmarcNotes(collector.note, config.dmarc_reports.email.lower())
         self._take_shadow(config, graph)
         return graph
+
+    def _build_outbound(self, config: Config, graph: Graph) -> None:
+        """What mail of our own Exchange for the world needs, and the notes of whom it is for.  Raises ConfigError, OSError."""
+        graph.outbound = outbound_upstream(config)
+        if graph.outbound is not None:
+            handoff = OutboundHandOff(graph.outbound, self.custody, Teller(self.database, config.server.hostname))
+            graph.engine.outbound = Outbound(handoff, by_domain(outbound_signers(config)))
+            self._writers.add(handoff)
+        spoof = graph.check_by_name["spoof"]
+        assert isinstance(spoof, Spoof)  # who knows our own domains, also when they change
+        if self._correspondents is not None:
+            notes = CorrespondentNotes(self._correspondents, lambda: spoof.ours, time.time)
+            graph.engine.correspondents = notes
+            self._writers.add(notes)
 
     def _collector(self, config: DmarcReportsConfig) -> Collector:
         def write(counted: Mapping[Counted, int]) -> None:
@@ -223,10 +260,17 @@ class App:
         upstream = self.graph.upstream
         return upstream.extensions if isinstance(upstream, SmtpUpstream) else None
 
+    @property
+    def outbound_extensions(self) -> dict[str, str] | None:
+        """The same of the next mail server, for mail of our own Exchange."""
+        return self.graph.outbound.extensions if self.graph.outbound is not None else None
+
     async def warm_up(self) -> None:
         """Learn upstream's extensions before the first client asks for ours."""
         if isinstance(self.graph.upstream, SmtpUpstream):
             await self.graph.upstream.warm_up()
+        if self.graph.outbound is not None:
+            await self.graph.outbound.warm_up()
 
     async def reload(self, config: Config) -> None:
         """Build a whole new graph, or keep the old one and raise ConfigError."""
@@ -235,9 +279,14 @@ class App:
         old, self.graph, self.config = self.graph, fresh, config
         if isinstance(fresh.upstream, SmtpUpstream) and isinstance(old.upstream, SmtpUpstream):
             fresh.upstream.extensions = old.upstream.extensions  # until its first connection says otherwise
+        if fresh.outbound is not None and old.outbound is not None:
+            fresh.outbound.extensions = old.outbound.extensions
         await close_upstream(old.upstream)
+        if old.outbound is not None:
+            await old.outbound.close()
         if old.malware is not None:
             await old.malware.close()
+        await old.directory.close()
         await asyncio.to_thread(old.inspector.close)
         log.info("configuration loaded again")
 
@@ -264,8 +313,21 @@ class App:
         if known is None or version != known.version or expired:
             graph.lists = await asyncio.to_thread(take_snapshot, self.database)
             lists.table = network_table(self.config, graph.lists)
+        await self._refresh_directory(graph)
         await self._refresh_model(graph)
         await asyncio.to_thread(self._take_shadow, self.config, graph)
+
+    async def _refresh_directory(self, graph: Graph) -> None:
+        """Take over recipients that were synced or pushed; where accepted domains or protected people are others, tell the checks."""
+        await graph.directory.refresh()
+        known = graph.directory.domains(), graph.directory.people()
+        if known == graph.known:
+            return
+        ours = await asyncio.to_thread(Ours.of, self.config, *known)
+        ours.give(graph.checks)
+        graph.engine.postmasters = _postmasters(self.config, known[0])
+        graph.known = known
+        log.info("the directory has other domains or people", extra={"domains": len(known[0]), "people": len(known[1])})
 
     async def _refresh_model(self, graph: Graph) -> None:
         """Exchange the model when another was promoted, or its files changed; connections go on and use it from their next message."""
@@ -299,13 +361,18 @@ class App:
     async def close(self) -> None:
         """Let go of everything; what was handed to the ledger is written first."""
         await close_upstream(self.graph.upstream)
+        if self.graph.outbound is not None:
+            await self.graph.outbound.close()
         if self.graph.malware is not None:
             await self.graph.malware.close()
+        await self.graph.directory.close()
         await asyncio.to_thread(self.graph.inspector.close)
         for writer in tuple(self._writers):
             await writer.flush()
         if self._greylist is not None:
             await asyncio.to_thread(self._greylist.close)
+        if self._correspondents is not None:
+            await asyncio.to_thread(self._correspondents.close)
         await asyncio.to_thread(self.custody.close)
         self._place.release()
 
@@ -327,6 +394,7 @@ def build_graph(
     upstream: Upstream | None = None,
     clock: Callable[[], float] = time.time,
     in_use: Model | None = None,
+    correspondents: Correspondents | None = None,
 ) -> Graph:
     """Everything that decides and hands over, from one configuration.
 
@@ -339,8 +407,9 @@ def build_graph(
     table = network_table(config, snapshot)
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
     inspector = ChildInspector(config.attachments)
-    directory = FileDirectory(config.recipients)
-    parts = Parts(resolver, directory, table, model, tallies, greylist, clock, malware, inspector)
+    directory = build_directory(config)
+    known = directory.domains(), directory.people()
+    parts = Parts(resolver, directory, table, model, tallies, greylist, clock, malware, inspector, correspondents)
     checks = build(config, parts)
     by_name = {check.name: check for check in checks}
     content = by_name["content"]
@@ -353,7 +422,7 @@ def build_graph(
         hostname=config.server.hostname,
         authserv_id=config.authserv_id,
         worker=worker,
-        postmasters=_postmasters(config),
+        postmasters=_postmasters(config, known[0]),
         header_bytes=config.limits.header_bytes,
         clients=config.clients,
         greylist_config=config.greylist,
@@ -364,8 +433,26 @@ def build_graph(
         clock=clock,
     )
     return Graph(
-        engine, checks, resolver, used_upstream, malware, inspector, mark, lists=snapshot, check_by_name=by_name
+        engine,
+        checks,
+        resolver,
+        used_upstream,
+        malware,
+        inspector,
+        directory,
+        known,
+        mark,
+        lists=snapshot,
+        check_by_name=by_name,
     )
+
+
+def build_correspondents(config: Config, database: Database) -> SqlCorrespondents | None:
+    """The memory of whom our own people write to; None where no mail of theirs comes by, or nobody shall be remembered."""
+    theirs = config.outbound.host or any(listener.auth for listener in config.listeners)
+    if not config.outbound.correspondent_days or not theirs:
+        return None
+    return SqlCorrespondents(database, config.outbound, site_key(config.state_dir))
 
 
 def _build_resolver(config: Config) -> DnsResolver:
@@ -373,9 +460,9 @@ def _build_resolver(config: Config) -> DnsResolver:
     return DnsResolver(dns.servers, dns.timeout_seconds, dns.cache_entries, zones=zones)
 
 
-def _postmasters(config: Config) -> dict[str, str]:
+def _postmasters(config: Config, accepted: Iterable[AcceptedDomain]) -> dict[str, str]:
     """Where mail to our own postmaster goes: names that we take no other mail for have that of the first accepted domain."""
-    domains = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
+    domains = [domain.name for domain in accepted if domain.type is not DomainType.EXTERNAL_RELAY]
     ours = (config.server.hostname, config.reports.domain)
     return {name: domains[0] for name in ours if domains and name and name not in domains}
 
@@ -388,7 +475,10 @@ def build_scanner(config: Config, database: Database | None) -> Scanner:
     table = network_table(config, take_snapshot(database))
     malware = ClamdScanner(config.malware) if config.malware.clamd else None
     inspector = ChildInspector(config.attachments)  # its processes end with it
-    directory, tallies = FileDirectory(config.recipients), SharedTallies.alone()
-    parts = Parts(resolver, directory, table, model, tallies, malware=malware, inspector=inspector)
+    directory, tallies = build_directory(config), SharedTallies.alone()
+    known = build_correspondents(config, database) if database is not None else None
+    parts = Parts(
+        resolver, directory, table, model, tallies, malware=malware, inspector=inspector, correspondents=known
+    )
     checks = [check for check in build(config, parts) if check.name not in LIVE_ONLY]
     return Scanner(Pipeline(checks), Policy.of(config), config.dns.lookups_per_message)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from filterd import metrics
+from filterd.adapters.directory import known_domains
 from filterd.adapters.unpacker import ReportUnpacker
 from filterd.auth.names import ascii_domain
 from filterd.config import Config
@@ -74,8 +75,6 @@ class ReportMailRunner:
             "postmaster", ascii_domain(domain) or domain
         )
         self._ours = {self._sender.key, *(f"{local}@{domain}" for local in LABELS)}
-        accepted = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
-        self._accepted = {ascii_domain(name) for name in accepted} - {None}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; the one that is being read is finished first."""
@@ -156,7 +155,10 @@ class ReportMailRunner:
     def _is_ours(self, item: Reported) -> bool:
         """Whether somebody of ours wrote it.  What a stranger has attached to his mail is never reported in its place."""
         author = author_of(Message(item.octets)) if item.inner else None
-        return author is not None and ascii_domain(author.domain) in self._accepted
+        return author is not None and self._is_accepted(author.domain)
+
+    def _is_accepted(self, domain: str) -> bool:
+        return known_domains(self._config).is_ours(ascii_domain(domain) or "")
 
     def _submit(self, copy: ReportCopy, item: Reported, label: str, reporter: str) -> Line:
         """Reported by its Message-ID; Exchange gives one to what has none, and then our own id says what it was."""
@@ -222,7 +224,7 @@ class ReportMailRunner:
     def _answer(self, copy: ReportCopy, message: Message, reporter: str, text: str) -> Answer | None:
         """None for whom no answer is written: strangers, programs, ourselves, and who has had many."""
         recipient = may_answer(message, reporter, self._ours) if self._config.reports.answer else None
-        if recipient is None or ascii_domain(recipient.domain) not in self._accepted:
+        if recipient is None or not self._is_accepted(recipient.domain):
             return None
         at_ms = self._clock_ms()
         if notices.lately(self._database, KIND, str(recipient), at_ms - _HOUR_MS) >= ANSWERS_PER_HOUR:

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from filterd.adapters.directory import known_domains
 from filterd.auth.names import ascii_domain
 from filterd.classifier.features import Indices, distinct, features, from_octets, grams, to_octets
 from filterd.classifier.stream import ConnectionFacts, Stream, content_stream
@@ -268,9 +269,7 @@ def _is_insider(config: Config, reporter: str) -> bool:
     mailbox = parse_mailbox(reporter)
     if mailbox is None:
         return False
-    ours = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
-    domain = ascii_domain(mailbox.domain)
-    return domain is not None and domain in {ascii_domain(name) for name in ours}
+    return known_domains(config).is_ours(ascii_domain(mailbox.domain) or "")
 
 
 def _is_own(reporter: str, known: Known | None, author: str) -> bool:

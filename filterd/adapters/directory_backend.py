@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, Literal, Protocol
 
 from filterd.deadline import Deadline
-from filterd.directory.values import AcceptedDomain, ProtectedPerson, RecipientAnswer, SenderList
+from filterd.directory.values import AcceptedDomain, ProtectedPerson, RecipientAnswer
 
 
 class Silence(Enum):
@@ -64,8 +64,8 @@ class DirectoryBackend(Protocol):
         """
         ...
 
-    def sender_list(self, local: str, domain: str) -> SenderList | None:
-        """Safe and blocked senders of a mailbox that this source has; never waits, never raises."""
+    def at_hand(self, local: str, domain: str) -> RecipientAnswer | None:
+        """What it has in memory of a mailbox, thresholds and senders above all; None for nothing.  Never waits, never raises."""
         return None
 
     def domains(self) -> tuple[AcceptedDomain, ...] | None:

@@ -1,118 +1,190 @@
-"""Owns recipients from the configuration and a file: one address a line.  Read again when the file changes.
+"""Owns recipients from files: a plain list with one address a line, and a list of keyed hashes.  Read again when they change.
 
-Must not know who asks.  File broken or gone with an earlier good state: that state goes on, with a warning.
+In memory either is a sorted column of 16 octets an address.  Must not know who asks, nor which domains are accepted.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import hashlib
+import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from filterd.config import RecipientsConfig
+import numpy as np
+import numpy.typing as npt
+
+from filterd.adapters.directory_backend import BackendStatus, DirectoryBackend, Found
+from filterd.adapters.watched_file import WatchedFile
 from filterd.deadline import Deadline
-from filterd.directory.values import (
-    AcceptedDomain,
-    DomainType,
-    ProtectedPerson,
-    RecipientAnswer,
-    RecipientStatus,
-    SenderList,
-)
+from filterd.directory.domains import address_form, address_forms
+from filterd.directory.keys import KEY_BYTES, address_key
+from filterd.directory.table import KEY
+from filterd.directory.values import RecipientAnswer, RecipientStatus
 from filterd.errors import ConfigError, TemporaryError
 from filterd.mail.address import parse_mailbox
 
-log = logging.getLogger(__name__)
-
-_LOOK_AGAIN_S = 2.0  # how often the file's time and size are looked at
 MAX_FILE_BYTES = 256 * 1024 * 1024  # a million addresses are about 30 MB
+_MAX_LINE = 2_000  # octets; an address has at most 254, the rest is a comment
+_MAX_PROBLEMS = 20
+_HEAD = "# filterd recipients 1 key "  # … then the name of the key (key_name)
+
+Keys = npt.NDArray[np.bytes_]
 
 
-def read_recipients(path: Path) -> frozenset[str]:
-    """The lower-case addresses in a recipient file.
+def plain_key(address: str) -> bytes:
+    """How an address of a plain list is kept in memory.  No secret: the list itself lies beside it."""
+    return hashlib.sha256(address.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
+
+
+def key_name(site_key: bytes) -> str:
+    """By what a list says which site's key it was made with; tells nothing about the key."""
+    return hmac.digest(site_key, b"name of this key", "sha256")[:4].hex()
+
+
+def read_recipients(path: Path) -> Keys:
+    """The keys (plain_key) of the addresses in a recipient file, sorted, each once.
 
     Raises:
-        ConfigError: names the line that is no address.
+        ConfigError: names the lines that are no address.
         OSError: the file cannot be read.
     """
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ConfigError([f"{path}: larger than {MAX_FILE_BYTES} octets; is it a recipient file?"])
-    found: set[str] = set()
+    return _some(path, _column(plain_key(address) for address in addresses_in(path)))
+
+
+def addresses_in(path: Path) -> Iterator[str]:
+    """The addresses in a recipient file in the form in which they are compared.  Raises as read_recipients does, at the end."""
     problems: list[str] = []
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
-        text = line.partition("#")[0].strip()
+    for number, line in _lines(path):
+        text = line.decode("utf-8", "replace").partition("#")[0].strip()
         if not text:
             continue
         mailbox = parse_mailbox(text)
-        if mailbox is None:
+        if mailbox is not None:
+            yield address_form(mailbox.local, mailbox.domain_key)
+        elif len(problems) < _MAX_PROBLEMS:
             problems.append(f"{path}:{number}: expected an address such as user@example.org, found {text[:80]!r}")
-            continue
-        found.add(mailbox.key)
     if problems:
-        raise ConfigError(problems[:20])
-    return frozenset(found)
+        raise ConfigError(problems)
 
 
-class FileDirectory:
-    """Implements ports.Directory."""
+def read_hashed(path: Path, site_key: bytes) -> Keys:
+    """The keys in a hashed list, sorted, each once.
 
-    def __init__(self, config: RecipientsConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        self._accepted = frozenset(config.accepted_domains) | frozenset(config.relay_domains)
-        self._relay = frozenset(config.relay_domains)
-        self._path = config.file
-        self._clock = clock
-        self._known: frozenset[str] | None = None
-        self._stamp: tuple[int, int] | None = None
-        self._next_look = float("-inf")
-        self._reading: asyncio.Task[None] | None = None
+    Raises:
+        ConfigError: it is no such list, or was made with another key; says what to do.
+        OSError: the file cannot be read.
+    """
+    return _some(path, _column(_hashed_keys(path, site_key)))
 
-    async def look_up(self, local: str, domain: str, deadline: Deadline) -> RecipientAnswer:
-        """Status of a mailbox; raises TemporaryError while the file has never been readable."""
-        return RecipientAnswer(await self._status(local, domain), "file")
 
-    async def _status(self, local: str, domain: str) -> RecipientStatus:
-        name = domain  # as Mailbox.domain_key gives it
-        if name not in self._accepted:
-            return RecipientStatus.FOREIGN_DOMAIN
-        if name in self._relay or self._path is None or local.lower() == "postmaster":  # RFC 5321 4.5.1
-            return RecipientStatus.KNOWN
-        known = await self._recipients(self._path)
-        return RecipientStatus.KNOWN if f"{local.lower()}@{name}" in known else RecipientStatus.UNKNOWN
+def _some(path: Path, keys: Keys) -> Keys:
+    """Nobody at all is what is left of a list when writing it failed; taken for true it would refuse all mail."""
+    if not len(keys):
+        raise ConfigError([f"{path}: holds no address; write it again, or leave it out of [recipients]"])
+    return keys
 
-    def sender_list(self, local: str, domain: str) -> SenderList | None:
-        """Nothing: a file of addresses has none."""
-        return None
 
-    def domains(self) -> tuple[AcceptedDomain, ...]:
-        """Those of the configuration."""
-        types = {True: DomainType.INTERNAL_RELAY, False: DomainType.AUTHORITATIVE}
-        return tuple(AcceptedDomain(name, types[name in self._relay]) for name in sorted(self._accepted))
-
-    def people(self) -> tuple[ProtectedPerson, ...]:
-        """Nobody."""
-        return ()
-
-    async def _recipients(self, path: Path) -> frozenset[str]:
-        if self._clock() >= self._next_look:
-            self._next_look = self._clock() + _LOOK_AGAIN_S
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read(path))
-        if self._known is None and self._reading is not None:
-            await asyncio.shield(self._reading)  # others wait for the same reading; one that gives up does not end it
-        if self._known is None:
-            raise TemporaryError(f"{path} could not be read", "directory")
-        return self._known
-
-    async def _read(self, path: Path) -> None:
-        """Take over a changed file, in a thread: a million addresses take seconds, in which the old ones serve."""
+def _hashed_keys(path: Path, site_key: bytes) -> Iterator[bytes]:
+    named = False
+    for number, line in _lines(path):
+        text = line.decode("ascii", "replace").strip()
+        if text.startswith(_HEAD):
+            if text.removeprefix(_HEAD).strip() != key_name(site_key):
+                was = text.removeprefix(_HEAD)[:20]
+                raise ConfigError(
+                    [
+                        f"{path}:{number}: made with the site key {was}, the one here is {key_name(site_key)};"
+                        " write it again with `filterd directory hash` here, or copy the key file (docs/directory.md)"
+                    ]
+                )
+            named = True
+            continue
+        if not text or text.startswith("#"):
+            continue
+        if not named:
+            raise ConfigError([f"{path}:{number}: expected a list as `filterd directory hash` writes it"])
         try:
-            status = await asyncio.to_thread(path.stat)
-            stamp = (status.st_mtime_ns, status.st_size)
-            if stamp != self._stamp:
-                self._known = await asyncio.to_thread(read_recipients, path)
-                self._stamp = stamp
-                log.info("recipients read", extra={"file": str(path), "count": len(self._known)})
-        except (OSError, ConfigError) as error:
-            log.error("recipient file unusable", extra={"file": str(path), "error": str(error)})
+            key = bytes.fromhex(text)
+        except ValueError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise ConfigError([f"{path}:{number}: expected {2 * KEY_BYTES} hexadecimal digits, found {text[:80]!r}"])
+        yield key
+    if not named:
+        raise ConfigError([f"{path}: expected a list as `filterd directory hash` writes it; its first line is missing"])
+
+
+def hashed_lines(addresses: Iterable[str], site_key: bytes) -> Iterator[str]:
+    """The lines of a hashed list, sorted: their order tells nothing."""
+    yield f"{_HEAD}{key_name(site_key)}"
+    column = _column(address_key(site_key, address) for address in addresses)
+    for at in range(len(column)):
+        yield column[at : at + 1].tobytes().hex()
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        number, read = 0, 0
+        while line := file.readline(_MAX_LINE + 1):
+            number, read = number + 1, read + len(line)
+            if read > MAX_FILE_BYTES:
+                raise ConfigError([f"{path}: larger than {MAX_FILE_BYTES} octets; is it a recipient file?"])
+            if len(line) > _MAX_LINE:
+                raise ConfigError([f"{path}:{number}: longer than {_MAX_LINE} octets; is it a recipient file?"])
+            yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line  # what Windows puts before UTF-8
+
+
+def _column(keys: Iterable[bytes]) -> Keys:
+    octets = bytearray()
+    for key in keys:
+        octets += key
+    column = np.frombuffer(octets, dtype=KEY) if octets else np.zeros(0, dtype=KEY)
+    column.sort()
+    first = np.ones(len(column), dtype=bool)
+    first[1:] = column[1:] != column[:-1]
+    return column if first.all() else column[first]
+
+
+class FileBackend(DirectoryBackend):
+    """A list in a file, of either kind."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        read: Callable[[Path], Keys],
+        key_of: Callable[[str], bytes],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`key_of`: the key of an address (domains.address_form) in what `read` gives.  `clock`: seconds between looks."""
+        self.name = name
+        self._key_of = key_of
+        self._file = WatchedFile(path, read, clock)
+
+    async def find(self, local: str, domain: str, deadline: Deadline) -> Found:
+        """Known or nobody.  Raises TemporaryError while the file has never been readable."""
+        keys = await self._file.current()
+        if keys is None:
+            raise TemporaryError(self._file.problem or f"{self._file.path} was not read yet", "directory")
+        known = any(_has(keys, self._key_of(form)) for form in address_forms(local, domain))
+        return RecipientAnswer(RecipientStatus.KNOWN, self.name) if known else None
+
+    async def refresh(self) -> None:
+        await self._file.refresh()
+
+    def status(self) -> BackendStatus:
+        """How many addresses, and what is wrong with the file."""
+        keys = self._file.value
+        count = None if keys is None else len(keys)
+        return BackendStatus(
+            self.name, count, read_ms=self._file.changed_ms, problem=self._file.problem, usable=keys is not None
+        )
+
+    async def close(self) -> None:
+        await self._file.close()
+
+
+def _has(keys: Keys, key: bytes) -> bool:
+    at = int(np.searchsorted(keys, np.frombuffer(key, dtype=KEY)[0]))
+    return keys[at : at + 1].tobytes() == key  # octets: an element alone has lost zeros at its end

@@ -14,11 +14,12 @@ from typing import ClassVar
 from filterd.auth.names import ascii_domain, is_same_or_below
 from filterd.auth.proven import proven_domains
 from filterd.checks.base import CheckContext
-from filterd.config import ImpersonationConfig, PersonConfig
+from filterd.config import ImpersonationConfig
 from filterd.content.freemail import FREEMAIL
 from filterd.content.lookalike import Likeness, Lookalikes
 from filterd.content.persons import Person, name_keys, persons_in, seen
 from filterd.content.suffixes import organizational
+from filterd.directory.values import ProtectedPerson
 from filterd.errors import TemporaryError
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
@@ -48,21 +49,35 @@ class Impersonation:
         lookalikes: Lookalikes,
         greylist: Greylist | None,
         clock: Callable[[], float],
+        people: Iterable[ProtectedPerson] = (),
     ) -> None:
-        """`ours`: accepted domains.  `lookalikes` knows them and the partners.  `clock`: Unix seconds."""
-        self._ours = ours
-        self._lookalikes = lookalikes
+        """`ours`: accepted domains.  `lookalikes` knows them and the partners.  `clock`: Unix seconds.
+
+        `people`: those of the directory; who stands in the configuration goes before them.
+        """
+        self._config = config
         self._greylist = greylist
         self._clock = clock
-        self._by_name: dict[frozenset[str], PersonConfig] = {}
-        self._by_local: dict[str, PersonConfig] = {}
-        for person in config.people:
+        self.take(ours, lookalikes, people)
+
+    def take(self, ours: frozenset[str], lookalikes: Lookalikes, people: Iterable[ProtectedPerson]) -> None:
+        """Go on with these; what `__init__` says of them holds."""
+        self._ours = ours
+        self._lookalikes = lookalikes
+        by_name: dict[frozenset[str], ProtectedPerson] = {}
+        by_local: dict[str, ProtectedPerson] = {}
+        for person in self._people(people):
             for key in name_keys(person.name):
-                self._by_name[key] = person
+                by_name[key] = _both(by_name.get(key), person)
             for address in person.addresses:
                 local = address.rpartition("@")[0].lower()
                 if len(local) >= _MIN_LOCAL:
-                    self._by_local[local] = person
+                    by_local[local] = _both(by_local.get(local), person)
+        self._by_name, self._by_local = by_name, by_local
+
+    def _people(self, people: Iterable[ProtectedPerson]) -> Iterator[ProtectedPerson]:
+        yield from (ProtectedPerson(person.name, person.addresses) for person in self._config.people)
+        yield from people
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if ctx.connection.trust is not TrustClass.INTERNET or ctx.message is None:
@@ -111,7 +126,7 @@ class Impersonation:
             yield self._evidence(Reason.IMPERSONATED_LOCAL_PART, author.local, f"{known.name}'s, at {domain}", address)
         yield from self._looks_like(domain, address)
 
-    def _named(self, shown: str) -> PersonConfig | None:
+    def _named(self, shown: str) -> ProtectedPerson | None:
         if not self._by_name or not shown:
             return None
         return next((self._by_name[key] for key in name_keys(shown) if key in self._by_name), None)
@@ -168,5 +183,12 @@ def _domain(text: str) -> str:
     return ascii_domain(text) or ""
 
 
-def _writes_from(person: PersonConfig, address: str) -> bool:
+def _both(first: ProtectedPerson | None, other: ProtectedPerson) -> ProtectedPerson:
+    """One person of two with the same name or local-part: whatever address either has is no impersonation."""
+    if first is None:
+        return other
+    return ProtectedPerson(first.name, tuple(dict.fromkeys((*first.addresses, *other.addresses))))
+
+
+def _writes_from(person: ProtectedPerson, address: str) -> bool:
     return any(address == known.lower() for known in person.addresses)

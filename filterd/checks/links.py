@@ -26,7 +26,7 @@ _LEADS = frozenset({"anchor", "attribute", "redirect"})
 
 @dataclass(slots=True)
 class Links:
-    """The check; `lookalikes` knows our own and our partners' domains."""
+    """The check; `lookalikes` knows our own and our partners' domains, and is exchanged when there are others."""
 
     lookalikes: Lookalikes
     name: ClassVar[str] = "links"

@@ -1,6 +1,6 @@
 """Does mail from the internet claim one of our own domains, with nothing behind the claim?
 
-Owns: which domains are ours, and what counts as proof: DMARC, or SPF or DKIM for the domain itself where it has no DMARC
+Owns: what counts as proof: DMARC, or SPF or DKIM for the domain itself where it has no DMARC
 record, or a sealer we trust.  Must not know: what a claim without proof leads to.
 """
 
@@ -13,22 +13,15 @@ from typing import ClassVar
 from filterd.auth.author import author_domains
 from filterd.auth.names import ascii_domain
 from filterd.checks.base import CheckContext
-from filterd.config import RecipientsConfig
 from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 
 _IDENTIFIERS = {"dmarc": ("header.from",), "spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
-def own_domains(recipients: RecipientsConfig) -> frozenset[str]:
-    """The domains that we take mail for, as they are compared."""
-    names = (ascii_domain(name) for name in (*recipients.accepted_domains, *recipients.relay_domains))
-    return frozenset(name for name in names if name)
-
-
 @dataclass(slots=True)
 class Spoof:
-    """The check; `ours` are accepted domains, their subdomains belong to them."""
+    """The check; `ours` are accepted domains, their subdomains belong to them.  Exchanged when the directory has others."""
 
     ours: frozenset[str]
     name: ClassVar[str] = "spoof"

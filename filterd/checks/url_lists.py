@@ -85,10 +85,14 @@ class UrlLists:
     ) -> None:
         """`clock`: seconds, for the times between tests.  `ours`: domains that nobody is asked about."""
         self._config = config
-        self._lookalikes = lookalikes
         self._resolver = resolver
-        self._ours = frozenset(organizational(domain) for domain in ours)
+        self.take(ours, lookalikes)
         self._watches = {zone.zone: _watch(zone, resolver, clock) for zone in reversed(config.zones)}
+
+    def take(self, ours: frozenset[str], lookalikes: Lookalikes) -> None:
+        """Go on with these; messages under way may see either."""
+        self._ours = frozenset(organizational(domain) for domain in ours)
+        self._lookalikes = lookalikes
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
         if not self._config.zones or ctx.message is None or ctx.connection.trust is TrustClass.REPORT:

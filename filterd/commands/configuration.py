@@ -13,9 +13,11 @@ from pydantic_core import PydanticUndefined
 
 from filterd.adapters.accounts import build_authenticator
 from filterd.adapters.accounts_file import read_accounts
-from filterd.adapters.directory_file import read_recipients
+from filterd.adapters.directory import configured_domains, may_learn_domains
+from filterd.adapters.directory_file import read_hashed, read_recipients
 from filterd.adapters.exchange_certificate import read_keys
 from filterd.adapters.signing_key import check_signing_keys
+from filterd.adapters.site_key import site_key
 from filterd.adapters.upstream_link import check_authorities
 from filterd.app import check_names
 from filterd.commands.options import add_config
@@ -60,6 +62,12 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
         except OSError as error:
             raise ConfigError([f"recipients.file: {config.recipients.file}: {error.strerror}"]) from None
         facts.append(f"recipients.file: {count} addresses")
+    if config.recipients.hashed_file is not None:
+        try:
+            count = len(read_hashed(config.recipients.hashed_file, site_key(config.state_dir)))
+        except OSError as error:
+            raise ConfigError([f"recipients.hashed_file: {config.recipients.hashed_file}: {error.strerror}"]) from None
+        facts.append(f"recipients.hashed_file: {count} addresses")
     if config.reports.exchange_certificate is not None:
         facts.append(f"reports.exchange_certificate: {len(read_keys(config.reports.exchange_certificate))} keys")
     build_authenticator(config.auth)
@@ -73,7 +81,7 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
         if exposed:
             text = "auth.file: everybody on this machine can read the hashes"
             warnings.append((text, f"chmod o-r {config.auth.file}"))
-    if not config.recipients.accepted_domains and not config.recipients.relay_domains:
+    if not configured_domains(config.recipients) and not may_learn_domains(config):
         text = "recipients.accepted_domains is empty: all mail will be refused with 550 5.7.1"
         warnings.append((text, "name the domains that Exchange takes mail for"))
     if config.reports.domain and all(listener.trust == "internet" for listener in config.listeners):

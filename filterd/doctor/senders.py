@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+from filterd.adapters.directory import known_domains
 from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.signing_key import seal_signer
 from filterd.auth.dkim_key import UnusableKeyError, WeakKeyError, parse_key
@@ -14,6 +15,7 @@ from filterd.auth.dmarc import evaluate_dmarc
 from filterd.auth.seal import Signer
 from filterd.config import Config
 from filterd.deadline import Deadline
+from filterd.directory.values import DomainType
 from filterd.doctor.finding import Finding, fail, ok, warn
 from filterd.errors import ConfigError, TemporaryError
 from filterd.mail.evidence import Result
@@ -25,7 +27,8 @@ MAX_DOMAINS = 20  # whoever has more sees the first ones
 async def senders(config: Config, deadline: Deadline) -> list[Finding]:
     """Each accepted domain, then the seal."""
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, 0)
-    names = dict.fromkeys((*config.recipients.accepted_domains, *config.recipients.relay_domains))
+    accepted = await asyncio.to_thread(known_domains, config)
+    names = dict.fromkeys(item.name for item in accepted.all if item.type is not DomainType.EXTERNAL_RELAY)
     try:
         looks = [domain_finding(name, resolver, deadline) for name in list(names)[:MAX_DOMAINS]]
         found = list(await asyncio.gather(*looks))

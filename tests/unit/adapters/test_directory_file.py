@@ -1,91 +1,157 @@
-"""Recipients from a file: known, unknown, foreign; changes are taken over, a broken file keeps the last good state."""
+"""Recipients from files: what a plain and a hashed list may hold, and what is said of one that cannot be used."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from filterd.adapters.directory_file import FileDirectory, read_recipients
-from filterd.config import RecipientsConfig
+from filterd.adapters import directory_file
+from filterd.adapters.directory_file import (
+    FileBackend,
+    addresses_in,
+    hashed_lines,
+    key_name,
+    plain_key,
+    read_hashed,
+    read_recipients,
+)
 from filterd.deadline import Deadline
-from filterd.errors import ConfigError, TemporaryError
-from filterd.ports import RecipientStatus
+from filterd.directory.keys import address_key
+from filterd.errors import ConfigError
+from tests.support.directory import SITE_KEY, Steps, put_hashed
+from tests.support.growth import assert_growth
+
+OTHER_KEY = bytes(32)
 
 
-class Steps:
-    """A clock that goes on by 10 seconds at every look."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 10
-        return self.now
+def knows(backend: FileBackend, local: str, domain: str = "example.org") -> bool:
+    return asyncio.run(backend.find(local, domain, Deadline.after(30))) is not None
 
 
-async def settled(directory: FileDirectory, local: str, domain: str = "example.org") -> RecipientStatus:
-    """The answer after a reading that was under way has ended."""
-    await directory.look_up(local, domain, Deadline.after(5))
-    if directory._reading is not None:
-        await directory._reading
-    directory._next_look = float("inf")
-    status = (await directory.look_up(local, domain, Deadline.after(5))).status
-    directory._next_look = float("-inf")
-    return status
+def plain(path: Path) -> FileBackend:
+    return FileBackend("file", path, read_recipients, plain_key, Steps())
 
 
-def configured(path: Path | None) -> FileDirectory:
-    config = RecipientsConfig(accepted_domains=("example.org",), relay_domains=("relay.example",), file=path)
-    return FileDirectory(config, Steps())
+def hashed(path: Path) -> FileBackend:
+    return FileBackend(
+        "hashed_file", path, partial(read_hashed, site_key=SITE_KEY), partial(address_key, SITE_KEY), Steps()
+    )
 
 
-def test_who_is_known(tmp_path: Path) -> None:
-    (tmp_path / "r").write_text("# people\nAnna@Example.org  # boss\n\nbob@example.org\n")
-
-    async def scene() -> list[RecipientStatus]:
-        directory = configured(tmp_path / "r")
-        asked = [
-            ("anna", "example.org"),
-            ("ANNA", "example.org"),
-            ("carl", "example.org"),
-            ("postmaster", "example.org"),
-        ]
-        asked += [("anyone", "relay.example"), ("anna", "elsewhere.example")]
-        return [await settled(directory, local, domain) for local, domain in asked]
-
-    known, unknown, foreign = RecipientStatus.KNOWN, RecipientStatus.UNKNOWN, RecipientStatus.FOREIGN_DOMAIN
-    assert asyncio.run(scene()) == [known, known, unknown, known, known, foreign]
+def test_comments_empty_lines_and_what_windows_puts_in_front_are_no_addresses(tmp_path: Path) -> None:
+    (tmp_path / "r").write_bytes(b"\xef\xbb\xbf# people\r\n\r\nAnna@Example.org  # boss\r\n\r\nbob@example.org")
+    backend = plain(tmp_path / "r")
+    assert (knows(backend, "anna"), knows(backend, "BOB"), knows(backend, "carl")) == (True, True, False)
+    status = backend.status()
+    assert (status.name, status.recipients, status.usable, status.problem) == ("file", 2, True, "")
 
 
-def test_without_a_file_every_recipient_of_an_accepted_domain_is_known() -> None:
-    answer = asyncio.run(configured(None).look_up("anyone", "example.org", Deadline.after(5)))
-    assert answer.status is RecipientStatus.KNOWN
-
-
-def test_a_change_is_taken_over_and_a_broken_file_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "r"
-    path.write_text("anna@example.org\n")
-
-    async def scene() -> None:
-        directory = configured(path)
-        assert await settled(directory, "bob") is RecipientStatus.UNKNOWN
-        path.write_text("anna@example.org\nbob@example.org\n")
-        assert await settled(directory, "bob") is RecipientStatus.KNOWN
-        path.write_text("no address\n")
-        assert await settled(directory, "bob") is RecipientStatus.KNOWN
-        path.unlink()
-        assert await settled(directory, "bob") is RecipientStatus.KNOWN
-
-    asyncio.run(scene())
-
-
-def test_a_file_that_was_never_there_is_a_temporary_failure(tmp_path: Path) -> None:
-    with pytest.raises(TemporaryError):
-        asyncio.run(configured(tmp_path / "none").look_up("anna", "example.org", Deadline.after(5)))
-
-
-def test_a_bad_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / "r").write_text("anna@example.org\nanna example.org\n")
-    with pytest.raises(ConfigError, match=r"r:2: expected an address"):
+def test_every_bad_line_is_named_up_to_a_number(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("anna@example.org\nanna example.org\n" + "no\n" * 50)
+    with pytest.raises(ConfigError, match=r"r:2: expected an address") as failed:
         read_recipients(tmp_path / "r")
+    assert len(failed.value.problems) == 20
+
+
+@pytest.mark.parametrize("text", ["", "# nobody yet\n"])
+def test_a_list_without_anybody_is_not_believed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r").write_text(text)
+    with pytest.raises(ConfigError, match="holds no address"):
+        read_recipients(tmp_path / "r")
+
+
+def test_what_is_no_recipient_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "r").write_text("a" * 3_000)
+    with pytest.raises(ConfigError, match=r"r:1: longer than 2000 octets"):
+        read_recipients(tmp_path / "r")
+    monkeypatch.setattr(directory_file, "MAX_FILE_BYTES", 1_000)
+    (tmp_path / "r").write_text("anna@example.org\n" * 100)
+    with pytest.raises(ConfigError, match="larger than 1000 octets"):
+        read_recipients(tmp_path / "r")
+
+
+def test_a_domain_in_other_letters_is_found_in_all_its_forms(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("anna@m\u00fcller.example\n")
+    for build in (plain, hashed):
+        path = tmp_path / "r" if build is plain else tmp_path / "h"
+        if build is hashed:
+            put_hashed(path, addresses_in(tmp_path / "r"))
+        assert knows(build(path), "anna", "m\u00fcller.example")
+        assert knows(build(path), "anna", "xn--mller-kva.example")
+
+
+def test_a_hashed_list_holds_no_address_and_its_order_tells_nothing() -> None:
+    addresses = [f"user{number}@example.org" for number in range(100)]
+    head, *lines = hashed_lines(addresses, SITE_KEY)
+    assert head == f"# filterd recipients 1 key {key_name(SITE_KEY)}"
+    assert lines == sorted(lines)
+    assert lines == list(hashed_lines(reversed(addresses), SITE_KEY))[1:]
+    assert "user" not in "".join(lines)
+    assert SITE_KEY.hex()[:8] not in head
+
+
+def test_a_hashed_list_of_another_site_is_told_apart(tmp_path: Path) -> None:
+    put_hashed(tmp_path / "h", ["anna@example.org"], OTHER_KEY)
+    with pytest.raises(ConfigError, match=rf"site key {key_name(OTHER_KEY)}.*{key_name(SITE_KEY)}.*directory hash"):
+        read_hashed(tmp_path / "h", SITE_KEY)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("anna@example.org\n", "h:1: expected a list as `filterd directory hash`"),
+        (f"# filterd recipients 1 key {key_name(SITE_KEY)}\nabc\n", "h:2: expected 32 hexadecimal digits, found 'abc'"),
+        ("# a comment\n", "its first line is missing"),
+        (f"# filterd recipients 1 key {key_name(SITE_KEY)}\n", "holds no address"),
+    ],
+)
+def test_what_is_no_hashed_list_is_said(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "h").write_text(text)
+    with pytest.raises(ConfigError) as failed:
+        read_hashed(tmp_path / "h", SITE_KEY)
+    assert said in str(failed.value)
+
+
+def test_keys_that_end_in_zeros_are_found(tmp_path: Path) -> None:
+    """A column of numpy forgets zeros at the end of an element."""
+    keys = [bytes(15 - number) + b"\x01" + bytes(number) for number in range(16)]
+    (tmp_path / "h").write_text(
+        f"# filterd recipients 1 key {key_name(SITE_KEY)}\n" + "".join(f"{key.hex()}\n" for key in keys)
+    )
+    of = dict(zip("abcdefghijklmnop", keys, strict=True))
+    backend = FileBackend(
+        "hashed_file",
+        tmp_path / "h",
+        partial(read_hashed, site_key=SITE_KEY),
+        lambda address: of.get(address[0], b"\xff" * 16),
+        Steps(),
+    )
+    assert all(knows(backend, local) for local in of)
+    assert not knows(backend, "q")
+
+
+@pytest.mark.parametrize("read", [read_recipients, partial(read_hashed, site_key=SITE_KEY)])
+@given(octets=st.binary(max_size=300))
+def test_any_octets_are_read_or_refused(
+    read: Callable[[Path], object], octets: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any-octets"
+    path.write_bytes(octets)
+    with contextlib.suppress(ConfigError):
+        read(path)
+
+
+def test_reading_grows_with_the_list(tmp_path: Path) -> None:
+    def prepare(size: int) -> Callable[[], object]:
+        path = tmp_path / str(size)
+        path.write_text("".join(f"user{number}@example.org\n" for number in range(size)))
+        return lambda: read_recipients(path)
+
+    assert_growth(prepare, 5_000, 20_000, 7)

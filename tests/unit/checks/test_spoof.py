@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from filterd.checks.base import CheckContext
-from filterd.checks.spoof import Spoof, own_domains
-from filterd.config import PolicyConfig, RecipientsConfig
+from filterd.checks.spoof import Spoof
+from filterd.config import PolicyConfig
 from filterd.engine.policy import Policy, decide
 from filterd.mail.address import parse_mailbox
 from filterd.mail.envelope import Envelope, TrustClass
@@ -17,7 +17,7 @@ from filterd.mail.message import Message
 from filterd.mail.verdict import Action
 from tests.support.checks import ALLOW_LISTED, CLIENT, ask, context
 
-CHECK = Spoof(own_domains(RecipientsConfig(accepted_domains=("example.org",), relay_domains=("town.example",))))
+CHECK = Spoof(frozenset({"example.org", "town.example"}))
 Found = tuple[Evidence, ...]
 
 
@@ -129,7 +129,7 @@ def test_proof_counts_beside_a_check_that_did_not_end() -> None:
 def test_accepted_domains_below_one_another_are_one_house() -> None:
     """Whatever the order of a set, which is another one in every process."""
     below = [f"d{number}.example.org" for number in range(20)]
-    check = Spoof(own_domains(RecipientsConfig(accepted_domains=("example.org", *below))))
+    check = Spoof(frozenset({"example.org", *below}))
     for author, proof in [(name, "example.org") for name in below] + [("example.org", name) for name in below]:
         assert ask(check, asked_about(f"boss@{author}", evidence=(spf(Result.PASS, proof),))) == []
 

@@ -1,0 +1,201 @@
+"""Owns recipients from a snapshot that a sync (LDAP) or a push has written: opened again when another one is put in its place.
+
+The file is mapped, not read: workers share its pages.  Must not know how a snapshot comes about, nor who asks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from filterd import metrics
+from filterd.adapters import safelist_store
+from filterd.adapters.directory_backend import BackendStatus, DirectoryBackend, Found
+from filterd.adapters.watched_file import LOOK_AGAIN_S, Stamp, WatchedFile, stamp_of
+from filterd.deadline import Deadline
+from filterd.directory.domains import address_forms
+from filterd.directory.keys import KEY_BYTES, address_key
+from filterd.directory.safelist import Variant
+from filterd.directory.snapshot import BadSnapshotError, Header, SenderColumns, Snapshot, sender_candidates
+from filterd.directory.values import (
+    AcceptedDomain,
+    ProtectedPerson,
+    RecipientAnswer,
+    RecipientStatus,
+    SenderList,
+    SenderWord,
+)
+from filterd.errors import TemporaryError
+
+VariantOf = Callable[[], Variant | None]
+
+_headers: dict[Path, tuple[Stamp, Header | None]] = {}
+_headers_lock = threading.Lock()  # header_of is asked by several threads
+
+
+class SnapshotBackend(DirectoryBackend):
+    """The snapshot of one LDAP table, or the pushed one."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        site_key: bytes,
+        *,
+        warn_hours: int,
+        variant: VariantOf = lambda: None,
+        gives_domains: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+    ) -> None:
+        """`variant`: how Exchange's hashes of senders are made, None while that is not known (or shall not be used).
+
+        `gives_domains`: whether its accepted domains count.  `clock`: seconds between looks.  `now_ms`: Unix milliseconds.
+        """
+        self.name = name
+        self._site_key = site_key
+        self._warn_hours = warn_hours
+        self._variant = variant
+        self._gives_domains = gives_domains
+        self._now_ms = now_ms
+        remedy = "nothing was pushed yet (docs/push.md)" if name == "push" else "run `filterd directory sync`"
+        self._file = WatchedFile(path, Snapshot, clock, f"there is no snapshot; {remedy}")
+        self._tell()
+
+    async def find(self, local: str, domain: str, deadline: Deadline) -> Found:
+        """From memory.  Raises TemporaryError while there has never been a snapshot."""
+        snapshot = await self._file.current()
+        if snapshot is None:
+            raise TemporaryError(self._file.problem or f"{self._file.path} was not read yet", "directory")
+        return self._answer(snapshot, local, domain)
+
+    def at_hand(self, local: str, domain: str) -> RecipientAnswer | None:
+        """The same without waiting."""
+        return self._answer(self._file.value, local, domain) if self._file.value is not None else None
+
+    def domains(self) -> tuple[AcceptedDomain, ...] | None:
+        """Those of the header; none where the directory does not say, None while there has never been a snapshot."""
+        if not self._gives_domains:
+            return ()
+        return None if self._file.value is None else self._file.value.header.domains or ()
+
+    def people(self) -> tuple[ProtectedPerson, ...]:
+        """Those of the header."""
+        return () if self._file.value is None else self._file.value.header.people
+
+    async def refresh(self) -> None:
+        await self._file.refresh()
+        self._tell()
+
+    def status(self) -> BackendStatus:
+        """What the header says, and whether it is older than it should be."""
+        snapshot, problem = self._file.value, self._file.problem
+        if snapshot is None:
+            return BackendStatus(self.name, warn_hours=self._warn_hours, problem=problem, usable=False)
+        header = snapshot.header
+        hours = (self._now_ms() - header.read_ms) / 3_600_000
+        if not problem and hours >= self._warn_hours:
+            problem = f"older than {self._warn_hours} hours"
+        return BackendStatus(
+            self.name,
+            len(snapshot),
+            None if header.domains is None else len(header.domains),
+            header.read_ms,
+            header.full_ms,
+            self._warn_hours,
+            header.notes,
+            problem,
+        )
+
+    async def close(self) -> None:
+        await self._file.close()
+
+    def _answer(self, snapshot: Snapshot, local: str, domain: str) -> RecipientAnswer | None:
+        for form in address_forms(local, domain):
+            found = snapshot.find(address_key(self._site_key, form))
+            if found is not None:
+                status = RecipientStatus.INTERNAL_ONLY if found.internal_only else RecipientStatus.KNOWN
+                senders = self._senders(found.senders) if found.senders is not None else None
+                return RecipientAnswer(status, self.name, snapshot.header.read_ms, found.thresholds, senders)
+        return None
+
+    def _senders(self, columns: SenderColumns) -> SenderList | None:
+        """None for Exchange's hashes while nobody knows how they are made."""
+        if columns.width == KEY_BYTES:
+            return KeyedSenders(columns, self._site_key)
+        variant = self._variant()
+        return HashedSenders(columns, variant) if variant is not None else None
+
+    def _tell(self) -> None:
+        if self._file.value is not None:
+            metrics.DIRECTORY_RECIPIENTS.labels(self.name).set(len(self._file.value))
+            age_ms = max(0, self._now_ms() - self._file.value.header.read_ms)
+            metrics.DIRECTORY_AGE.labels(self.name).set(age_ms / 1000)
+
+
+class KeyedSenders:
+    """Senders as keys (pushed lists).  Implements SenderList."""
+
+    def __init__(self, columns: SenderColumns, site_key: bytes) -> None:
+        self._columns = columns
+        self._site_key = site_key
+
+    def says(self, address: str) -> SenderWord | None:
+        """What the mailbox says of it, by itself or by its domain."""
+        return self._columns.word_for(sender_candidates(self._site_key, address))
+
+
+class HashedSenders:
+    """Senders as Exchange's four octets.  Implements SenderList."""
+
+    def __init__(self, columns: SenderColumns, variant: Variant) -> None:
+        self._columns = columns
+        self._variant = variant
+
+    def says(self, address: str) -> SenderWord | None:
+        """What the mailbox says of it, by itself or by its domain."""
+        return self._columns.word_for(self._variant.candidates(address))
+
+
+class VerifiedVariant:
+    """The calibrated variant of a site, looked for again every two seconds where its file has changed."""
+
+    def __init__(self, state_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state_dir = state_dir
+        self._clock = clock
+        self._next_look = float("-inf")
+        self._stamp: Stamp | None = None
+        self._variant: Variant | None = None
+
+    def __call__(self) -> Variant | None:
+        """What is verified now: a look at a file's time, and at most a few hundred octets."""
+        if self._clock() >= self._next_look:
+            self._next_look = self._clock() + LOOK_AGAIN_S
+            try:
+                stamp = stamp_of(safelist_store.path_of(self._state_dir))
+            except OSError:
+                stamp = None
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._variant = safelist_store.verified(self._state_dir) if stamp is not None else None
+        return self._variant
+
+
+def header_of(path: Path) -> Header | None:
+    """The header of a snapshot, None where there is no usable one; read anew only when the file has changed.  Blocks, any thread."""
+    try:
+        stamp = stamp_of(path)
+    except OSError:
+        return None
+    with _headers_lock:
+        known = _headers.get(path)
+        if known is None or known[0] != stamp:
+            try:
+                known = (stamp, Snapshot(path).header)
+            except (OSError, BadSnapshotError):
+                # What was ours does not become foreign by a bad file.
+                known = (stamp, known[1] if known else None)
+            _headers[path] = known
+        return known[1]

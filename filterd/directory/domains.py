@@ -1,0 +1,77 @@
+"""Owns how a domain is found among the accepted ones: by its own name, then by one above it that takes its subdomains.
+
+Facts: Exchange's accepted domains and MatchSubDomains (Set-AcceptedDomain).  Must not know where accepted domains come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from filterd.auth.names import ascii_domain
+from filterd.content.host import u_label
+from filterd.directory.keys import lower_case
+from filterd.directory.values import AcceptedDomain, DomainType
+
+
+class AcceptedDomains:
+    """The accepted domains of several sources as one; of two with the same name the type of the first counts.
+
+    Another one with the same name may only add its subdomains: with the type of the first where that one is `fixed` (it stands
+    in the configuration), else with its own (Exchange: contoso.com and *.contoso.com are two domains).
+    """
+
+    def __init__(self, fixed: Iterable[AcceptedDomain] = (), others: Iterable[AcceptedDomain] = ()) -> None:
+        self._by_name: dict[str, AcceptedDomain] = {}
+        self._above: dict[str, AcceptedDomain] = {}
+        first = tuple(fixed)
+        types = {domain.name: domain.type for domain in reversed(first)}
+        # Of *.contoso.com and contoso.com the one without a star says what contoso.com is.
+        for domain in (*first, *sorted(others, key=lambda item: item.subdomains)):
+            mine = AcceptedDomain(domain.name, types.get(domain.name, domain.type), domain.subdomains)
+            for form in {domain.name, ascii_domain(domain.name) or domain.name}:
+                self._by_name.setdefault(form, mine)
+                if domain.subdomains:
+                    self._above.setdefault(form, mine)
+        self.all = tuple(dict.fromkeys((*self._by_name.values(), *self._above.values())))
+
+    def find(self, domain: str) -> AcceptedDomain | None:
+        """The accepted domain that `domain` (Mailbox.domain_key) is, or belongs to; None when no mail is taken for it."""
+        found = self._by_name.get(domain)
+        if found is not None or not self._above:
+            return found
+        above = domain
+        while "." in above:
+            above = above.partition(".")[2]
+            if above in self._above:
+                return self._above[above]
+        return None
+
+    def is_ours(self, domain: str) -> bool:
+        """Whether mail is taken for it, and it is no other owner's (external relay)."""
+        found = self.find(domain)
+        return found is not None and found.type is not DomainType.EXTERNAL_RELAY
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._by_name)
+
+
+def own_domains(domains: Iterable[AcceptedDomain]) -> frozenset[str]:
+    """Names of those that are ours, as checks compare them; what lies below them is ours as well."""
+    names = (ascii_domain(domain.name) for domain in domains if domain.type is not DomainType.EXTERNAL_RELAY)
+    return frozenset(name for name in names if name)
+
+
+def address_form(local: str, domain: str) -> str:
+    """An address as lists of recipients have it: in lower case, the domain in A-labels where it has that form."""
+    return lower_case(f"{local}@{ascii_domain(domain) or domain}")
+
+
+def address_forms(local: str, domain: str) -> tuple[str, ...]:
+    """The forms in which a list may have an address: the domain in A-labels, as it stands, in letters of its own."""
+    forms = [address_form(local, domain)]
+    if not domain.isascii():
+        forms.append(lower_case(f"{local}@{domain}"))
+    elif "xn--" in domain:
+        forms.append(lower_case(f"{local}@{'.'.join(map(u_label, domain.split('.')))}"))
+    return tuple(forms)
