@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _JUDGED_SECONDS = 3600.0  # for so long a server that tells recipients apart is not tested anew
 _MAX_DOMAINS = 10_000  # judged at one time; accepted domains of the largest providers
+_MAX_TOLD = 20  # domains about which people are told at one time: of *.example.org a client can make up any number
 # After a failure nobody waits for the server that long: a server that is silent would cost each RCPT the whole time-out.
 _REST_SECONDS = 5.0
 REMEDY = "Exchange's Front End takes everybody until after DATA: ask its Transport service, port 2525, with the Recipient Filter agent on"
@@ -46,6 +47,7 @@ class CallAheadBackend(DirectoryBackend):
         self._accepts: set[str] = set()  # domains of which it has taken some recipient
         self._asking: dict[str, asyncio.Task[Meaning]] = {}
         self._rest_until = float("-inf")
+        self._told: set[str] = set()  # domains of which it takes everybody, and people know
         self._problems: dict[str, str] = {}  # by domain, "" for the server itself
 
     # ------------------------------------------------------------ DirectoryBackend
@@ -91,8 +93,8 @@ class CallAheadBackend(DirectoryBackend):
 
     def status(self) -> BackendStatus:
         """What people are told of it; what is known to one process only, so a command that asks nobody knows nothing."""
-        everybody = [domain for domain, (apart, _) in self._judged.items() if not apart]
-        notes = (f"{self._server} takes every address of {', '.join(everybody[:3])}: {REMEDY}",) if everybody else ()
+        everybody = ", ".join(sorted(self._told)[:3])
+        notes = (f"{self._server} takes every address of {everybody}: {REMEDY}",) if everybody else ()
         problem = next(iter(self._problems.values()), "")
         return BackendStatus(self.name, notes=notes, problem=problem, usable="" not in self._problems)
 
@@ -207,20 +209,23 @@ class CallAheadBackend(DirectoryBackend):
             raise self._unclear(domain, "does not say who is unknown", reply)
         self._well(domain)
         apart = said is Meaning.UNKNOWN
-        before = self._judged.pop(domain, None)
+        self._judged.pop(domain, None)
         self._judged[domain] = apart, self._clock()
         if len(self._judged) > _MAX_DOMAINS:
             self._judged.popitem(last=False)
-        if not apart:
+        if apart:
+            self._told.discard(domain)
+        else:
             metrics.CALLAHEAD.labels("everybody").inc()
-            if before is None or before[0]:
+            if domain not in self._told and len(self._told) < _MAX_TOLD:
+                self._told.add(domain)
                 extra = {"server": self._server, "domain": domain, "remedy": REMEDY}
                 log.warning("call-ahead says nothing: the server takes every address", extra=extra)
         return said
 
     def _trouble(self, domain: str, text: str) -> None:
         """Say it once, until it is something else."""
-        if text != self._problems.get(domain) and len(self._problems) < _MAX_DOMAINS:
+        if text != self._problems.get(domain) and (domain in self._problems or len(self._problems) < _MAX_TOLD):
             log.warning("call-ahead cannot be used", extra={"error": text})
             self._problems[domain] = text
 

@@ -12,7 +12,7 @@ from filterd.app import active_model
 from filterd.commands.configuration import look_through
 from filterd.commands.options import add_config, add_json, print_json, printable
 from filterd.config import SEED_MODEL, Config, load_config
-from filterd.doctor import certificates, house, malware, names, neighbours, senders
+from filterd.doctor import callahead, certificates, directories, house, malware, names, neighbours, senders
 from filterd.doctor.finding import Examination, Finding, Level, blocking, examine, fail, ok, warn
 from filterd.errors import ConfigError, StorageError
 
@@ -81,6 +81,14 @@ def examinations(config: Config) -> list[Examination]:
             "directory",
             config.auth.timeout_seconds + _MARGIN_SECONDS,
             lambda deadline: neighbours.directory(config, deadline),
+        ),
+        Examination(
+            "ldap", directories.seconds(config) + _MARGIN_SECONDS, blocking(lambda: directories.directories(config))
+        ),
+        Examination(
+            "call-ahead",
+            callahead.MAX_DOMAINS * config.callahead.timeout_seconds + _MARGIN_SECONDS,
+            lambda deadline: callahead.callahead(config, deadline),
         ),
         Examination(
             "malware",

@@ -170,6 +170,18 @@ def test_a_server_that_stops_telling_recipients_apart_is_found_out() -> None:
     run(knows("anna@example.org"), story)
 
 
+def test_domains_that_a_client_makes_up_fill_neither_log_nor_memory(caplog: pytest.LogCaptureFixture) -> None:
+    """An accepted domain may take its subdomains."""
+
+    async def story(asked: CallAheadBackend, server: FakeUpstream, clock: Clock) -> None:
+        for number in range(100):
+            assert await find(asked, f"anna@a{number}.example.org") is ABSTAIN
+
+    with caplog.at_level(logging.WARNING):
+        run(lambda verb, argument, connection: None, story)
+    assert len(caplog.records) == 20
+
+
 # ---------------------------------------------------------------- what is no "unknown"
 
 
