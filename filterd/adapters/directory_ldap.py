@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from filterd.adapters.ldap_errors import LdapError, printable
 from filterd.adapters.ldap_link import Link
+from filterd.adapters.ldap_root import read_root
 from filterd.config import LdapConfig
 from filterd.directory import attributes as words
 from filterd.directory.attributes import Tally
@@ -25,45 +26,7 @@ MAX_PEOPLE = 2_000  # members of all protected groups
 MAX_GROUPS = 500  # nested in them, where the directory does not follow them itself
 MAX_SKEW_SECONDS = 300  # Kerberos allows as much; more is a clock to repair
 
-_ROOT = [
-    "namingContexts",
-    "defaultNamingContext",
-    "configurationNamingContext",
-    "schemaNamingContext",
-    "highestCommittedUSN",
-    "dsServiceName",
-    "dnsHostName",
-    "currentTime",
-    "supportedControl",
-    "isSynchronized",
-]
-_DELETED = "1.2.840.113556.1.4.417"  # the control with which deleted objects are seen
 _IN_CHAIN = "1.2.840.113556.1.4.1941"  # LDAP_MATCHING_RULE_IN_CHAIN: nested groups, by the server
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """What a server says of itself.
-
-    Attributes:
-        contexts: naming contexts.
-        default: the domain's; empty where the directory has none such (it is not Active Directory).
-        configuration, schema: naming contexts of a forest; empty elsewhere.
-        host: name of the server.
-        usn: highest USN committed; None where changes are not numbered.
-        now: the server's clock.
-        sees_deleted: it knows the control for deleted objects.
-    """
-
-    contexts: tuple[str, ...] = ()
-    default: str = ""
-    configuration: str = ""
-    schema: str = ""
-    service: str = ""
-    host: str = ""
-    usn: int | None = None
-    now: datetime | None = None
-    sees_deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -87,7 +50,7 @@ class LdapDirectory:
         self._wanted = words.wanted(config.address_attributes, safelists=config.safelists)
         self._tally = Tally()
         self._notes: dict[str, None] = {}
-        self.root = _root(link)
+        self.root = read_root(link)
         self.bases = config.bases or self._own_bases()
 
     @property
@@ -150,6 +113,17 @@ class LdapDirectory:
                 if seen is not None:
                     seen.add(found.id)
                 builder.add(found)
+
+    def first_page(self) -> tuple[int, bool, tuple[str, ...]]:
+        """A look only: recipients on the first page, whether there are more, and attributes that none of its objects has."""
+        for base in self.bases:
+            for page in self._link.pages(base, address_filter(self._config.address_attributes), self._wanted):
+                found = sum(self._recipient(entry) is not None for entry in page)
+                seen = {name for entry in page for name in entry.attributes}
+                unseen = tuple(name for name in self._wanted if name.lower() not in seen and name not in words.IDS)
+                if found:
+                    return found, len(page) >= self._config.page_size, unseen
+        return 0, False, ()
 
     def changes(self, since: int) -> Changes | None:
         """What has changed after USN `since`; None when that is too much.  What has no address (any more) is gone."""
@@ -285,36 +259,3 @@ def address_filter(names: Sequence[str]) -> str:
 def escaped(value: str) -> str:
     """A value in a filter, RFC 4515 section 3."""
     return "".join(f"\\{ord(c):02x}" if c in "*()\\\0" else c for c in value)
-
-
-def _root(link: Link) -> Root:
-    found = link.read("", _ROOT)
-    if found is None:
-        raise LdapError(
-            f"{link.where}: the server does not say what it holds (no rootDSE): set ldap.bases and ldap.user", "base"
-        )
-
-    def text(name: str) -> str:
-        values = found.attributes.get(name.lower())
-        return values[0].decode("utf-8", "replace") if values else ""
-
-    usn = text("highestCommittedUSN")
-    return Root(
-        contexts=tuple(value.decode("utf-8", "replace") for value in found.attributes.get("namingcontexts", ())),
-        default=text("defaultNamingContext"),
-        configuration=text("configurationNamingContext"),
-        schema=text("schemaNamingContext"),
-        service=text("dsServiceName"),
-        host=text("dnsHostName").lower(),
-        usn=int(usn) if usn.isascii() and usn.isdigit() and len(usn) < 20 else None,
-        now=_time(text("currentTime")),
-        sees_deleted=_DELETED.encode() in found.attributes.get("supportedcontrol", ()),
-    )
-
-
-def _time(text: str) -> datetime | None:
-    """Generalized time as Active Directory writes it, 20261126234500.0Z."""
-    try:
-        return datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
