@@ -24,42 +24,11 @@ from pathlib import Path
 from tests.conftest import server_binary
 from tests.support.certificate import write_certificate
 from tests.support.daemon import wait_until
+from tests.support.samba_entries import NTDS, REALM, schema, schema_class, schema_use, skeleton
 
-REALM = "ad.example.org"
-BASE = "DC=ad,DC=example,DC=org"
-CONFIGURATION = f"CN=Configuration,{BASE}"
-SCHEMA = f"CN=Schema,{CONFIGURATION}"
-STAFF = f"OU=Staff,{BASE}"
-ACCEPTED = (
-    f"CN=Accepted Domains,CN=Transport Settings,CN=First Organization,CN=Microsoft Exchange,CN=Services,{CONFIGURATION}"
-)
-NTDS = f"CN=NTDS Settings,CN=DC1,CN=Servers,CN=Default-First-Site-Name,CN=Sites,{CONFIGURATION}"
-READER, READER_PASSWORD = (
-    "filterd@ad.example.org",
-    "Reader-Secret-1",
-)  # an ordinary user: it may read, as everybody in AD
 _ADMIN_PASSWORD = "Admin-Secret-1"
 _PORTS = (389, 636, 3268, 3269)
 _START_SECONDS = 60.0
-
-# Name, attributeSyntax, oMSyntax ([MS-ADTS] 3.1.1.2.2.2), whether a global catalog has it.  Our own OIDs: which attribute is
-# in the global catalog of a forest is for its schema to say (facts: exchange.md 3.2), here one of each kind.
-_ATTRIBUTES = (
-    ("msExchRequireAuthToSendTo", "2.5.5.8", 1, True),
-    ("msExchRecipientTypeDetails", "2.5.5.16", 65, True),
-    ("msExchMessageHygieneSCLJunkThreshold", "2.5.5.9", 2, False),
-    ("msExchMessageHygieneSCLQuarantineThreshold", "2.5.5.9", 2, False),
-    ("msExchMessageHygieneSCLRejectThreshold", "2.5.5.9", 2, False),
-    ("msExchMessageHygieneSCLDeleteThreshold", "2.5.5.9", 2, False),
-    ("msExchSafeSendersHash", "2.5.5.10", 4, False),
-    ("msExchBlockedSendersHash", "2.5.5.10", 4, False),
-    ("msExchAcceptedDomainName", "2.5.5.12", 64, False),
-    ("msExchAcceptedDomainFlags", "2.5.5.9", 2, False),
-)
-_OID = "1.2.840.113556.1.8000.2554.99999"  # the branch below which Microsoft's script makes OIDs for own schemas
-_READABLE = (
-    "D:(A;;RPWPCRCCDCLCLORCWOWDSDDTSW;;;DA)(A;;RPWPCRCCDCLCLORCWOWDSDDTSW;;;SY)(A;;RPLCLORC;;;AU)"  # a container's
-)
 
 _SETTINGS = """\
 server services = ldap
@@ -75,47 +44,6 @@ tls keyfile = {key}
 tls cafile = {certificate}
 ldap server require strong auth = allow_sasl_over_tls
 """
-
-
-def entry(dn: str, kind: str, **values: str | bytes | int | bool | list[str]) -> str:
-    """One entry as LDIF; octets are written in base64."""
-    lines = [f"dn: {dn}", f"objectClass: {kind}"]
-    for name, value in values.items():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, bytes):
-                lines.append(f"{name}:: {base64.b64encode(item).decode()}")
-            else:
-                lines.append(f"{name}: {str(item).upper() if isinstance(item, bool) else item}")
-    return "\n".join(lines) + "\n\n"
-
-
-def user(name: str, *addresses: str, password: str = "", within: str = STAFF, **more: str | bytes | int | bool) -> str:
-    """A user with a mailbox, as LDIF: the first address is the primary one.  Without a password the account is disabled."""
-    proxies = [f"{'smtp' if number else 'SMTP'}:{address}" for number, address in enumerate(addresses)]
-    secret: dict[str, str | bytes | int] = {"userAccountControl": 514}
-    if password:
-        secret = {"userAccountControl": 512, "unicodePwd": f'"{password}"'.encode("utf-16-le")}
-    return entry(
-        f"CN={name},{within}",
-        "user",
-        sAMAccountName=name,
-        userPrincipalName=f"{name}@{REALM}",
-        displayName=name.capitalize(),
-        **({"proxyAddresses": proxies} if proxies else {}),
-        **secret,
-        **more,
-    )
-
-
-def accepted_domain(name: str, flags: int = 0) -> str:
-    """An accepted domain of Exchange, as LDIF: flags 0 authoritative, 1 external relay, 2 internal relay, 4 default."""
-    label = name.replace("*.", "all.")
-    return entry(
-        f"CN={label},{ACCEPTED}",
-        "msExchAcceptedDomain",
-        msExchAcceptedDomainName=name,
-        msExchAcceptedDomainFlags=flags,
-    )
 
 
 @dataclass
@@ -309,10 +237,10 @@ def domain_controller(ldif: str = "") -> Iterator[DomainController]:
         key.chmod(0o600)  # Samba takes no other
         controller = DomainController(folder, address, certificate, key)
         _provision(controller)
-        controller.add(_schema(), "--option=dsdb:schema update allowed=yes")
-        controller.add(_schema_class(), "--option=dsdb:schema update allowed=yes")
-        controller.change(_schema_use(), "--option=dsdb:schema update allowed=yes")
-        controller.add(_skeleton() + ldif)
+        controller.add(schema(), "--option=dsdb:schema update allowed=yes")
+        controller.add(schema_class(), "--option=dsdb:schema update allowed=yes")
+        controller.change(schema_use(), "--option=dsdb:schema update allowed=yes")
+        controller.add(skeleton() + ldif)
         try:
             controller.start()
             yield controller
@@ -339,55 +267,3 @@ def _provision(controller: DomainController) -> None:
     made = (folder / "etc" / "smb.conf").read_text().partition("\n[homes]")[0]  # no shares
     kept = [line for line in made.splitlines() if line.strip().partition(" =")[0] not in ours]
     (folder / "etc" / "smb.conf").write_text("\n".join(kept) + "\n" + settings)
-
-
-def _guid(name: str) -> bytes:
-    return uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.schema.{REALM}").bytes
-
-
-def _schema() -> str:
-    return "".join(
-        entry(
-            f"CN={name},{SCHEMA}",
-            "attributeSchema",
-            lDAPDisplayName=name,
-            attributeID=f"{_OID}.1.{number}",
-            attributeSyntax=syntax,
-            oMSyntax=kind,
-            isSingleValued=True,
-            isMemberOfPartialAttributeSet=catalog,
-            schemaIDGUID=_guid(name),
-        )
-        for number, (name, syntax, kind, catalog) in enumerate(_ATTRIBUTES)
-    )
-
-
-def _schema_class() -> str:
-    return entry(
-        f"CN=msExchAcceptedDomain,{SCHEMA}",
-        "classSchema",
-        lDAPDisplayName="msExchAcceptedDomain",
-        governsID=f"{_OID}.2.1",
-        objectClassCategory=1,
-        subClassOf="top",
-        rDNAttID="cn",
-        possSuperiors="container",
-        mayContain=["msExchAcceptedDomainName", "msExchAcceptedDomainFlags"],
-        defaultSecurityDescriptor=_READABLE,
-        schemaIDGUID=_guid("msExchAcceptedDomain"),
-    )
-
-
-def _schema_use() -> str:
-    """Mail-Recipient is an auxiliary class of users, groups and contacts."""
-    names = [name for name, *_ in _ATTRIBUTES if "AcceptedDomain" not in name]
-    lines = [f"dn: CN=Mail-Recipient,{SCHEMA}", "changetype: modify", "add: mayContain"]
-    return "\n".join([*lines, *(f"mayContain: {name}" for name in names)]) + "\n"
-
-
-def _skeleton() -> str:
-    parts = ACCEPTED.removesuffix(f",CN=Services,{CONFIGURATION}").split(",")
-    above = [",".join([*parts[number:], "CN=Services", CONFIGURATION]) for number in range(len(parts))]
-    containers = "".join(entry(dn, "container") for dn in reversed(above))
-    reader = user("filterd", password=READER_PASSWORD)
-    return entry(STAFF, "organizationalUnit") + containers + reader
