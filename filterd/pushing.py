@@ -174,6 +174,10 @@ class Pushes:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise PushBusyError("another push is being put in place", "try again in a minute") from None
+            for half in self._folder.glob(
+                f".{self._snapshot.name}.*"
+            ):  # of a process that was killed: nobody else writes now
+                half.unlink(missing_ok=True)
             yield
 
     def _must_be_enabled(self) -> None:

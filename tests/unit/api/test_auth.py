@@ -78,12 +78,22 @@ SCOPE = {
     ("POST", "/v1/outbox/{id}/suspend"): "quarantine",
     ("POST", "/v1/quarantine/{id}/release"): "quarantine",
     ("POST", "/v1/reports"): "report",
+    ("GET", "/v1/directory/key"): "directory",
+    ("POST", "/v1/directory/pushes"): "directory",
+    ("PUT", "/v1/directory/pushes/{id}/parts/{number}"): "directory",
+    ("POST", "/v1/directory/pushes/{id}/commit"): "directory",
+    ("DELETE", "/v1/directory/pushes/{id}"): "directory",
 }
 
 
 def _path(template: str) -> str:
     number = template.startswith(("/v1/campaigns", "/v1/lists", "/v1/notices", "/v1/outbox", "/v1/reports"))
-    return template.replace("{id}", "1" if number else "abc").replace("{name}", "docs.js").replace("{user}", "0" * 64)
+    return (
+        template.replace("{id}", "1" if number else "abc")
+        .replace("{name}", "docs.js")
+        .replace("{user}", "0" * 64)
+        .replace("{number}", "1")
+    )
 
 
 def _ask(side: Side, operation: tuple[str, str], scope: str | None) -> object:
