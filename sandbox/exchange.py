@@ -14,43 +14,18 @@ import secrets
 import socket
 import ssl
 import time
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
 from pathlib import Path
 from typing import Self
 
+from sandbox.frontend import FrontEnd
 from sandbox.maildir import deliver, make_maildir
-from sandbox.session import SIZE, Session
+from sandbox.session import KEYWORDS, SIZE, Session, hello
+from sandbox.session import Received as Received
 
-# Documented, and honoured here.
-KEYWORDS = (f"SIZE {SIZE}", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", "8BITMIME", "CHUNKING")
 HANG_UP = ""  # as an answer: close the connection without one
 _MAX_RECIPIENTS = 5000
 _PATH = re.compile(r"(?i)\s*(?:FROM|TO):\s*<([^<>]*)>\s*(.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One message that was answered with 250.
-
-    Attributes:
-        mail_from: reverse-path without brackets.
-        mail_parameters: ESMTP parameters of MAIL as written.
-        recipients: forward-paths without brackets, with their parameters.
-        path: the file in the Maildir.
-        session: number of the connection, from 1.
-    """
-
-    mail_from: str
-    mail_parameters: str
-    recipients: tuple[tuple[str, str], ...]
-    path: Path
-    session: int
-
-    @property
-    def octets(self) -> bytes:
-        """The message as sent, dots undone."""
-        return self.path.read_bytes()
 
 
 class StandInExchange:
@@ -63,6 +38,7 @@ class StandInExchange:
             DATA and of BDAT LAST), rset, quit.  HANG_UP closes the connection.
             After a 2yz end-of-data answer the message is kept, after any other it is not.
         hold: step -> event that is awaited before the step is answered.
+        front_end: what it refuses, delays and removes by itself; everything is off at first.
         sessions: how many connections there have been.
     """
 
@@ -80,6 +56,8 @@ class StandInExchange:
         self.hostname = hostname
         self.answers: dict[str, str | list[str]] = {}
         self.hold: dict[str, asyncio.Event] = {}
+        self.front_end = FrontEnd()
+        self._open: Counter[str] = Counter()
         self._received: deque[Received] = deque(maxlen=10_000)
         self._transcript: deque[str] = deque(maxlen=10_000)
         self.sessions = 0
@@ -130,11 +108,14 @@ class StandInExchange:
         peer = writer.get_extra_info("socket")
         if peer is not None:  # replies are small and each is waited for
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        source = str((writer.get_extra_info("peername") or [""])[0])
+        self._open[source] += 1
         try:
-            await self._converse(Session(self.sessions, reader, writer))
+            await self._converse(Session(self.sessions, reader, writer), self.front_end.greeting(self._open[source]))
         except (ConnectionError, TimeoutError, ssl.SSLError, asyncio.CancelledError):
             pass  # the client's business, or stop()
         finally:
+            self._open[source] -= 1
             self._tasks.discard(task)
             if task.cancelling():
                 writer.transport.abort()
@@ -154,11 +135,15 @@ class StandInExchange:
             break
         if reply == HANG_UP:
             raise ConnectionAbortedError(step)
+        await self.front_end.tarpit(reply)
         session.writer.write(reply.replace("\n", "\r\n").encode() + b"\r\n")
         await session.writer.drain()
         return reply
 
-    async def _converse(self, session: Session) -> None:
+    async def _converse(self, session: Session, refusal: str) -> None:
+        if refusal:
+            await self._say(session, "connect", refusal)
+            return
         now = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
         await self._say(session, "connect", f"220 {self.hostname} Microsoft ESMTP MAIL Service ready at {now}")
         while True:
@@ -187,12 +172,9 @@ class StandInExchange:
     async def _hello(self, session: Session, verb: str) -> None:
         session.mail, session.chunks = None, None
         client = session.writer.get_extra_info("peername")[0]
-        lines = [f"{self.hostname} Hello [{client}]"]
-        if verb == "EHLO":
-            lines += KEYWORDS
-            if self._tls is not None and session.writer.get_extra_info("ssl_object") is None:
-                lines.append("STARTTLS")
-        usual = "\n".join(f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines)
+        offers_tls = self._tls is not None and session.writer.get_extra_info("ssl_object") is None
+        keywords = (*KEYWORDS, *(["STARTTLS"] if offers_tls else [])) if verb == "EHLO" else ()
+        usual = hello(f"{self.hostname} Hello [{client}]", keywords)
         session.greeted = (await self._say(session, verb.lower(), usual)).startswith("2")
 
     async def _start_tls(self, session: Session, context: ssl.SSLContext) -> None:
@@ -217,8 +199,10 @@ class StandInExchange:
                 await self._say(session, "rcpt", "501 5.1.3 Invalid address")
             elif len(session.recipients) >= _MAX_RECIPIENTS:
                 await self._say(session, "rcpt", "452 4.5.3 Too many recipients")
-            elif (await self._say(session, "rcpt", "250 2.1.5 Recipient OK", f"rcpt {path[1].lower()}"))[0] == "2":
-                session.recipients.append((path[1], path[2]))
+            else:
+                usual = self.front_end.rcpt(path[1]) or "250 2.1.5 Recipient OK"
+                if (await self._say(session, "rcpt", usual, f"rcpt {path[1].lower()}"))[0] == "2":
+                    session.recipients.append((path[1], path[2]))
         elif not session.recipients:
             await self._say(session, "data", "503 5.5.2 Need rcpt command")
         elif (await self._say(session, "data", "354 Start mail input; end with <CRLF>.<CRLF>"))[0] == "3":
@@ -232,8 +216,12 @@ class StandInExchange:
             await self._say(session, "mail", "503 5.5.2 Sender already specified")
         elif size and int(size[1]) > SIZE:
             await self._say(session, "mail", "552 5.3.4 Message size exceeds fixed maximum message size")
-        elif (await self._say(session, "mail", "250 2.1.0 Sender OK"))[0] == "2":
-            session.mail, session.recipients, session.chunks = (path[1], path[2]), [], None
+        else:
+            said = await self._say(session, "mail", await self.front_end.mail(path[1]) or "250 2.1.0 Sender OK")
+            if said.startswith("2"):
+                session.mail, session.recipients, session.chunks = (path[1], path[2]), [], None
+            elif said.startswith("421"):
+                raise ConnectionAbortedError(said)
 
     async def _chunk(self, session: Session, rest: str) -> None:
         """One chunk; it is read to its end whatever the answer is, because its octets are no commands."""
@@ -274,10 +262,13 @@ class StandInExchange:
         if octets is None:
             await self._say(session, "too-big", "552 5.3.4 Message size exceeds fixed maximum message size")
             return
-        usual = ""
-        if planned is None or planned.startswith("2"):
+        usual = (
+            self.front_end.end_of_data([recipient for recipient, _ in session.recipients]) if planned is None else ""
+        )
+        if not usual and (planned is None or planned.startswith("2")):
             if "end-of-data" in self.hold:  # a hand-over that hangs has not been kept yet
                 await self.hold["end-of-data"].wait()
+            octets = self.front_end.kept(octets)
             path = await asyncio.to_thread(deliver, self.maildir, octets)
             self._received.append(Received(*mail, tuple(session.recipients), path, session.number))
             found = re.search(rb"(?im)^Message-ID:\s*(<[\x21-\x7e]{1,900}>)", octets.partition(b"\r\n\r\n")[0])

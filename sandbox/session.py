@@ -1,4 +1,4 @@
-"""Owns what one connection of the stand-in for Exchange has said, and the cutting of its octets.
+"""Owns what one connection of the stand-in for Exchange has said, the cutting of its octets, and what came of it.
 
 RFC 5321 4.5.2; RFC 3030 2.  Must not know answers.
 """
@@ -7,12 +7,45 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 SIZE = 37_748_736  # MaxMessageSize of Exchange's default Front End receive connector (36 MB)
+KEYWORDS = (f"SIZE {SIZE}", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", "8BITMIME", "CHUNKING")  # and honoured
 _MAX_LINE = 4096  # RFC 5321 4.5.3.1.4 says 512; extensions add to it
 _IDLE = 600.0  # seconds; a front end's ConnectionInactivityTimeout is 5 minutes, tests may stop in a debugger
 _STUFFED = re.compile(rb"(^|\r\n)\.")  # RFC 5321 4.5.2: a line's first dot is not data
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message that was answered with 250.
+
+    Attributes:
+        mail_from: reverse-path without brackets.
+        mail_parameters: ESMTP parameters of MAIL as written.
+        recipients: forward-paths without brackets, with their parameters.
+        path: the file in the Maildir.
+        session: number of the connection, from 1.
+    """
+
+    mail_from: str
+    mail_parameters: str
+    recipients: tuple[tuple[str, str], ...]
+    path: Path
+    session: int
+
+    @property
+    def octets(self) -> bytes:
+        """The message as sent, dots undone."""
+        return self.path.read_bytes()
+
+
+def hello(name: str, keywords: Sequence[str]) -> str:
+    """The answer to EHLO, its lines separated by LF; to HELO without keywords."""
+    lines = (name, *keywords)
+    return "\n".join(f"250{'-' if number < len(keywords) else ' '}{line}" for number, line in enumerate(lines))
 
 
 @dataclass(slots=True)

@@ -182,7 +182,7 @@ def test_what_cannot_work_is_refused_with_what_was_expected(changes: dict[str, A
 
 def _report(scl: int, helo: str = "client.example.net", name: str = "client.example.net") -> bytes:
     verdict = Verdict(Action.ACCEPT, scl, 0, 0.5, Reason.OK, "row", None, (), ("dnsbl",), Action.ACCEPT)
-    connection = Connection("C", ip_address("2001:db8::9"), 25, helo=helo, client_name=name)
+    connection = Connection(ip_address("2001:db8::9"), 25, helo=helo, client_name=name)
     return report(connection, "ID", verdict, "SPM", "SPM")
 
 
