@@ -60,6 +60,7 @@ def front_end(config: Config, app: App, tallies: Tallies, protocol_log: Protocol
         room=room,
         admission=Admission(limits, config.clients, tallies),
         upstream_extensions=lambda: app.upstream_extensions,
+        outbound_extensions=lambda: app.outbound_extensions,
         authenticator=build_authenticator(config.auth),
         transcripts=protocol_log,
     )

@@ -10,7 +10,7 @@ import ssl
 from collections import deque
 from typing import cast
 
-from filterd.config import Config, DmarcReportsConfig, UpstreamConfig
+from filterd.config import Config, DmarcReportsConfig, OutboundConfig, UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError
 from filterd.mail.reply import Reply
@@ -257,12 +257,13 @@ def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:
 
 def check_authorities(config: Config) -> None:
     """Read every tls_ca_file of next hops once, before the configuration is used.  Raises ConfigError."""
-    hops: list[tuple[str, UpstreamConfig | DmarcReportsConfig]] = [
-        ("upstream", config.upstream),
-        ("dmarc_reports", config.dmarc_reports),
+    hops: list[tuple[str, UpstreamConfig | DmarcReportsConfig | OutboundConfig, bool]] = [
+        ("upstream", config.upstream, True),
+        ("dmarc_reports", config.dmarc_reports, config.dmarc_reports.enabled),
+        ("outbound", config.outbound, bool(config.outbound.host)),
     ]
-    for name, hop in hops if config.dmarc_reports.enabled else hops[:1]:
-        if hop.tls == "off" or hop.tls_ca_file is None:
+    for name, hop, used in hops:
+        if not used or hop.tls == "off" or hop.tls_ca_file is None:
             continue
         try:
             ssl.create_default_context(cafile=hop.tls_ca_file)

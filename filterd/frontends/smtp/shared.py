@@ -84,6 +84,7 @@ class FrontEnd:
         clients: what counts as one client, and how much it may do.
         room: for messages that are coming in.
         upstream_extensions: EHLO keywords and parameters of upstream, as far as they are known.
+        outbound_extensions: the same of the server that mail of our own Exchange goes to.
         authenticator: accounts for AUTH, if there are any.
         transcripts: the protocol log, if there is one.
     """
@@ -94,6 +95,7 @@ class FrontEnd:
     room: SpoolRoom
     admission: Admission
     upstream_extensions: UpstreamExtensions = field(default=lambda: None)
+    outbound_extensions: UpstreamExtensions = field(default=lambda: None)
     authenticator: Authenticator | None = None
     transcripts: TranscriptSink | None = None
 
@@ -119,7 +121,8 @@ class Shared:
 
     def offer(self, encrypted: bool, esmtp: bool = True, xclient: bool = False, authenticated: bool = False) -> Offer:
         """What EHLO offers now, or without `esmtp` HELO."""
-        upstream = self.front.upstream_extensions()
+        outbound = self.listener.trust == "outbound"
+        upstream = self.front.outbound_extensions() if outbound else self.front.upstream_extensions()
         max_bytes = _max_bytes(self.limits.message_bytes, (upstream or {}).get("SIZE", ""))
         if not esmtp:
             return Offer(max_bytes)
