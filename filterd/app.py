@@ -33,7 +33,8 @@ from filterd.checks.spoof import Spoof
 from filterd.classifier.manifest import INFORMATION, LOCAL, MANIFEST, WEIGHTS
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config, DmarcReportsConfig
-from filterd.directory.values import AcceptedDomain, DomainType, ProtectedPerson
+from filterd.directory.domains import postmasters
+from filterd.directory.values import AcceptedDomain, ProtectedPerson
 from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.campaigns import CampaignNotes
 from filterd.engine.handoff import HandOff
@@ -461,10 +462,7 @@ def _build_resolver(config: Config) -> DnsResolver:
 
 
 def _postmasters(config: Config, accepted: Iterable[AcceptedDomain]) -> dict[str, str]:
-    """Where mail to our own postmaster goes: names that we take no other mail for have that of the first accepted domain."""
-    domains = [domain.name for domain in accepted if domain.type is not DomainType.EXTERNAL_RELAY]
-    ours = (config.server.hostname, config.reports.domain)
-    return {name: domains[0] for name in ours if domains and name and name not in domains}
+    return postmasters((config.server.hostname, config.reports.domain), accepted)
 
 
 def build_scanner(config: Config, database: Database | None) -> Scanner:

@@ -62,6 +62,12 @@ def own_domains(domains: Iterable[AcceptedDomain]) -> frozenset[str]:
     return frozenset(name for name in names if name)
 
 
+def postmasters(names: Iterable[str | None], accepted: Iterable[AcceptedDomain]) -> dict[str, str]:
+    """Whose postmaster is that of our own `names`: of those that we take no other mail for, the first accepted domain's."""
+    domains = [domain.name for domain in accepted if domain.type is not DomainType.EXTERNAL_RELAY]
+    return {name: domains[0] for name in names if domains and name and name not in domains}
+
+
 def address_form(local: str, domain: str) -> str:
     """An address as lists of recipients have it: in lower case, the domain in A-labels where it has that form."""
     return lower_case(f"{local}@{ascii_domain(domain) or domain}")
