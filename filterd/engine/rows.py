@@ -20,6 +20,7 @@ from filterd.engine.mailbox_rows import (
     mailbox_not_refused,
     mailbox_refused,
 )
+from filterd.engine.outbound_rows import outbound_accepted, outbound_rate, outbound_refused
 from filterd.engine.sender_rows import (
     HYBRID_ROW,
     blocked_sender_held,
@@ -217,6 +218,10 @@ ROWS: tuple[Row, ...] = (
     Row(HYBRID_ROW, "mail of the own Exchange Online for Exchange here, which goes through no filter", hybrid_mail),
     Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),
     Row("block_list", "an entry of the own block list", _block_list),
+    # Mail of our own Exchange for the world: no row below may hold it, or judge it as a stranger's.
+    Row("outbound_rate", "a sender of our own writes to too many recipients in an hour", outbound_rate),
+    Row("outbound_refused", "malware or an attachment in mail of our own, which is never held", outbound_refused),
+    Row("outbound", "mail of our own for the world, which no score refuses", outbound_accepted),
     # Certain finds before the allow list: known senders have infected machines.  Uncertain ones after it: who is on
     # that list is believed more than a heuristic.
     Row("malware", "the malware scan found something", _malware),

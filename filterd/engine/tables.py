@@ -71,6 +71,7 @@ FAILURE: Mapping[str, FailureRow] = {
     "manners": FailureRow(OnFailure.OPEN),
     "rate": FailureRow(OnFailure.OPEN),
     "sender_rate": FailureRow(OnFailure.OPEN),
+    "outbound_rate": FailureRow(OnFailure.OPEN),
     "spf": FailureRow(OnFailure.OPEN),
     "spf_helo": FailureRow(OnFailure.OPEN),
     "recipient": FailureRow(
@@ -87,6 +88,7 @@ FAILURE: Mapping[str, FailureRow] = {
     "links": FailureRow(OnFailure.OPEN),
     "url_lists": FailureRow(OnFailure.OPEN),
     "impersonation": FailureRow(OnFailure.OPEN),
+    "correspondent": FailureRow(OnFailure.OPEN),
     "content": FailureRow(OnFailure.OPEN),
     "senders": FailureRow(OnFailure.OPEN),
     "hybrid": FailureRow(OnFailure.OPEN),
@@ -122,6 +124,7 @@ class Group(StrEnum):
     IMPERSONATION = "impersonation"
     CONTENT = "content"
     ATTACHMENTS = "attachments"
+    CORRESPONDENT = "correspondent"
     TRUST = "trust"
 
 
@@ -135,6 +138,8 @@ CAPS: Mapping[Group, tuple[float, float]] = {
     Group.IMPERSONATION: (0.0, 2.9),  # below reject_without_content: a played name and content alone refuse nothing
     # Tagged or held mail of a sender whom the recipient trusts is let in, what others refuse is still held.
     Group.TRUST: (-3.0, 0.0),
+    # Contacts are taken over, and write then from where they always did: knowing one tips doubtful mail, and no more.
+    Group.CORRESPONDENT: (-1.0, 0.0),
     Group.ATTACHMENTS: (0.0, 2.5),  # tags by itself; what holds mail back is [attachments], by kind
 }
 
@@ -146,6 +151,7 @@ GROUP_OF: Mapping[str, Group] = {
     "manners": Group.CLIENT,
     "rate": Group.CLIENT,
     "sender_rate": Group.CLIENT,
+    "outbound_rate": Group.CLIENT,
     "harvest": Group.CLIENT,
     "greylist": Group.CLIENT,
     "recipient": Group.CLIENT,
@@ -160,6 +166,7 @@ GROUP_OF: Mapping[str, Group] = {
     "links": Group.LINKS,
     "url_lists": Group.LINKS,
     "impersonation": Group.IMPERSONATION,
+    "correspondent": Group.CORRESPONDENT,
     "content": Group.CONTENT,
     "attachments": Group.ATTACHMENTS,
     "malware": Group.CONTENT,
@@ -222,6 +229,7 @@ WEIGHTS: Mapping[tuple[str, Reason], float] = {
     # LOOKALIKE_ENDING weighs nothing: names belong to several owners, and ham has it as often as spam
     ("impersonation", Reason.REPLY_TO_ELSEWHERE): 1.0,
     ("impersonation", Reason.FIRST_CONTACT): 0.5,  # stands only beside another of these
+    ("correspondent", Reason.CORRESPONDENT): -1.0,
     ("attachments", Reason.ATTACHMENT_EXECUTABLE): 2.0,
     ("attachments", Reason.ATTACHMENT_SCRIPT): 2.0,
     ("attachments", Reason.ATTACHMENT_SHORTCUT): 2.0,

@@ -315,7 +315,7 @@ def test_without_shared_counters_a_process_counts_for_itself(tmp_path: Path) -> 
 
 
 def test_every_check_runs_for_mail_in_the_order_of_the_registry(tmp_path: Path) -> None:
-    app = App(configuration(tmp_path), "smtp-0")
+    app = App(configuration(tmp_path, outbound={"host": "relay.example.net"}), "smtp-0")
     assert tuple(check.name for check in app.graph.checks) == NAMES
     asyncio.run(app.close())
 
