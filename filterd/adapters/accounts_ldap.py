@@ -1,6 +1,6 @@
 """Owns accounts of a directory: who can bind there, over TLS only, has given the right password.  RFC 4511, 4513, 4514, 4516.
 
-The only file that imports ldap3.  Must not know who asks, nor how often somebody may fail.
+With ldap_link.py the only file that imports ldap3.  Must not know who asks, nor how often somebody may fail.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ssl
 import ldap3
 from ldap3.core.exceptions import LDAPException
 
+from filterd.adapters.ldap_link import trust
 from filterd.adapters.threads import Threads
 from filterd.config import AuthConfig
 from filterd.deadline import Deadline
@@ -38,16 +39,8 @@ class LdapAccounts:
         """Raises ConfigError; the directory is not asked yet."""
         if "{user}" not in config.ldap_user:
             raise ConfigError([f"auth.ldap_user: expected {{user}} somewhere in it, found {config.ldap_user!r}"])
-        try:
-            context = ssl.create_default_context(cafile=config.ldap_ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            text = f"auth.ldap_ca_file: {config.ldap_ca_file}: expected certificates in PEM: {error.strerror or error}"
-            raise ConfigError([text]) from None
-        if not config.ldap_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         self._config = config
-        self._tls = _Tls(context)
+        self._tls = _Tls(trust(config.ldap_ca_file, "auth.ldap_ca_file", verify=config.ldap_verify))
         self._threads = Threads("directory", _THREADS, _WAITING)
         try:
             self._server()

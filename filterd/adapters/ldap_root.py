@@ -63,6 +63,12 @@ def read_root(link: Link) -> Root:
         values = found.attributes.get(name.lower())
         return values[0].decode("utf-8", "replace") if values else ""
 
+    if (
+        text("isSynchronized").upper() == "FALSE"
+    ):  # a new controller, or one just restored: it does not have everybody yet
+        raise LdapError(
+            f"{link.where}: the controller is still copying the directory: ask another one, or wait", "refused"
+        )
     usn = text("highestCommittedUSN")
     return Root(
         contexts=tuple(value.decode("utf-8", "replace") for value in found.attributes.get("namingcontexts", ())),
