@@ -107,7 +107,9 @@ def evidence_of(
     """
     verdicts = now.verdicts or [("", decide((), policy, Stage.RCPT))]
     about = (item for found in now.of_recipient.values() for item in found)
-    features = message.views.get("features", b"") if message else b""
+    # What we write ourselves is not what comes in: learning, its gate and the watch over drift look at the latter alone.
+    incoming = trust is not TrustClass.OUTBOUND
+    features = message.views.get("features", b"") if message and incoming else b""
     answers = [*(client_lookups.record() if client_lookups else ()), *now.lookups.record()]
     found = (*of_client, *now.evidence, *about)
     judged = (item.properties.get("model", "") for item in now.evidence if item.check == "content")
