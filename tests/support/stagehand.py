@@ -11,7 +11,7 @@ from filterd.auth.seal import Signer
 from filterd.checks.base import Check, CheckContext
 from filterd.checks.lists import Lists, NetworkTable
 from filterd.checks.recipient import RecipientCheck
-from filterd.config import ClientsConfig, PolicyConfig
+from filterd.config import ClientsConfig, ExchangeConfig, PolicyConfig
 from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
 from filterd.engine.policy import Policy
@@ -48,6 +48,7 @@ class Stagehand:
 
     weight: float = -2.0
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     directory: ScriptedDirectory = field(default_factory=lambda: ScriptedDirectory(frozenset({"nobody"})))
     upstream: ScriptedUpstream = field(default_factory=ScriptedUpstream)
     custody: ScriptedCustody = field(default_factory=ScriptedCustody)
@@ -73,7 +74,7 @@ class Stagehand:
         ]
         engine = Engine(
             Pipeline(checks),
-            Policy(self.policy),
+            Policy(self.policy, exchange=self.exchange),
             HandOff(self.upstream, self.custody),
             "filter.example.org",
             "filter.example.org",
