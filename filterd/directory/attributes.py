@@ -126,7 +126,7 @@ def addresses(attributes: Attributes, names: Sequence[str], tally: Tally) -> lis
     found: dict[str, None] = {}
     for name in names:
         for octets in attributes.get(name.lower(), ())[:MAX_ADDRESSES]:
-            value = octets.decode("utf-8", "replace")
+            value = octets.decode("utf-8", "surrogateescape")  # of which no address is made
             prefix = _PREFIX.match(value)
             if prefix is not None:
                 if prefix[1].lower() != "smtp":

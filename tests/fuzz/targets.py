@@ -41,6 +41,7 @@ from filterd.content.shape import shape_facts
 from filterd.content.sheet import read_sheet
 from filterd.content.view import MAX_TEXTS, view_of
 from filterd.deadline import Deadline
+from filterd.directory.attributes import Tally, accepted_domain, recipient
 from filterd.engine.scan import with_crlf
 from filterd.errors import ModelError
 from filterd.mail.authres import authentication_results, names_authserv_id
@@ -54,6 +55,8 @@ from filterd.reportmail.unpack import MAX_INNER, MAX_MESSAGES, MAX_OCTETS, unpac
 from filterd.wire.clamd import BadClamdReplyError, ReplyReader, Said, read_stream_reply
 from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
+from filterd.wire.ldap_answer import AnswerReader, LdapAnswerError
+from filterd.wire.ldap_answer import Entry as LdapEntry
 from tests.support.dns import MapResolver
 from tests.support.exchange_token import exchange
 from tests.support.exchange_token import part as token_part
@@ -448,18 +451,43 @@ def identity_token(data: bytes) -> None:
     assert user.isprintable()
 
 
+def ldap_answer(data: bytes) -> None:
+    """What a directory answers is refused, or read the same in two pieces; every object in it is a recipient or none."""
+
+    def read(*pieces: bytes) -> list[object] | None:
+        reader, seen = AnswerReader(7), []
+        try:
+            for piece in pieces:
+                seen += list(reader.feed(piece))
+        except LdapAnswerError:
+            return None
+        return seen
+
+    whole, middle = read(data), len(data) // 2
+    assert whole == read(data[:middle], data[middle:])
+    for answer in whole or ():
+        if isinstance(answer, LdapEntry):
+            found = recipient(
+                answer.dn, answer.attributes, bytes(32), ("proxyAddresses", "mail"), safelists=True, tally=Tally()
+            )
+            assert found is None or (found.keys and len(found.id) == 16)
+            accepted_domain(answer.attributes)
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
-        collected_mail, reported, winmail, identity_token,
+        collected_mail, reported, winmail, identity_token, ldap_answer,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "ldap_answer": [b"\x30\x2b\x02\x01\x07\x64\x26\x04\x01a\x30\x21\x30\x1f\x04\x0eproxyAddresses\x31\x0d\x04\x0bsmtp:a@b.de", b"\x30\x0c\x02\x01\x07\x65\x07\x0a\x01\0\x04\0\x04\0",
+                    b"\x30", b"\x04", b"\x31", b"\x02\x01\x07", b"\x64", b"\x65", b"\x73", b"\x78", b"\xa0", b"\xa3", b"\x82\x01\0", b"\x84", b"\x80", b"\0", b"mail", b"1.2.840.113556.1.4.319"],
     "identity_token": [b'"', b"{", b"}", b"[", b":", b",", b"\\u0000", b'"a@b"', b"null", b'"version"', b'"ExIdTok.V1"', b"eyJhbGciOiJub25lIn0", b".", b"1e999"],
     "reported": [b"\0", b"\1", b"\2", b"\3", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", bytes(16) + b">\0\3\0\xfe\xff\x09\0\6\0", bytes(100), b"\xff" * 436,
                  b"\xfe\xff\xff\xff", b"R\0o\0o\0t\0", b"From: ", b"Message-ID: <1@x>", b"\r\n", b"\n", b"\r\n\r\n", b"Content-Type: message/rfc822\r\n",
