@@ -96,7 +96,8 @@ class DirectoryView:
 
     async def test(self, address: str, sender: str | None = None) -> AddressView:
         """What is known of `address`, and what it says of `sender`.  Raises BadAddressError for what is no mailbox."""
-        mailbox = self._ours(_mailbox(address, "address"))
+        given = _mailbox(address, "address")
+        mailbox = self._ours(given)
         asked = str(_mailbox(sender, "sender")) if sender else None
         await self.directory.refresh()
         local, domain = mailbox.local, mailbox.domain_key
@@ -111,7 +112,7 @@ class DirectoryView:
         accepted = self.directory.accepted(domain)
         found = answer or RecipientAnswer(RecipientStatus.UNKNOWN)
         return AddressView(
-            address=str(mailbox),
+            address=str(given),
             status=answer.status.value if answer else UNAVAILABLE,
             backend=found.backend,
             as_of_ms=found.as_of_ms,

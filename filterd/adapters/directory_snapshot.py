@@ -61,7 +61,7 @@ class SnapshotBackend(DirectoryBackend):
         self._gives_domains = gives_domains
         self._now_ms = now_ms
         remedy = "nothing was pushed yet (docs/push.md)" if name == "push" else "run `filterd directory sync`"
-        self._file = WatchedFile(path, Snapshot, clock, f"there is no snapshot; {remedy}")
+        self._file = WatchedFile(path, Snapshot, clock, f"no snapshot is there; {remedy}")
         self._tell()
 
     async def find(self, local: str, domain: str, deadline: Deadline) -> Found:
@@ -97,7 +97,8 @@ class SnapshotBackend(DirectoryBackend):
         header = snapshot.header
         hours = (self._now_ms() - header.read_ms) / 3_600_000
         if not problem and hours >= self._warn_hours:
-            problem = f"older than {self._warn_hours} hours"
+            remedy = "see whether the script runs" if self.name == "push" else "run `filterd directory sync` to see why"
+            problem = f"{hours:.0f} hours old, which is more than warn_hours; {remedy}"
         return BackendStatus(
             self.name,
             len(snapshot),

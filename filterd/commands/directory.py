@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
-from filterd.commands import directory_calibrate, directory_sync
+from filterd.commands import directory_calibrate, directory_show, directory_sync
 
-_FURTHER: tuple[ModuleType, ...] = (directory_sync, directory_calibrate)  # files with actions of their own: register(group)
+# Files with actions of their own: register(group).
+_FURTHER: tuple[ModuleType, ...] = (
+    directory_show,
+    directory_sync,
+    directory_calibrate,
+)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
