@@ -40,6 +40,11 @@ UPSTREAM_BACK_PRESSURE = Gauge(
 )
 CONNECTIONS = Counter("filterd_connections_total", "SMTP connections accepted")
 REFUSED_RECIPIENTS = Counter("filterd_refused_recipients_total", "RCPT commands refused", ["code"])
+HYBRID_MAIL = Counter(
+    "filterd_hybrid_messages_total",
+    "Messages of the own Exchange Online that came through the filter instead of directly: refused, passed",
+    ["result"],
+)
 FORGED_FIELDS = Counter(
     "filterd_forged_fields_total", "Header fields removed because they claimed to be ours or Exchange's"
 )

@@ -13,8 +13,9 @@ from filterd import metrics
 from filterd.auth.arc import chain_of
 from filterd.auth.seal import seal
 from filterd.engine.handoff import HandOff, Job, count, failure_reply
-from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state
+from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state, who
 from filterd.engine.marks import Marks, marks_of
+from filterd.engine.sender_rows import HYBRID_ROW, log_hybrid
 from filterd.engine.shared import Engine
 from filterd.errors import FilterdError
 from filterd.lookups import Lookups
@@ -60,6 +61,9 @@ class Ending:
         deferred = next((v for _, v in verdicts if v.action is Action.DEFER), None)
         final = [v for _, v in verdicts if v.action in (Action.REJECT, Action.DISCONNECT)]
         now.verdicts += [(str(r.mailbox), v) for r, v in verdicts]
+        hybrid = next((v for _, v in verdicts if v.row == HYBRID_ROW), None)
+        if hybrid is not None:
+            log_hybrid(who(now, self.connection), hybrid)
         # Mail of our own Exchange is never held: what is refused to one is refused to all, and Exchange tells its user.
         if deferred is not None or len(final) == len(verdicts) or (final and self._is_outbound):
             refusing = deferred or final[0]
@@ -134,7 +138,8 @@ class Ending:
         # What users report has a reason of its own, copy by copy: it is worked on, while the rest waits for a person.
         reported = {str(r.mailbox): v.reason.value for r, v in hold if v.reason is Reason.USER_REPORT}
         others = [v for r, v in hold if str(r.mailbox) not in reported]
-        cleaned = remove_forged(message, engine.authserv_id)
+        passed = any(v.row == HYBRID_ROW for _, v in forward)
+        cleaned = remove_forged(message, engine.authserv_id, cross_premises=passed)
         if cleaned.removed:
             metrics.FORGED_FIELDS.inc(len(cleaned.removed))
         found = (*self.of_client, *now.evidence)
@@ -151,6 +156,8 @@ class Ending:
         def above(verdict: Verdict) -> bytes:
             if self._is_outbound:  # what we found is nobody's to know in the world
                 return prepended([sealed, trace], message)
+            if verdict.row == HYBRID_ROW:  # Exchange's own words go on, ours are not among them (RFC 5321 4.4: but a trace)
+                return prepended([trace], message)
             marks = marks_of(verdict)
             if marks not in written:
                 about = report(self.connection, envelope.id, verdict, marks.sfv, marks.category)

@@ -5,10 +5,16 @@ Must not know how either is recognised (checks/senders.py, checks/hybrid.py).
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+
+from filterd import metrics
 from filterd.engine.case import Case, Found
 from filterd.mail.evidence import Reason
 from filterd.mail.reply import Reply
-from filterd.mail.verdict import Action
+from filterd.mail.verdict import Action, Verdict
+
+log = logging.getLogger(__name__)
 
 HYBRID_ROW = "hybrid_mail"  # the row's name: what it accepts is passed on as it is (engine/ending.py)
 _BLOCKED = ("senders", Reason.BLOCKED_SENDER)
@@ -47,3 +53,12 @@ def blocked_sender_tagged(case: Case) -> Found | None:
     if _BLOCKED in case.reasons and case.config.blocked_senders == "tag":
         return Action.TAG, Reason.BLOCKED_SENDER, None
     return None
+
+
+def log_hybrid(who: Mapping[str, str], verdict: Verdict) -> None:
+    """Loudly, message by message: somebody's connector points here, and bounces inside a cloud are read late or never."""
+    refused = verdict.action is Action.REJECT
+    metrics.HYBRID_MAIL.labels("refused" if refused else "passed").inc()
+    remedy = "let the Exchange Online connector reach Exchange at a name and address of its own, past filterd: docs/hybrid.md"
+    result = "refused" if refused else "passed on as it is, which Exchange no longer takes for its own"
+    log.error("hybrid mail came through the filter", extra={**who, "result": result, "remedy": remedy})

@@ -23,10 +23,11 @@ SCL_FIELD = "X-MS-Exchange-Organization-SCL"  # believed by Exchange where the c
 
 # Exchange believes these when the receive connector lets them through (facts: exchange.md 1.10, 2.7); ours are believed
 # by the transport rule.  Other X-MS-Exchange-* fields are left alone.
+CROSS_PREMISES = "x-ms-exchange-crosspremises-"  # between both halves of one organisation (facts: exchange.md 2.6)
 FORBIDDEN_PREFIXES = (
     "x-ms-exchange-organization-",
     "x-ms-exchange-forest-",
-    "x-ms-exchange-crosspremises-",
+    CROSS_PREMISES,
     "x-filterd-",
 )
 _NEVER_MALFORMED = tuple(name.encode() for name in ("authentication-results", "received-spf", *FORBIDDEN_PREFIXES))
@@ -53,8 +54,8 @@ class Cleaned:
     removed: tuple[str, ...]
 
 
-def is_forged(header: HeaderField, authserv_id: str) -> bool:
-    """Whether a field of the message claims what only we or Exchange may say."""
+def is_forged(header: HeaderField, authserv_id: str, *, cross_premises: bool = False) -> bool:
+    """Whether a field of the message claims what only we or Exchange may say; with `cross_premises` one of those does not."""
     key = header.key
     if not key and _begins_like_ours(header.raw):  # no field by the grammar, but a lenient reader may still see one
         return True
@@ -62,7 +63,7 @@ def is_forged(header: HeaderField, authserv_id: str) -> bool:
     if any(map(_begins_like_ours, _BARE.split(header.raw)[1:])):
         return True
     if key.startswith(FORBIDDEN_PREFIXES):
-        return True
+        return not (cross_premises and key.startswith(CROSS_PREMISES))
     if key == "received-spf":
         return names_receiver(header.body, authserv_id)
     return key == "authentication-results" and names_authserv_id(header.body, authserv_id)
@@ -82,15 +83,17 @@ def header_problem(message: Message, max_bytes: int) -> str:
     return ""
 
 
-def remove_forged(message: Message, authserv_id: str) -> Cleaned:
+def remove_forged(message: Message, authserv_id: str, *, cross_premises: bool = False) -> Cleaned:
     """The message without fields that claim to be ours, our authserv-id's or Exchange's internal ones.
+
+    `cross_premises`: those between both halves of the own organisation stay; only for its own mail.
 
     Only for a message whose header section is within bounds (`header_problem`): what lies beyond was not split into fields.
     """
     kept: list[bytes] = []
     forged: list[HeaderField] = []
     for header in message.fields:
-        if is_forged(header, authserv_id):
+        if is_forged(header, authserv_id, cross_premises=cross_premises):
             forged.append(header)
         else:
             kept.append(header.raw)
