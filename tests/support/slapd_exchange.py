@@ -58,6 +58,7 @@ pidfile {folder}/pid
 {tls}
 {root_dse}
 threads 4
+referral ldap://dc1.other.example
 database mdb
 maxsize 4294967296
 suffix "{base}"
@@ -67,7 +68,7 @@ index proxyAddresses eq,sub
 sizelimit {size_limit}
 limits dn.exact="{reader}" size=500 size.prtotal={paged_limit}
 access to attrs=userPassword by anonymous auth by * none
-access to dn.subtree="{hidden}" by * none
+access to dn.subtree="{hidden}" by * disclose
 access to * by dn.exact="{reader}" read by anonymous {anonymous}
 """
 
