@@ -33,7 +33,7 @@ FORBIDDEN_PREFIXES = (
 _NEVER_MALFORMED = tuple(name.encode() for name in ("authentication-results", "received-spf", *FORBIDDEN_PREFIXES))
 _FTEXT = bytes(range(33, 127))  # RFC 5322 2.2, with the colon
 _NOT_FTEXT = bytes(octet for octet in range(256) if octet not in _FTEXT)
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")  # a CR or LF that is no part of a CRLF
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")  # a CR or LF that is no part of a CRLF; NUL, which ends a line for some
 _SAFE = re.compile(r"[^!-'*-Z^-~]")  # what may stand in a Received clause: printable, no blanks, parentheses, brackets
 
 
@@ -59,7 +59,7 @@ def is_forged(header: HeaderField, authserv_id: str, *, cross_premises: bool = F
     key = header.key
     if not key and _begins_like_ours(header.raw):  # no field by the grammar, but a lenient reader may still see one
         return True
-    # SMTP lets no bare CR or LF pass (wire/octets); who takes one for the end of a line sees another field behind it
+    # SMTP lets none of these pass (wire/octets); who takes one for the end of a line sees another field behind it
     if any(map(_begins_like_ours, _BARE.split(header.raw)[1:])):
         return True
     if key.startswith(FORBIDDEN_PREFIXES):
@@ -100,7 +100,12 @@ def remove_forged(message: Message, authserv_id: str, *, cross_premises: bool = 
     if not forged:
         return Cleaned((message.octets,), ())
     rest = Tail(message.octets, message.header_end)
-    return Cleaned((b"".join(kept), rest), tuple(header.name or "(malformed)" for header in forged))
+    above = b"".join(kept)
+    if (
+        not above.endswith(b"\r\n") and above
+    ):  # a bare LF, which SMTP lets pass nowhere, would take the empty line to itself
+        above += b"\r\n"
+    return Cleaned((above, rest), tuple(header.name or "(malformed)" for header in forged))
 
 
 def _word(text: str) -> str:

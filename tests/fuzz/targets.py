@@ -57,6 +57,7 @@ from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from filterd.wire.ldap_answer import AnswerReader, LdapAnswerError
 from filterd.wire.ldap_answer import Entry as LdapEntry
+from tests.support.careless import sees_forged
 from tests.support.dns import MapResolver
 from tests.support.exchange_token import exchange
 from tests.support.exchange_token import part as token_part
@@ -107,6 +108,7 @@ def header_fields(data: bytes) -> None:
     assert b"".join(field.raw for field in message.fields) == message.header_section
     rest = b"".join(bytes(chunk) for chunk in remove_forged(message, US).chunks)
     assert not [field for field in Message(rest).fields if is_forged(field, US)]
+    assert not sees_forged(rest)
     assert rest.endswith(data[message.header_end :])
 
 
