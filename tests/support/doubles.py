@@ -205,3 +205,23 @@ class MemoryCampaigns:
         like_hour, like_day = (sum(0 <= age <= hours for age in ages) for hours in (1, 24))
         self.members[seen.message_id] = Membership(campaign, like_hour, like_day, 0)
         before.append(seen.at_ms)
+
+
+@dataclass
+class MemoryCorrespondents:
+    """Remembers in a dictionary; raises `error` when set.  Times are Unix milliseconds."""
+
+    keep_ms: int = 180 * 86_400_000
+    error: TemporaryError | None = None
+    seen: dict[str, int] = field(default_factory=dict)
+
+    async def knows(self, address: str, at_ms: int, deadline: Deadline) -> bool:
+        if self.error:
+            raise self.error
+        return address.lower() in self.seen and at_ms - self.seen[address.lower()] <= self.keep_ms
+
+    async def remember(self, addresses: Sequence[str], at_ms: int, deadline: Deadline) -> None:
+        if self.error:
+            raise self.error
+        for address in addresses:
+            self.seen[address.lower()] = max(at_ms, self.seen.get(address.lower(), at_ms))
