@@ -123,10 +123,13 @@ def schema_class() -> str:
 
 
 def schema_use() -> str:
-    """Recipients may have the attributes: Mail-Recipient is an auxiliary class of users, groups and contacts."""
+    """Recipients may have the attributes, since Mail-Recipient is an auxiliary class of users, groups and contacts; and the
+    global catalog has their addresses, as Exchange's schema makes it (facts: exchange.md 3.2)."""
     names = [name for name, *_ in _ATTRIBUTES if "AcceptedDomain" not in name]
     lines = [f"dn: CN=Mail-Recipient,{SCHEMA}", "changetype: modify", "add: mayContain"]
-    return "\n".join([*lines, *(f"mayContain: {name}" for name in names)]) + "\n"
+    catalog = [f"dn: CN=Proxy-Addresses,{SCHEMA}", "changetype: modify", "replace: isMemberOfPartialAttributeSet"]
+    lines += [*(f"mayContain: {name}" for name in names), "", *catalog, "isMemberOfPartialAttributeSet: TRUE"]
+    return "\n".join(lines) + "\n"
 
 
 def skeleton() -> str:
