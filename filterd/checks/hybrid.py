@@ -55,7 +55,8 @@ def _is_online(ctx: CheckContext) -> bool:
     connection = ctx.connection
     if not connection.helo.lower().removesuffix(".").endswith(ONLINE):
         return False
-    if connection.client_name.lower().removesuffix(".").endswith(ONLINE):
+    confirmed = [connection.client_name, *(item.properties.get("client_name", "") for item in ctx.found("rdns"))]
+    if any(name.lower().removesuffix(".").endswith(ONLINE) for name in confirmed):
         return True
     return any(item.reason is Reason.ALLOW_LISTED for item in ctx.found("lists"))  # those are not asked for their name
 

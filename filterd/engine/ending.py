@@ -156,7 +156,7 @@ class Ending:
         def above(verdict: Verdict) -> bytes:
             if self._is_outbound:  # what we found is nobody's to know in the world
                 return prepended([sealed, trace], message)
-            if verdict.row == HYBRID_ROW:  # Exchange's own words go on, ours are not among them (RFC 5321 4.4: but a trace)
+            if verdict.row == HYBRID_ROW:  # passed on as it is, but for the trace that RFC 5321 4.4 asks for
                 return prepended([trace], message)
             marks = marks_of(verdict)
             if marks not in written:

@@ -125,11 +125,12 @@ class Explainer:
 
 
 def evidence_json(evidence: Sequence[Evidence], verdict: Verdict) -> list[dict[str, Any]]:
-    """Every finding with the weight that it had in `verdict`; each contribution is given to one finding."""
+    """Every finding with the weight that it had in `verdict`; each contribution is given to one finding of that recipient's."""
     left = list(verdict.contributions)
     out = []
     for item in evidence:
-        own = next((contribution for contribution in left if _is_of(contribution, item)), None)
+        counted = left if item.recipient in (None, verdict.recipient) else ()
+        own = next((contribution for contribution in counted if _is_of(contribution, item)), None)
         if own is not None:
             left.remove(own)
         out.append({**item.as_dict(), "weight": own.log_odds if own is not None else 0.0})

@@ -111,6 +111,13 @@ def test_the_fields_alone_prove_nothing(connection: Connection) -> None:
     assert ask(CHECK, mail(OURS + INTERNAL, connection)) == []
 
 
+def test_the_confirmed_name_is_taken_from_where_it_was_found() -> None:
+    """As `filterd scan` has it."""
+    name = Evidence("rdns", Stage.CONNECT, Result.PASS, Reason.OK, properties={"client_name": NAME})
+    found = ask(CHECK, mail(OURS + INTERNAL, replace(ONLINE, client_name=""), (name,)))
+    assert [item.reason for item in found] == [Reason.HYBRID_MAIL]
+
+
 def test_an_own_allow_entry_vouches_for_a_client_without_a_name() -> None:
     """Allowed clients are not asked for their name; and without this the allow list would take what it breaks."""
     found = ask(CHECK, mail(OURS + INTERNAL, replace(ONLINE, client_name=""), (ALLOW_LISTED,)))

@@ -102,7 +102,16 @@ def test_recipients_of_one_message_get_what_each_of_them_wants() -> None:
     weights = {
         (item["recipient"], item["reason"]): item["weight"] for item in record.evidence if item["check"] == "senders"
     }
-    assert weights[("ben@example.org", "blocked_sender")] == 0.0
+    assert weights == {("anna@example.org", "safe_sender"): 0.0, ("ben@example.org", "blocked_sender"): 0.0}
+
+
+def test_the_weight_in_the_record_is_that_of_the_recipient_whose_verdict_stands_above_it() -> None:
+    words = Words({"anna": Reason.SAFE_SENDER, "ben": Reason.SAFE_SENDER})
+    stage = Stagehand(weight=3.0, more=(words,))
+    stage.talk("ben", "anna")
+    (record,) = stage.custody.evidence.values()
+    weights = {item["recipient"]: item["weight"] for item in record.evidence if item["check"] == "senders"}
+    assert weights == {"anna@example.org": 0.0, "ben@example.org": -3.0}
 
 
 def test_a_refusal_by_one_recipient_is_a_quarantine_while_others_take_the_message() -> None:
