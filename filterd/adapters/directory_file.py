@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,11 +23,13 @@ from filterd.directory.keys import KEY_BYTES, address_key
 from filterd.directory.table import KEY
 from filterd.directory.values import RecipientAnswer, RecipientStatus
 from filterd.errors import ConfigError, TemporaryError
-from filterd.mail.address import parse_mailbox
+from filterd.mail.address import MAX_MAILBOX, parse_mailbox
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # a million addresses are about 30 MB
 _MAX_LINE = 2_000  # octets; an address has at most 254, the rest is a comment
 _MAX_PROBLEMS = 20
+_MAX_DOMAINS = 10_000  # that are remembered while a list is read
+_PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,9}")  # what nearly all local-parts are
 _HEAD = "# filterd recipients 1 key "  # … then the name of the key (key_name)
 
 Keys = npt.NDArray[np.bytes_]
@@ -55,13 +58,23 @@ def read_recipients(path: Path) -> Keys:
 def addresses_in(path: Path) -> Iterator[str]:
     """The addresses in a recipient file in the form in which they are compared.  Raises as read_recipients does, at the end."""
     problems: list[str] = []
+    domains: dict[
+        str, str
+    ] = {}  # as written -> in the form that is compared; a list has few, and each is costly to read
     for number, line in _lines(path):
         text = line.decode("utf-8", "replace").partition("#")[0].strip()
+        local, _, domain = text.rpartition("@")
+        if domain in domains and _PLAIN_LOCAL.fullmatch(local) and len(text) <= MAX_MAILBOX:
+            yield f"{local.lower()}@{domains[domain]}"
+            continue
         if not text:
             continue
         mailbox = parse_mailbox(text)
         if mailbox is not None:
-            yield address_form(mailbox.local, mailbox.domain_key)
+            form = address_form(mailbox.local, mailbox.domain_key)
+            if len(domains) < _MAX_DOMAINS:
+                domains[domain] = form.rpartition("@")[2]
+            yield form
         elif len(problems) < _MAX_PROBLEMS:
             problems.append(f"{path}:{number}: expected an address such as user@example.org, found {text[:80]!r}")
     if problems:

@@ -155,3 +155,23 @@ def test_reading_grows_with_the_list(tmp_path: Path) -> None:
         return lambda: read_recipients(path)
 
     assert_growth(prepare, 5_000, 20_000, 7)
+
+
+@given(
+    st.lists(st.from_regex(r"[A-Za-z0-9_.\-+'\u00e4]{1,12}@[a-z.\-A-Z]{1,12}", fullmatch=True), min_size=1, max_size=8)
+)
+def test_an_address_is_read_the_same_whether_its_domain_was_seen_before_or_not(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "same"
+    alone: list[str] = []
+    for line in lines:
+        path.write_text(line)
+        with contextlib.suppress(ConfigError):
+            alone += addresses_in(path)
+    path.write_text("\n".join(lines * 2))
+    together: list[str] = []
+    with contextlib.suppress(ConfigError):  # at the end: what can be read was given before
+        for address in addresses_in(path):
+            together.append(address)
+    assert together == alone * 2
