@@ -230,6 +230,12 @@ def _domain_files(config: Config) -> list[Path]:
     return [path for name, path in snapshots(config) if name not in silent]
 
 
+def ours_mark(config: Config) -> tuple[object, ...]:
+    """What differs when accepted domains or protected people are others: who built something from them builds it again.  Blocks."""
+    people = (header.people for _, path in snapshots(config) if (header := header_of(path)) is not None)
+    return known_domains(config).all, *people
+
+
 def may_learn_domains(config: Config) -> bool:
     """Whether accepted domains may come from a directory, so that none in the configuration is no mistake."""
     return config.push.enabled or any(table.read_domains for table in config.ldap)
