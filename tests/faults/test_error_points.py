@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from filterd.faults import POINTS
+from tests.support.daemon import wait_until
 from tests.support.handover import Kind, Scene, armed
 
 pytestmark = [pytest.mark.slow]
@@ -19,17 +20,19 @@ NTH = 4  # the writer's points are reached twice for each message, so this is th
 WITH_UPSTREAM = ("upstream.sent", "upstream.taken", "handoff.delivered", "handoff.finished", "smtp.")
 # Where the held copy is safe, or may be.
 WITH_US = ("custody.committed", "handoff.finished", "smtp.")
-KINDS: tuple[Kind, ...] = ("forwarded", "held", "both")
+KINDS: tuple[Kind, ...] = ("forwarded", "held", "both", "split")
+BETWEEN = "handoff.next"  # only split messages pass it
 
 
 @pytest.mark.parametrize("action", ["crash", "eio", "enospc"])
 def test_an_error_there_loses_nothing(tmp_path: Path, action: str) -> None:
     # each at a time of its own, or the first points would hide the later ones
     points = [point for point in POINTS if (action, point) != ("enospc", "custody.committed")]  # it did fit
-    faults = ";".join(f"{point}={action}@{NTH + number % 3}" for number, point in enumerate(points))
+    times = {point: 2 if point == BETWEEN else NTH + number % 3 for number, point in enumerate(points)}
+    faults = ";".join(f"{point}={action}@{nth}" for point, nth in times.items())
     with armed(tmp_path, faults) as scene:
-        for round in range(12):
-            _one(scene, KINDS[round % 3])
+        for round in range(16):
+            _one(scene, KINDS[round % 4])
         assert set(scene.fired()) == set(points)
         assert scene.daemon.stop() == 0
         scene.check_ledger()
@@ -47,6 +50,10 @@ def _one(scene: Scene, kind: Kind) -> None:
     at_upstream, held = scene.copies(sent)
     tries = len(sent.answers)
     # A copy that is held failed after upstream had taken the rest: the client sends all of it again.
-    late = (*WITH_UPSTREAM, "custody.", "bodies.") if kind == "both" else WITH_UPSTREAM
+    late = (*WITH_UPSTREAM, "custody.", "bodies.") if kind in ("both", "split") else WITH_UPSTREAM
     assert (kind != "held") <= at_upstream <= min(tries, 1 + sum(point.startswith(late) for point in points))
-    assert (kind != "forwarded") <= held <= min(tries, 1 + sum(point.startswith(WITH_US) for point in points))
+    assert (kind in ("held", "both")) <= held <= min(tries, 1 + sum(point.startswith(WITH_US) for point in points))
+    if kind == "split":
+        wait_until(lambda: scene.copies_of_second(sent) > 0, 20, "the outbox to deliver the second copy")
+        if points == [BETWEEN]:
+            assert (sent.answers[0][:3], at_upstream, scene.copies_of_second(sent)) == ("250", 1, 1)

@@ -41,6 +41,10 @@ CASES: tuple[Case, ...] = (
     ("upstream.sent", 2, "forwarded", None, 0, BY_BDAT),
     ("upstream.sent", 2, "both", None, 1, BY_DATA),
     ("upstream.taken", 2, "forwarded", 2, 0, BY_BDAT),
+    ("handoff.next", 2, "split", 2, 0, BY_BDAT),
+    ("upstream.mail", 4, "split", 2, 0, BY_BDAT),
+    ("upstream.sending", 4, "split", 2, 0, BY_DATA),
+    ("upstream.taken", 4, "split", 2, 0, BY_BDAT),
     ("handoff.delivered", 2, "both", 2, 1, BY_BDAT),
     ("bodies.written", 2, "held", 0, 1, BY_BDAT),
     ("bodies.named", 2, "both", 2, 1, BY_BDAT),
@@ -77,13 +81,16 @@ def test_a_death_there_loses_nothing(tmp_path: Path, case: Case) -> None:
         assert sent.answers[0] == "" or point == "smtp.answered"
         wait_until(lambda: worker not in scene.daemon.smtp_workers(), 10, "the dead worker to be gone")
         for other in scene.sent:
-            expected = (1 if kind != "held" else 0, 0 if kind == "forwarded" else 1)
+            expected = (1 if kind != "held" else 0, 0 if kind in ("forwarded", "split") else 1)
             copies = scene.copies(other)
             if other is sent:
                 expected = (copies[0] if at_upstream is None else at_upstream, held)
                 assert copies[0] <= 2
             assert copies == expected
             assert sum(copies) > 0
+            if kind == "split":  # the second one has what the try that was killed had come to, and that of the next
+                again = other is sent and point == "upstream.taken"
+                assert scene.copies_of_second(other) == (2 if again else 1)
         if point == "handoff.finished":  # the command says what the function says
             assert scene.daemon.audit()["clean"]
         assert scene.daemon.stop() == 0
