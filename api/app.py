@@ -36,7 +36,7 @@ from api.routers import (
     watch,
 )
 from api.schedule import train_by_itself
-from api.services import ScannerCache, ScannerFactory, Services
+from api.services import DirectoryCache, ScannerCache, ScannerFactory, Services
 from filterd import __version__
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.app import build_scanner
@@ -99,6 +99,7 @@ def create_app(
         upstream or SmtpUpstream(config.upstream, config.server.hostname),
         ScannerCache(config, database, scanner),
         Jobs(config, database, command),
+        DirectoryCache(config),
         config_path,
     )
 
@@ -117,6 +118,7 @@ def create_app(
                     schedule.cancel()
         finally:
             await services.jobs.close()
+            await services.directory.close()
 
     app = FastAPI(
         title="filterd",

@@ -18,6 +18,7 @@ from api.problems import unavailable
 from api.vitals import Vitals
 from filterd import app as composition
 from filterd.config import Config
+from filterd.directory_view import DirectoryView
 from filterd.ports import Upstream
 from filterd.storage import lists
 from filterd.storage.database import Database
@@ -66,6 +67,27 @@ class ScannerCache:
         return composition.model_mark(self._config, path), lists.version(self._database)
 
 
+class DirectoryCache:
+    """What is known of recipients, read once and again when it changes."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._lock = asyncio.Lock()
+        self._view: DirectoryView | None = None
+
+    async def get(self) -> DirectoryView:
+        """The view.  Raises ConfigError."""
+        async with self._lock:
+            if self._view is None:
+                self._view = await asyncio.to_thread(DirectoryView, self._config)
+            return self._view
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._view is not None:
+            await self._view.close()
+
+
 @dataclass(slots=True)
 class Services:
     """Everything a router may use.
@@ -84,6 +106,7 @@ class Services:
     upstream: Upstream
     scanner: ScannerCache
     jobs: Jobs
+    directory: DirectoryCache
     config_path: Path | None = None
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SCANS))
     started: float = field(default_factory=time.monotonic)

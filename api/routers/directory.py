@@ -1,4 +1,4 @@
-"""Owns /v1/directory: pushed recipient lists.  What they must be, and when they count, is filterd.pushing's.
+"""Owns /v1/directory: pushed recipient lists, and what is known of recipients.  When a list counts is filterd.pushing's.
 
 Readable addresses of safe and blocked senders are turned into keys before anything is kept, and are logged nowhere.
 """
@@ -11,143 +11,40 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import Field, ValidationError
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import ValidationError
 
 from api.auth import Principal, needs
+from api.directory_forms import (
+    Address,
+    Begun,
+    Commit,
+    Directory,
+    Domain,
+    InUse,
+    NewPart,
+    NewPush,
+    Part,
+    SiteKey,
+    Source,
+    entry_of,
+)
 from api.problems import ApiError, conflict, unavailable
 from api.services import Svc
-from api.views import Body, Done, View, errors
-from filterd.directory.keys import KEY_BYTES
+from api.views import Done, errors
 from filterd.directory.table import Entry
-from filterd.directory.values import AcceptedDomain, DomainType, Thresholds
-from filterd.pushed_files import Declared, PushRefusedError, UnknownPushError
-from filterd.pushing import (
-    MAX_DOMAINS,
-    MAX_PEOPLE,
-    PART_RECIPIENTS,
-    VERSION,
-    PushBusyError,
-    Pushes,
-    sender_key,
-)
+from filterd.directory.values import AcceptedDomain
+from filterd.directory_view import BadAddressError, json_of
+from filterd.pushed_files import MAX_PARTS, Declared, PushRefusedError, UnknownPushError
+from filterd.pushing import VERSION, PushBusyError, Pushes
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/directory", tags=["directory"])
 
 BEGIN_BYTES = 1024 * 1024  # MAX_DOMAINS and MAX_PEOPLE with usual names are half of it
-ALGORITHM = f"HMAC-SHA-256, first {KEY_BYTES} octets, address in lower case"
-MAX_KEYS = 2000  # addresses of one object; Exchange's own limit is about 1,100
-MAX_SENDERS = 10_000  # Exchange allows 5,000 safe and 500 blocked ones
-
 PushId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The id of POST /v1/directory/pushes.")]
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Scl = Annotated[int | None, Field(ge=0, le=9)]
-Sender = Annotated[str, Field(min_length=1, max_length=320)]
-
-
-class SiteKey(View):
-    """How addresses become keys."""
-
-    version: int = VERSION
-    """Of the form in which lists are pushed."""
-    algorithm: str = ALGORITHM
-    key: str
-    """The site's key in hexadecimal digits."""
-
-
-class Domain(Body):
-    """One accepted domain."""
-
-    name: str = Field(min_length=1, max_length=255)
-    """Without *. before it."""
-    type: DomainType = DomainType.AUTHORITATIVE
-    """authoritative, internal_relay or external_relay."""
-    subdomains: bool = False
-    """Domains below it are accepted as well (MatchSubDomains)."""
-
-
-class Person(Body):
-    """Somebody whose display name others use to be obeyed."""
-
-    name: str = Field(min_length=1, max_length=256)
-
-
-class NewPush(Body):
-    """What is about to be pushed."""
-
-    version: int = Field(ge=1)
-    """Of this form: 1."""
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of the whole list, made by whoever pushes: what has the digest of the list in use is not sent again."""
-    parts: int = Field(ge=1, le=10_000)
-    recipients: int = Field(ge=0, le=2**31)
-    """Objects that receive mail, in all parts together."""
-    domains: list[Domain] | None = Field(default=None, max_length=MAX_DOMAINS)
-    """Accepted domains; null: those of the configuration are all."""
-    people: list[Person] = Field(default=[], max_length=MAX_PEOPLE)
-
-
-class Begun(View):
-    """The push is open, or not needed."""
-
-    id: str | None
-    """For its parts; null when the list is the one in use."""
-    unchanged: bool
-    """The list is the one in use, which is now as of this moment."""
-
-
-class Limits(Body):
-    """SCL thresholds of one mailbox; null: it has none of its own."""
-
-    junk: Scl = None
-    quarantine: Scl = None
-    reject: Scl = None
-    delete: Scl = None
-
-
-class Recipient(Body):
-    """One object that receives mail: mailbox, contact, group, public folder …"""
-
-    id: Hex
-    """Its objectGUID in hexadecimal digits."""
-    keys: list[Hex] = Field(min_length=1, max_length=MAX_KEYS)
-    """Of its addresses."""
-    internal_only: bool = False
-    """Takes mail from authenticated senders only."""
-    thresholds: Limits = Limits()
-    safe: list[Sender] = Field(default=[], max_length=MAX_SENDERS)
-    """Safe senders: keys of addresses or of @domains; addresses and domains in plain text are turned into keys at once."""
-    blocked: list[Sender] = Field(default=[], max_length=MAX_SENDERS)
-
-
-class NewPart(Body):
-    """Some of the recipients."""
-
-    recipients: list[Recipient] = Field(max_length=PART_RECIPIENTS)
-
-
-class Part(View):
-    """The part is kept."""
-
-    number: int
-    addresses: int
-
-
-class Commit(Body):
-    """How the push ends."""
-
-    accept_drop: bool = False
-    """Put it in use even if it drops more than push.max_drop_percent, or accepted domains."""
-
-
-class InUse(View):
-    """The list is in use; workers follow within seconds."""
-
-    addresses: int
-    added: int
-    dropped: int
+Mail = Annotated[str, Query(min_length=3, max_length=320, pattern=r"^[^\x00-\x1f]+$")]
 
 
 def _whole(schema: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +107,7 @@ def begin(
         }
     },
 )
-async def add(request: Request, services: Svc, id: PushId, number: Annotated[int, Path(ge=1, le=10_000)]) -> Part:
+async def add(request: Request, services: Svc, id: PushId, number: Annotated[int, Path(ge=1, le=MAX_PARTS)]) -> Part:
     """Send a part, numbered from 1; sent again it takes the place of the first one.  At most 5,000 recipients and 8 MB."""
     async with services.place():
         raw = b"".join([block async for block in request.stream()])
@@ -244,6 +141,31 @@ def drop(services: Svc, id: PushId, who: Annotated[Principal, Depends(needs("dir
     return Done(id=id, done="dropped")
 
 
+@router.get("/status", responses=errors(), dependencies=[Depends(needs("read"))])
+async def status(services: Svc) -> Directory:
+    """The sources of recipients: how many each has, how old it is, what is wrong; and the accepted domains."""
+    view = await services.directory.get()
+    sources = await view.status()
+    return Directory(
+        sources=[Source.model_validate(source.json()) for source in sources],
+        domains=[Domain(name=d.name, type=d.type, subdomains=d.subdomains) for d in view.directory.domains()],
+        people=len(view.directory.people()),
+    )
+
+
+@router.get("/test", responses=errors(), dependencies=[Depends(needs("read"))])
+async def look(services: Svc, address: Mail, sender: Mail | None = None) -> Address:
+    """What is known of an address, from where, and what a stranger is told at RCPT; with `sender` the mailbox's word on that sender."""
+    view = await services.directory.get()
+    try:
+        found = await view.test(address, sender)
+    except BadAddressError as error:
+        field, _, text = str(error).partition(": ")
+        problem = text.partition(", found")[0]
+        raise ApiError(422, problem, "give a whole address", f"query.{field}") from None
+    return Address.model_validate(json_of(found))
+
+
 @contextmanager
 def _answers() -> Iterator[None]:
     """What pushing refuses, as an answer.  Raises ApiError."""
@@ -270,21 +192,4 @@ def _entries(raw: bytes, site_key: bytes) -> list[Entry]:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(["body", *(str(part) for part in first["loc"])])[:200]
         raise ApiError(422, str(first["msg"])[:500], "see /docs for what is expected", field) from None
-    return [_entry(at, recipient, site_key) for at, recipient in enumerate(part.recipients)]
-
-
-def _entry(at: int, recipient: Recipient, site_key: bytes) -> Entry:
-    limits = recipient.thresholds
-    senders: dict[str, tuple[bytes, ...]] = {}
-    for name, texts in (("safe", recipient.safe), ("blocked", recipient.blocked)):
-        try:
-            senders[name] = tuple(sender_key(site_key, text) for text in texts)
-        except ValueError as error:
-            raise ApiError(422, str(error), "leave out what is neither", f"body.recipients.{at}.{name}") from None
-    return Entry(
-        bytes.fromhex(recipient.id),
-        tuple(bytes.fromhex(key) for key in recipient.keys),
-        recipient.internal_only,
-        Thresholds(limits.junk, limits.quarantine, limits.reject, limits.delete),
-        **senders,
-    )
+    return [entry_of(at, recipient, site_key) for at, recipient in enumerate(part.recipients)]

@@ -79,6 +79,8 @@ SCOPE = {
     ("POST", "/v1/quarantine/{id}/release"): "quarantine",
     ("POST", "/v1/reports"): "report",
     ("GET", "/v1/directory/key"): "directory",
+    ("GET", "/v1/directory/status"): "read",
+    ("GET", "/v1/directory/test"): "read",
     ("POST", "/v1/directory/pushes"): "directory",
     ("PUT", "/v1/directory/pushes/{id}/parts/{number}"): "directory",
     ("POST", "/v1/directory/pushes/{id}/commit"): "directory",

@@ -11,7 +11,7 @@ import pytest
 
 from api.jobs import Jobs
 from api.problems import ApiError
-from api.services import SCANS, ScannerCache, Services
+from api.services import SCANS, DirectoryCache, ScannerCache, Services
 from filterd import modelstore
 from filterd.config import Config
 from filterd.storage import lists, settings
@@ -77,6 +77,7 @@ def test_whole_messages_wait_for_a_place(tmp_path: Path, monkeypatch: pytest.Mon
             ScriptedUpstream(),
             ScannerCache(config, database, _none),
             Jobs(config, database, None),
+            DirectoryCache(config),
         )
         for _ in range(SCANS):
             await services.places.acquire()

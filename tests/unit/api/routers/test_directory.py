@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from api.routers.directory import BEGIN_BYTES
+from api.services import DirectoryCache
 from filterd.directory.keys import address_key
 from filterd.directory.snapshot import Snapshot
 from filterd.pushing import PART_BYTES, PART_RECIPIENTS
@@ -206,3 +207,38 @@ def test_the_description_has_no_reference_that_leads_nowhere(pushed: Side) -> No
     text = str(pushed.app.openapi()["paths"]["/v1/directory/pushes/{id}/parts/{number}"])
     assert "internal_only" in text
     assert "#/$defs" not in text
+
+
+def test_a_pushed_list_answers_and_is_told_of(pushed: Side) -> None:
+    later = pushed.json("GET", "/v1/directory/test?address=anna@example.org", "read")
+    assert (later["status"], later["known"], later["reply"][:9]) == ("unavailable", False, "451 4.4.3")
+    before = pushed.json("GET", "/v1/directory/status", "read")
+    assert [(source["name"], source["usable"]) for source in before["sources"]] == [("push", False)]
+    anna = recipient(pushed, "anna", thresholds={"junk": 3}, safe=["friend@partner.example"])
+    push(pushed, anna, recipient(pushed, "board", internal_only=True), people=[{"name": "Anna Example"}])
+    pushed.app.state.services.directory = DirectoryCache(
+        pushed.config
+    )  # another process, which has not looked just now
+    told = pushed.json("GET", "/v1/directory/status", "read")
+    (source,) = told["sources"]
+    assert (source["recipients"], source["problem"], source["busy"]) == (2, "", False)
+    assert (told["domains"][0]["name"], told["people"]) == ("example.org", 1)
+    query = "address=Anna@Example.ORG&sender=friend@partner.example"
+    found = pushed.json("GET", f"/v1/directory/test?{query}", "read")
+    assert (found["status"], found["backend"], found["reply"][:3]) == ("known", "push", "250")
+    assert (found["thresholds"]["junk"], found["sender_word"], found["domain"]) == (3, "safe", "example.org")
+    replies = {
+        name: pushed.json("GET", f"/v1/directory/test?address={name}", "read")["reply"][:9]
+        for name in ("nobody@example.org", "board@example.org", "anna@example.net")
+    }
+    assert replies["nobody@example.org"] == "550 5.1.1"
+    assert replies["board@example.org"][:3] == "550"
+    assert replies["anna@example.net"] == "550 5.7.1"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("address=anna", "address"), ("address=anna@example.org&sender=nobody", "sender")]
+)
+def test_what_is_no_address_is_said_so(side: Side, query: str, field: str) -> None:
+    error = side.json("GET", f"/v1/directory/test?{query}", "read", 422)["error"]
+    assert error["field"] == f"query.{field}"
