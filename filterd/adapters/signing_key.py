@@ -35,7 +35,7 @@ def outbound_signers(config: Config) -> tuple[Signer, ...]:
     found = []
     for number, key in enumerate(config.outbound.dkim):
         assert key.key_file is not None  # the table says so
-        found.append(_read(f"outbound.dkim.{number}.key_file", key.key_file, key.domain, key.selector))
+        found.append(_read(f"outbound.dkim[{number}].key_file", key.key_file, key.domain, key.selector))
     return tuple(found)
 
 

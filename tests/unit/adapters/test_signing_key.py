@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filterd.adapters.signing_key import check_signing_keys, report_signer, seal_signer
+from filterd.adapters.signing_key import check_signing_keys, outbound_signers, report_signer, seal_signer
 from filterd.config import Config, parse_config
 from filterd.errors import ConfigError
 from tests.support.keys import rsa_key
@@ -57,3 +57,21 @@ def test_the_signer_of_dmarc_reports(tmp_path: Path) -> None:
     assert signer is not None
     assert (signer.domain, signer.selector) == ("example.org", "s1")
     assert report_signer(Config()) is None
+
+
+def test_the_signers_of_outbound_mail_in_their_order(tmp_path: Path) -> None:
+    keys = [
+        {"domain": "Example.Org", "selector": "rsa", "key_file": "one.pem"},
+        {"domain": "sales.example.org", "selector": "s2", "key_file": "two.pem"},
+    ]
+    config = parse_config({"outbound": {"dkim": keys}}, tmp_path)
+    (tmp_path / "one.pem").write_bytes(rsa_key()[0])
+    with pytest.raises(ConfigError) as caught:
+        check_signing_keys(config)
+    assert caught.value.problems[0].startswith(f"outbound.dkim[1].key_file: {tmp_path / 'two.pem'} cannot be read")
+    (tmp_path / "two.pem").write_bytes(rsa_key()[0])
+    assert [(one.domain, one.selector) for one in outbound_signers(config)] == [
+        ("example.org", "rsa"),
+        ("sales.example.org", "s2"),
+    ]
+    assert outbound_signers(Config()) == ()

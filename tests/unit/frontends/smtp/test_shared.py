@@ -44,6 +44,16 @@ def test_what_is_offered_is_what_both_sides_can(
     assert offer.keywords == offered | ALWAYS | {"SIZE", "LIMITS"}
 
 
+def test_an_outbound_listener_offers_what_the_next_mail_server_takes() -> None:
+    front = front_end(FakeSession(), Path("unused"), LIMITS, upstream_extensions=lambda: {"SMTPUTF8": ""})
+    front.outbound_extensions = lambda: {"8BITMIME": "", "SIZE": "18192"}
+    outbound = ListenerConfig(name="out", trust="outbound", sources=("192.0.2.25",))
+    offer = Shared(front, outbound, LIMITS).offer(False)
+    assert offer.max_bytes == 10_000
+    assert offer.keywords & {"8BITMIME", "SMTPUTF8", "DSN"} == {"8BITMIME"}
+    assert "SMTPUTF8" in Shared(front, ListenerConfig(), LIMITS).offer(False).keywords
+
+
 def test_what_helo_and_each_kind_of_client_is_offered() -> None:
     front = front_end(FakeSession(), Path("unused"), LIMITS)
     chain = {"tls_certificate": Path("c"), "tls_key": Path("k")}

@@ -1,0 +1,170 @@
+"""What the next mail server did not take at once is delivered to it later, and its author hears how that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from filterd.config import Config
+from filterd.errors import StorageError, TemporaryError
+from filterd.mail.dsn import Undelivered
+from filterd.mail.reply import Reply
+from filterd.outbound import KIND, Teller, next_server, outbound_upstream
+from filterd.outbox import GIVE_UP_SECONDS, OutboxRunner
+from filterd.ports import TerminalState
+from filterd.storage import notices, outbox, quarantine
+from filterd.storage.custody import SqlCustody
+from filterd.storage.database import Database
+from filterd.storage.outbox import OutboxItem, QueueState
+from tests.support.doubles import ScriptedUpstream
+from tests.support.outbound import Told
+from tests.support.storage import BODY, PREPENDED, evidence, held, make_database, message, outcomes, wall_ms
+
+GONE = Reply(550, "5.1.1", "User unknown")
+LATER = Reply(451, "4.7.1", "Greylisted")
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    made = make_database(tmp_path)
+    yield made
+    made.close()
+
+
+def keep(db: Database, mail_from: str = "anna@example.org", retry: bool = True) -> str:
+    """The id of a message whose copy for carl waits for the next mail server."""
+    record = message("carl@example.com", mail_from=mail_from)
+    box = held(record, retry=record.recipients if retry else ())
+    box = replace(box, outbound=True, recipients=dict.fromkeys(record.recipients, ()))
+    custody = SqlCustody(db)
+    asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
+    custody.close()
+    return record.id
+
+
+def row(db: Database) -> OutboxItem:
+    (found,) = outbox.list_outbox(db)
+    return found
+
+
+def run_once(
+    db: Database,
+    world: ScriptedUpstream | None,
+    tell: Told | None = None,
+    later: float = 0.0,
+    exchange: ScriptedUpstream | None = None,
+) -> Told:
+    tell = tell or Told()
+    runner = OutboxRunner(
+        db, exchange or ScriptedUpstream(), outbound=world, tell=tell, clock_ms=lambda: wall_ms() + int(later * 1000)
+    )
+    assert asyncio.run(runner.run_once())
+    return tell
+
+
+def test_it_is_delivered_to_the_next_mail_server_and_not_to_exchange(db: Database) -> None:
+    keep(db)
+    world, exchange = ScriptedUpstream(), ScriptedUpstream()
+    told = run_once(db, world, exchange=exchange)
+    assert world.taken == [(("carl@example.com",), PREPENDED + BODY)]
+    assert exchange.taken == []
+    assert row(db).state is QueueState.DELIVERED
+    assert told.notices == []
+
+
+def test_inbound_mail_goes_to_exchange_as_ever(db: Database) -> None:
+    record = message()
+    custody = SqlCustody(db)
+    box = held(record, retry=record.recipients)
+    asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
+    custody.close()
+    world, exchange = ScriptedUpstream(), ScriptedUpstream(data=GONE)
+    told = run_once(db, world, exchange=exchange)
+    assert world.taken == []
+    assert row(db).state is QueueState.SUSPENDED, "for a person: its sender is a stranger"
+    assert told.notices == []
+
+
+@pytest.mark.parametrize("answer", [LATER, TemporaryError("connection refused", "unreachable")])
+def test_a_deferral_is_tried_again_for_two_days_and_then_told(db: Database, answer: Reply | TemporaryError) -> None:
+    id = keep(db)
+    world = ScriptedUpstream(data=answer) if isinstance(answer, Reply) else ScriptedUpstream(error=answer)
+    assert run_once(db, world, later=GIVE_UP_SECONDS - 60).notices == []
+    assert row(db).state is QueueState.RETRY
+    told = run_once(db, world, later=GIVE_UP_SECONDS + 3600)
+    (about,) = told.notices
+    assert (about.id, str(about.reverse_path), about.later) == (id, "anna@example.org", True)
+    assert about.refused[0].reply.code == 451
+    assert BODY.startswith(about.header)
+    assert row(db).state is QueueState.REMOVED
+    item = quarantine.get(db, id)
+    assert item is not None
+    assert item.copies[0].state == "held", "kept until it expires"
+
+
+def test_a_refusal_is_told_at_once(db: Database) -> None:
+    keep(db)
+    told = run_once(db, ScriptedUpstream(data=GONE))
+    assert [str(item.recipient.mailbox) for item in told.notices[0].refused] == ["carl@example.com"]
+    assert told.notices[0].refused[0].reply == GONE
+    assert row(db).state is QueueState.REMOVED
+
+
+def test_a_bounce_that_is_refused_is_told_to_nobody(db: Database) -> None:
+    keep(db, mail_from="")
+    assert run_once(db, ScriptedUpstream(data=GONE)).notices == []
+    assert row(db).state is QueueState.REMOVED
+
+
+def test_when_the_author_cannot_be_told_it_stays_in_the_queue(db: Database) -> None:
+    keep(db)
+    with pytest.raises(StorageError):
+        run_once(db, ScriptedUpstream(data=GONE), Told(StorageError("disk I/O error", "broken")))
+    assert row(db).state is QueueState.ACTIVE
+
+
+def test_what_may_have_arrived_is_not_given_up(db: Database) -> None:
+    keep(db)
+    world = ScriptedUpstream(error=TemporaryError("lost", "in_doubt"))
+    assert run_once(db, world, later=GIVE_UP_SECONDS + 1).notices == []
+    assert row(db).state is QueueState.RETRY
+
+
+def test_without_a_next_mail_server_it_waits(db: Database) -> None:
+    keep(db)
+    exchange = ScriptedUpstream()
+    run_once(db, None, exchange=exchange)
+    assert exchange.taken == []
+    assert row(db).state is QueueState.RETRY
+    assert "outbound.host" in row(db).last_error
+
+
+def test_what_a_person_releases_goes_to_the_world_and_comes_back_to_that_person(db: Database) -> None:
+    id = keep(db, retry=False)
+    quarantine.release(db, id, None, "admin")
+    assert run_once(db, ScriptedUpstream(data=GONE)).notices == []
+    assert row(db).state is QueueState.SUSPENDED
+
+
+def test_a_notice_is_queued_for_exchange(db: Database) -> None:
+    keep(db)
+    about = run_once(db, ScriptedUpstream(data=GONE)).notices[0]
+    asyncio.run(Teller(db, "filter.example.org", lambda: 1_800_000_000_000)(about))
+    (notice,) = notices.list_notices(db)
+    assert (notice.kind, notice.recipient) == (KIND, "anna@example.org")
+    assert email.message_from_bytes(notice.octets).get_content_type() == "multipart/report"
+    assert isinstance(about, Undelivered)
+
+
+def test_the_next_server_is_reached_as_the_table_says() -> None:
+    table = {"host": "relay.example.net", "port": 587, "tls": "required", "connections": 3, "data_seconds": 30.0}
+    config = Config.model_validate({"outbound": table})
+    server = next_server(config.outbound)
+    assert server.model_dump(include=set(table)) == table
+    assert outbound_upstream(config) is not None
+    assert outbound_upstream(Config()) is None
