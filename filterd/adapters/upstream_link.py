@@ -43,6 +43,7 @@ class UpstreamLink(asyncio.Protocol):
 
     Attributes:
         extensions: EHLO keyword -> parameters, of the last EHLO.
+        name: what the server calls itself in its answer to EHLO.
         used: transactions that were begun on it.
         idle_since: when it was last put aside, in seconds of the event loop.
         errors: refusals that upstream has counted against it.
@@ -51,6 +52,7 @@ class UpstreamLink(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.extensions: dict[str, str] = {}
+        self.name = ""
         self.used = 0
         self.idle_since = 0.0
         self.errors = 0
@@ -136,6 +138,12 @@ class UpstreamLink(asyncio.Protocol):
         return not self._lost and not self._expected and not self._replies and self._parser.is_empty
 
     @property
+    def certificate(self) -> bytes | None:
+        """What the server showed in the handshake (DER), None without TLS."""
+        encrypted = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return encrypted.getpeercert(binary_form=True) if encrypted is not None else None
+
+    @property
     def age(self) -> float:
         """Seconds since it was made."""
         return self._loop.time() - self._born
@@ -211,6 +219,7 @@ class UpstreamLink(asyncio.Protocol):
         raw = await self.ask(f"EHLO {hostname}", deadline)
         if raw.code == 250:
             self.extensions = parse_ehlo(raw.lines)
+            self.name = raw.lines[0].split(" ")[0] if raw.lines else ""
             return
         if raw.code in (500, 501, 502, 504, 550):  # RFC 5321 3.2: try HELO when EHLO is not known
             self.extensions = {}

@@ -12,12 +12,13 @@ from filterd.app import active_model
 from filterd.commands.configuration import look_through
 from filterd.commands.options import add_config, add_json, print_json, printable
 from filterd.config import SEED_MODEL, Config, load_config
-from filterd.doctor import callahead, certificates, directories, house, malware, names, neighbours, senders
+from filterd.doctor import callahead, certificates, directories, exchange, house, malware, names, neighbours, senders
 from filterd.doctor.finding import Examination, Finding, Level, blocking, examine, fail, ok, warn
 from filterd.errors import ConfigError, StorageError
 
 _DISK_SECONDS = 10.0
 _DNS_SECONDS = 10.0
+_EXCHANGE_SECONDS = 30.0  # three refusals, each held back by Exchange's tarpit of 5 s, and what comes before
 _MARGIN_SECONDS = 2.0  # beyond what a part allows itself, so that its own text is heard
 
 
@@ -77,6 +78,7 @@ def examinations(config: Config) -> list[Examination]:
         Examination("dnsbl", _DNS_SECONDS, lambda deadline: names.zones(config, deadline)),
         Examination("senders", _DNS_SECONDS, lambda deadline: senders.senders(config, deadline)),
         Examination("upstream", connect + _MARGIN_SECONDS, blocking(lambda: neighbours.upstream(config))),
+        Examination("exchange", _EXCHANGE_SECONDS, lambda deadline: exchange.connector(config, deadline)),
         Examination(
             "directory",
             config.auth.timeout_seconds + _MARGIN_SECONDS,
@@ -96,6 +98,7 @@ def examinations(config: Config) -> list[Examination]:
             lambda deadline: malware.malware(config, deadline),
         ),
         Examination("workers", _DISK_SECONDS, blocking(lambda: house.workers(config))),
+        Examination("answers", _DISK_SECONDS, blocking(lambda: exchange.heard(config))),
     ]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
-_ACTIONS: tuple[ModuleType, ...] = ()  # files with actions: register(group)
+from filterd.commands import exchange_setup, exchange_verify
+
+_ACTIONS: tuple[ModuleType, ...] = (exchange_setup, exchange_verify)  # files with actions: register(group)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -19,6 +19,7 @@ ZONES = {"org": "@ IN NS ns.example.", "bl.example": "2.0.0.127 IN A 127.0.0.2"}
 def config(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "filterd.toml"
     with running_nameserver(ZONES) as dns_port, running_exchange(tmp_path / "maildir") as exchange:
+        exchange.front_end.accepted_domains = frozenset({"example.org"})
         path.write_text(
             f"[server]\nhostname = 'filter.example.net'\n[recipients]\naccepted_domains = ['example.org']\n"
             f"[upstream]\nport = {exchange.port}\nconnect_seconds = 5\n[storage]\nmin_free_bytes = 1000\n"
@@ -38,7 +39,7 @@ def test_a_good_house_before_its_first_start(config: Path, capsys: pytest.Captur
     assert words == {"ok", "warn"}
     named = {line[6:].split(" ")[0].rstrip(":,") for line in lines if not line.startswith(" ")}
     assert named == {
-        "configuration", "state_dir", "database", "model", "listener", "dns", "dnsbl", "domain", "upstream", "workers",
+        "configuration", "state_dir", "database", "model", "listener", "dns", "dnsbl", "domain", "upstream", "exchange", "workers",
     }  # fmt: skip
     for number, line in enumerate(lines):
         remedied = number + 1 < len(lines) and lines[number + 1].startswith("      ")

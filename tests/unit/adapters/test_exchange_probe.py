@@ -1,0 +1,146 @@
+"""The look from outside asks what it says, measures the wait, sends nothing but the probe, and survives any server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+from filterd.adapters import exchange_probe
+from filterd.adapters.exchange_probe import PROBE_SCL, Questions, Seen, look_at
+from filterd.config import UpstreamConfig
+from filterd.deadline import Deadline
+from sandbox.exchange import HANG_UP, StandInExchange
+from sandbox.frontend import FrontEnd
+from tests.support.certificate import server_context
+
+ASKED = Questions("filter.example.net", "example.org")
+
+
+def look(
+    folder: Path,
+    front_end: FrontEnd | None = None,
+    asked: Questions = ASKED,
+    answers: dict[str, Any] | None = None,
+    encrypted: bool = False,
+    **hop: Any,
+) -> tuple[Seen, StandInExchange]:
+    """What is seen of a stand-in that behaves so, and the stand-in."""
+
+    async def run() -> tuple[Seen, StandInExchange]:
+        async with StandInExchange(folder / "maildir", tls=server_context(folder) if encrypted else None) as exchange:
+            exchange.front_end = front_end or FrontEnd(accepted_domains=frozenset({"example.org"}))
+            exchange.answers.update(answers or {})
+            config = UpstreamConfig(port=exchange.port, connect_seconds=5.0, **hop)
+            return await look_at(config, asked, Deadline.after(30)), exchange
+
+    return asyncio.run(run())
+
+
+def test_a_front_end_is_seen_as_it_is(tmp_path: Path) -> None:
+    seen, exchange = look(tmp_path, encrypted=True)
+    assert seen.unreachable == ""
+    assert seen.name == "exchange.example.org"
+    assert seen.extensions["SIZE"] == "37748736"
+    assert seen.certificate is not None
+    assert seen.command is not None
+    assert seen.relay is not None
+    assert seen.unknown is not None
+    assert seen.own_sender is not None
+    assert [str(answer)[:9] for answer in (seen.command, seen.relay)] == ["500 5.3.3", "550 5.7.5"]
+    assert seen.unknown.is_success
+    assert seen.own_sender.is_success
+    assert exchange.received == ()
+    assert "DATA" not in exchange.transcript
+
+
+def test_nothing_that_needs_a_domain_is_asked_without_one(tmp_path: Path) -> None:
+    seen, _ = look(tmp_path, asked=Questions("filter.example.net"))
+    assert seen.relay is not None
+    assert (seen.unknown, seen.own_sender, seen.probe, seen.refusal) == (None, None, None, None)
+
+
+def test_the_wait_for_a_refusal_is_measured(tmp_path: Path) -> None:
+    seen, _ = look(tmp_path, FrontEnd(accepted_domains=frozenset({"example.org"}), tarpit_seconds=0.2))
+    assert seen.relay is not None
+    assert seen.unknown is not None
+    assert 0.2 <= seen.relay.seconds < 5
+    assert seen.unknown.seconds < 0.2
+
+
+def test_without_or_with_a_broken_tls_the_rest_is_asked_in_clear_text(tmp_path: Path) -> None:
+    none, _ = look(tmp_path)
+    refused, _ = look(tmp_path, answers={"starttls": "454 4.7.0 TLS not available"}, encrypted=True)
+    broken, _ = look(tmp_path, answers={"starttls": "220 2.0.0 go\nno"}, encrypted=True)
+    for seen in (none, refused, broken):
+        assert seen.certificate is None
+        assert seen.relay is not None
+        assert seen.relay.reply is not None
+
+
+def test_connections_are_counted_up_to_the_limit_and_closed(tmp_path: Path) -> None:
+    asked = Questions("filter.example.net", "", connections=25)
+    free, exchange = look(tmp_path, asked=asked)
+    assert (free.connections, free.refusal) == (25, None)
+    assert sum(exchange._open.values()) == 0
+    limited, _ = look(tmp_path, FrontEnd(connections_per_source=20), asked)
+    assert limited.connections == 20
+    assert limited.refusal is not None
+    assert "concurrent connections" in str(limited.refusal)
+
+
+def test_the_probe_arrives_as_one_honest_message(tmp_path: Path) -> None:
+    asked = Questions("filter.example.net", "example.org", probe="anna@example.org")
+    seen, exchange = look(tmp_path, asked=asked, encrypted=True)
+    assert seen.probe is not None
+    assert seen.probe.is_success
+    (received,) = exchange.received
+    assert received.recipients == (("anna@example.org", ""),)
+    head, _, body = received.octets.partition(b"\r\n\r\n")
+    assert f"Message-ID: {seen.message_id}".encode() in head
+    assert f"\tSCL:{PROBE_SCL};\r\n".encode() in head
+    assert f"X-MS-Exchange-Organization-SCL: {PROBE_SCL}\r\n".encode() in head
+    assert b"Auto-Submitted: auto-generated" in head
+    assert not any(line.startswith(b".") for line in body.split(b"\r\n"))
+
+
+def test_a_refused_probe_is_an_answer(tmp_path: Path) -> None:
+    asked = Questions("filter.example.net", "example.org", probe="nobody@example.org")
+    seen, exchange = look(tmp_path, FrontEnd(known=frozenset()), asked)
+    assert "RecipientNotFound" in str(seen.probe)
+    assert exchange.received == ()
+
+
+def test_a_server_that_hangs_up_everywhere_is_described(tmp_path: Path) -> None:
+    for step in ("ehlo", "mail", "rcpt", "unknown", "rset", "data", "end-of-data"):
+        asked = Questions("filter.example.net", "example.org", connections=3, probe="anna@example.org")
+        seen, _ = look(tmp_path, FrontEnd(), asked, {step: HANG_UP})
+        assert bool(seen.unreachable) is (step == "ehlo")
+        if step == "mail":
+            assert seen.relay is not None
+            assert seen.relay.reply is None
+            assert seen.relay.problem
+
+
+def test_a_refused_connection_and_nobody_at_all(tmp_path: Path) -> None:
+    seen, _ = look(tmp_path, answers={"connect": "554 5.7.1 Not you"})
+    assert "Not you" in seen.unreachable
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can have it
+        config = UpstreamConfig(port=taken.getsockname()[1], connect_seconds=2.0)
+        assert "cannot connect" in asyncio.run(look_at(config, ASKED, Deadline.after(5))).unreachable
+
+
+def test_a_silent_server_costs_no_more_than_the_bound(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(exchange_probe, "STEP_SECONDS", 0.2)
+
+    async def run() -> Seen:
+        async with StandInExchange(tmp_path) as exchange:
+            exchange.hold["rcpt"] = asyncio.Event()
+            config = UpstreamConfig(port=exchange.port, connect_seconds=5.0)
+            return await look_at(config, ASKED, Deadline.after(30))
+
+    seen = asyncio.run(run())
+    assert seen.relay is not None
+    assert "in time" in seen.relay.problem
