@@ -25,14 +25,15 @@ class AcceptedDomains:
         self._above: dict[str, AcceptedDomain] = {}
         first = tuple(fixed)
         types = {domain.name: domain.type for domain in reversed(first)}
+        learned = [AcceptedDomain(one.name, types.get(one.name, one.type), one.subdomains) for one in others]
         # Of *.contoso.com and contoso.com the one without a star says what contoso.com is.
-        for domain in (*first, *sorted(others, key=lambda item: item.subdomains)):
-            mine = AcceptedDomain(domain.name, types.get(domain.name, domain.type), domain.subdomains)
+        for domain in (*first, *sorted(learned, key=lambda item: item.subdomains)):
             for form in {domain.name, ascii_domain(domain.name) or domain.name}:
-                self._by_name.setdefault(form, mine)
+                self._by_name.setdefault(form, domain)
                 if domain.subdomains:
-                    self._above.setdefault(form, mine)
-        self.all = tuple(dict.fromkeys((*self._by_name.values(), *self._above.values())))
+                    self._above.setdefault(form, domain)
+        counting = {*self._by_name.values(), *self._above.values()}
+        self.all = tuple(dict.fromkeys(domain for domain in (*first, *learned) if domain in counting))
 
     def find(self, domain: str) -> AcceptedDomain | None:
         """The accepted domain that `domain` (Mailbox.domain_key) is, or belongs to; None when no mail is taken for it."""
