@@ -17,6 +17,7 @@ from api.jobs import Jobs
 from api.problems import unavailable
 from api.vitals import Vitals
 from filterd import app as composition
+from filterd.adapters.directory import ours_mark
 from filterd.config import Config
 from filterd.directory_view import DirectoryView
 from filterd.ports import Upstream
@@ -43,14 +44,14 @@ ScannerFactory = Callable[[Config, Database], Scans]
 
 
 class ScannerCache:
-    """The scanner for the lists and the model of this moment; built again when one of them changes."""
+    """The scanner for lists, model, accepted domains and protected people of this moment; built again when one of them changes."""
 
     def __init__(self, config: Config, database: Database, build: ScannerFactory) -> None:
         self._config = config
         self._database = database
         self._build = build
         self._lock = asyncio.Lock()
-        self._key: tuple[object, int] | None = None
+        self._key: tuple[object, ...] | None = None
         self._scanner: Scans | None = None
 
     async def get(self) -> Scans:
@@ -62,9 +63,10 @@ class ScannerCache:
                 self._key = key
             return self._scanner
 
-    def _current(self) -> tuple[object, int]:
+    def _current(self) -> tuple[object, ...]:
         path = composition.active_model(self._config, self._database)
-        return composition.model_mark(self._config, path), lists.version(self._database)
+        mark = composition.model_mark(self._config, path)
+        return mark, lists.version(self._database), ours_mark(self._config)
 
 
 class DirectoryCache:
