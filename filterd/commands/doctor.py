@@ -12,7 +12,19 @@ from filterd.app import active_model
 from filterd.commands.configuration import look_through
 from filterd.commands.options import add_config, add_json, print_json, printable
 from filterd.config import SEED_MODEL, Config, load_config
-from filterd.doctor import callahead, certificates, directories, exchange, house, malware, names, neighbours, senders
+from filterd.doctor import (
+    callahead,
+    certificates,
+    directories,
+    exchange,
+    house,
+    hybrid,
+    malware,
+    names,
+    neighbours,
+    safelists,
+    senders,
+)
 from filterd.doctor.finding import Examination, Finding, Level, blocking, examine, fail, ok, warn
 from filterd.errors import ConfigError, StorageError
 
@@ -97,6 +109,8 @@ def examinations(config: Config) -> list[Examination]:
             2 * config.malware.scan_seconds + _MARGIN_SECONDS,
             lambda deadline: malware.malware(config, deadline),
         ),
+        Examination("safelists", _DISK_SECONDS, blocking(lambda: safelists.safelists(config))),
+        Examination("hybrid", _DISK_SECONDS, blocking(lambda: hybrid.hybrid(config))),
         Examination("workers", _DISK_SECONDS, blocking(lambda: house.workers(config))),
         Examination("answers", _DISK_SECONDS, blocking(lambda: exchange.heard(config))),
     ]
