@@ -17,7 +17,7 @@ from filterd.adapters.directory import configured_domains, may_learn_domains
 from filterd.adapters.directory_file import read_hashed, read_recipients
 from filterd.adapters.exchange_certificate import read_keys
 from filterd.adapters.signing_key import check_signing_keys
-from filterd.adapters.site_key import site_key
+from filterd.adapters.site_key import path_of, site_key
 from filterd.adapters.upstream_link import check_authorities
 from filterd.app import check_names
 from filterd.commands.options import add_config
@@ -63,6 +63,13 @@ def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
             raise ConfigError([f"recipients.file: {config.recipients.file}: {error.strerror}"]) from None
         facts.append(f"recipients.file: {count} addresses")
     if config.recipients.hashed_file is not None:
+        if not path_of(config.state_dir).exists():  # looking makes no key: it would belong to whoever looks
+            text = (
+                f"recipients.hashed_file: there is no site key ({path_of(config.state_dir)}) that it could be made with"
+            )
+            raise ConfigError(
+                [f"{text}; write the list with `filterd directory hash` as the user that filterd runs as"]
+            )
         try:
             count = len(read_hashed(config.recipients.hashed_file, site_key(config.state_dir)))
         except OSError as error:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from filterd import modelstore
+from filterd.adapters.site_key import site_key
 from filterd.aggregate.rows import Sighting
 from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner, content_of
 from filterd.checks.greylist import GreylistCheck
@@ -21,18 +22,25 @@ from filterd.checks.rate import Rate
 from filterd.checks.registry import NAMES
 from filterd.config import SEED_MODEL, Config, parse_config
 from filterd.deadline import Deadline
+from filterd.directory.values import AcceptedDomain, DomainType, ProtectedPerson, RecipientStatus
 from filterd.errors import ConfigError
-from filterd.mail.envelope import parse_ip
+from filterd.mail.envelope import Envelope, parse_ip
+from filterd.mail.evidence import Reason
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState
 from filterd.storage import aggregate, ledger, lists, settings
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.database import open_database
+from tests.support.checks import ask, context
 from tests.support.daemon import wait_until
+from tests.support.directory import entry, put_snapshot
 from tests.support.dmarc import RECORD, row
 from tests.support.models import damage, installed, make_model, sign
 from tests.support.tallies import MemoryTallies
+
+CONTOSO = AcceptedDomain("contoso.com")
+PARTNER = AcceptedDomain("partner.example", DomainType.EXTERNAL_RELAY)
 
 
 def configuration(folder: Path, **tables: object) -> Config:
@@ -477,3 +485,37 @@ def test_a_reload_switches_dmarc_reports_on_and_off_and_loses_no_counts(tmp_path
     asyncio.run(scene())
     (found,) = aggregate.domains(open_database(off))
     assert (found.policy_domain, found.rows, found.dropped) == ("example.com", 7, 2)
+
+
+def test_recipients_domains_and_people_of_a_push_are_taken_over_while_running(tmp_path: Path) -> None:
+    config = configuration(
+        tmp_path,
+        server={"hostname": "filter.example.net", "state_dir": "state"},
+        recipients={"accepted_domains": [], "external_relay_domains": ["partner.example"]},
+        push={"enabled": True},
+    )
+    key, snapshot = site_key(config.state_dir), config.state_dir / "directory" / "push.snapshot"
+    boss = ProtectedPerson("Erika Mustermann", ("erika@contoso.com",))
+    app = App(config, "smtp-0")
+    engine, checks = app.graph.engine, app.graph.check_by_name
+    forged = Message(b"From: Erika Mustermann <x@evil.example>\r\nSubject: x\r\n\r\nsee http://contoso-login.com/\r\n")
+    own = Message(b"From: erika@contoso.com\r\nSubject: x\r\n\r\nhello\r\n")
+
+    def reasons(name: str, message: Message) -> set[Reason]:
+        return {item.reason for item in ask(checks[name], context(message=message, envelope=Envelope("ID", None)))}
+
+    async def scene() -> None:
+        assert (engine.postmasters, app.graph.directory.domains()) == ({}, (PARTNER,))
+        put_snapshot(snapshot, [entry("anna@contoso.com", site_key=key)], domains=[CONTOSO], people=[boss])
+        app.graph.directory._all[0]._file._next_look = 0.0  # type: ignore[attr-defined]  # the two seconds are over
+        await app.refresh()
+        answer = await app.graph.directory.look_up("anna", "contoso.com", Deadline.after(30))
+        assert answer.status is RecipientStatus.KNOWN
+        assert engine.postmasters == {"filter.example.net": "contoso.com"}
+
+    assert (reasons("spoof", own), reasons("impersonation", forged), reasons("links", forged)) == (set(), set(), set())
+    asyncio.run(scene())
+    assert reasons("spoof", own) == {Reason.OWN_DOMAIN}
+    assert reasons("impersonation", forged) == {Reason.IMPERSONATED_NAME}
+    assert reasons("links", forged) == {Reason.LINK_LOOKALIKE}
+    asyncio.run(app.close())

@@ -17,6 +17,7 @@ from filterd.classifier.features import features, to_octets
 from filterd.classifier.stream import ConnectionFacts, content_stream
 from filterd.config import CampaignsConfig, Config
 from filterd.content.fingerprint import fingerprint
+from filterd.directory.values import AcceptedDomain, DomainType
 from filterd.errors import PermanentError
 from filterd.learning.trust import State
 from filterd.mail.message import Message
@@ -26,6 +27,7 @@ from filterd.storage import examples, ledger, pins, quarantine, reports
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
+from tests.support.directory import entry, put_snapshot
 from tests.support.sideservice import make_config
 from tests.support.storage import evidence, held, make_database, message, outcomes
 
@@ -112,6 +114,18 @@ def test_who_may_not_say_it_waits(config: Config, db: Database, reporter: str, r
     found = say(config, db, reporter=reporter, message_id=id)
     assert (found.state, hold in found.holds) == (State.HELD, True)
     assert list(examples.examples(db, agreement=0)) == []
+
+
+def test_who_is_of_a_domain_that_a_directory_accepts_is_of_the_house(tmp_path: Path, db: Database) -> None:
+    config = make_config(tmp_path, push={"enabled": True})
+    snapshot = config.state_dir / "directory" / "push.snapshot"
+    held_before = say(config, db, message_id=keep(db, message(ANNA))).holds
+    put_snapshot(snapshot, [entry(ANNA)], domains=[AcceptedDomain("example.net")])
+    assert "outsider" in held_before
+    assert say(config, db, message_id=keep(db, message(ANNA))).holds == ()
+    partner = AcceptedDomain("example.net", DomainType.EXTERNAL_RELAY)
+    put_snapshot(snapshot, [entry(ANNA)], domains=[partner])
+    assert "outsider" in say(config, db, message_id=keep(db, message(ANNA))).holds, "passed on for others, not ours"
 
 
 def test_the_author_of_a_message_may_not_judge_it(config: Config, db: Database) -> None:

@@ -11,6 +11,7 @@ from filterd.checks.base import CheckContext
 from filterd.checks.impersonation import Impersonation
 from filterd.config import ImpersonationConfig, PersonConfig, PolicyConfig
 from filterd.content.lookalike import Lookalikes
+from filterd.directory.values import ProtectedPerson
 from filterd.engine.policy import Policy, decide
 from filterd.errors import TemporaryError
 from filterd.mail.address import parse_mailbox
@@ -85,6 +86,27 @@ def test_her_private_address_counts_as_hers_only_while_dmarc_does_not_fail() -> 
     assert reasons(about("Erika Mustermann <bossy@gmail.com>", evidence=(DMARC_FAIL,))) == {
         Reason.IMPERSONATED_NAME,
         Reason.IMPERSONATED_LOCAL_PART,
+    }
+
+
+def test_people_of_the_directory_are_protected_beside_those_of_the_configuration_until_it_says_otherwise() -> None:
+    max_, erika = (
+        ProtectedPerson("Max Beispiel", ("max@example.com",)),
+        ProtectedPerson("Mustermann Erika", ("em@a.example",)),
+    )
+    followed = check()
+    forged = about("Max Beispiel <x@evil.example>")
+    assert ask(followed, forged) == []
+    followed.take(OURS, Lookalikes(()), (max_, erika, ProtectedPerson("Kasse"), ProtectedPerson("")))
+    assert {item.reason for item in ask(followed, forged)} == {Reason.IMPERSONATED_NAME}
+    for own in ("em@a.example", "erika.m@private.example"):  # both know addresses of hers
+        assert ask(followed, about(f"Erika Mustermann <{own}>")) == []
+    assert ask(followed, about("Kasse <x@evil.example>")) == [], "one word is the name of too many"
+    assert ask(followed, about("x@bank-login.com")) == [], "no partner any longer"
+    followed.take(frozenset({"other.example"}), Lookalikes(("other.example",)), ())
+    assert ask(followed, forged) == []
+    assert {item.reason for item in ask(followed, about("Erika Mustermann <x@example.com>"))} == {
+        Reason.IMPERSONATED_NAME
     }
 
 

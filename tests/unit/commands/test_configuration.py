@@ -7,7 +7,9 @@ from pathlib import Path
 import argon2
 import pytest
 
+from filterd.adapters.site_key import site_key
 from filterd.cli import main
+from tests.support.directory import put_hashed
 from tests.support.exchange_token import exchange
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -80,6 +82,44 @@ def test_the_certificate_of_the_addin_is_read(tmp_path: Path, capsys: pytest.Cap
     exchange().write(tmp_path)
     assert main(["check-config", "--config", str(path)]) == 0
     assert "reports.exchange_certificate: 1 keys" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("tables", "warned"),
+    [
+        ("", True),
+        ("[recipients]\nexternal_relay_domains = ['partner.example']\n", False),
+        ("[push]\nenabled = true\n", False),
+        ("[[ldap]]\n", False),
+        ("[[ldap]]\nread_domains = false\n", True),
+    ],
+)
+def test_no_accepted_domain_is_warned_of_where_none_can_come(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tables: str, warned: bool
+) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text(f"[server]\nstate_dir = 'state'\n{tables}")
+    assert main(["check-config", "--config", str(path)]) == 0
+    assert ("accepted_domains is empty" in capsys.readouterr().out) == warned
+
+
+def test_a_hashed_list_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text(
+        "[server]\nstate_dir = 'state'\n[recipients]\naccepted_domains = ['example.org']\nhashed_file = 'h'\n"
+    )
+    command = ["check-config", "--config", str(path)]
+    assert main(command) == 2
+    assert "there is no site key" in capsys.readouterr().err
+    site_key(tmp_path / "state")
+    assert main(command) == 2
+    assert f"recipients.hashed_file: {tmp_path / 'h'}: No such file" in capsys.readouterr().err
+    put_hashed(tmp_path / "h", ["anna@example.org"], bytes(32))
+    assert main(command) == 2
+    assert "made with the site key" in capsys.readouterr().err
+    put_hashed(tmp_path / "h", ["anna@example.org"], site_key(tmp_path / "state"))
+    assert main(command) == 0
+    assert "recipients.hashed_file: 1 addresses" in capsys.readouterr().out
 
 
 def test_report_addresses_that_nobody_can_reach_are_warned_of(

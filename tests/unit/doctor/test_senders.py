@@ -9,9 +9,11 @@ import pytest
 
 from filterd.config import Config, DnsConfig, RecipientsConfig, parse_config
 from filterd.deadline import Deadline
+from filterd.directory.values import AcceptedDomain, DomainType
 from filterd.doctor.finding import Finding, Level
 from filterd.doctor.senders import domain_finding, seal_finding, senders
 from tests.support.arc import keys, signer
+from tests.support.directory import entry, put_snapshot
 from tests.support.dns import MapResolver
 from tests.support.keys import rsa_key
 from tests.support.nameserver import running_nameserver
@@ -81,6 +83,15 @@ def test_all_of_a_configuration(tmp_path: Path) -> None:
         ("domain town.example", Level.WARN),
         ("seal", Level.FAIL),
     ]
+
+
+def test_domains_of_a_directory_are_looked_at_too(tmp_path: Path) -> None:
+    domains = [AcceptedDomain("contoso.com"), AcceptedDomain("partner.example", DomainType.EXTERNAL_RELAY)]
+    put_snapshot(tmp_path / "state" / "directory" / "push.snapshot", [entry("anna@contoso.com")], domains=domains)
+    with running_nameserver({"contoso.com": "@ IN A 192.0.2.1"}) as port:
+        tables = {"server": {"state_dir": "state"}, "push": {"enabled": True}}
+        found = look(parse_config({"dns": {"servers": [f"127.0.0.1:{port}"]}, **tables}, tmp_path))
+    assert [item.what for item in found] == ["domain contoso.com"]
 
 
 def test_a_house_without_domains_has_nothing_to_look_at() -> None:
