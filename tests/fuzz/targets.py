@@ -6,6 +6,7 @@ The same targets run under hypothesis in CI (test_targets.py) and under atheris 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import tarfile
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from filterd.auth.names import ascii_domain
 from filterd.auth.seal import load_signer, sign_dkim
 from filterd.auth.spf import check_spf
 from filterd.auth.tags import TagError, parse_tags
+from filterd.checks.base import Check, CheckContext
+from filterd.checks.senders import Senders
 from filterd.classifier.stream import LIMIT, ConnectionFacts, content_stream
 from filterd.content.attachments.finding import Bounds
 from filterd.content.attachments.inspect import inspect
@@ -42,10 +45,15 @@ from filterd.content.sheet import read_sheet
 from filterd.content.view import MAX_TEXTS, view_of
 from filterd.deadline import Deadline
 from filterd.directory.attributes import Tally, accepted_domain, recipient
+from filterd.directory.safelist import calibrate
+from filterd.directory.safelist import entries as safelist_entries
+from filterd.directory.values import RecipientAnswer, RecipientStatus, SenderWord
 from filterd.engine.scan import with_crlf
 from filterd.errors import ModelError
+from filterd.mail.address import Mailbox
 from filterd.mail.authres import authentication_results, names_authserv_id
 from filterd.mail.authres_read import read_results
+from filterd.mail.envelope import Connection, Envelope, Recipient
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.headers import is_forged, remove_forged
 from filterd.mail.message import Message
@@ -59,6 +67,7 @@ from filterd.wire.ldap_answer import AnswerReader, LdapAnswerError
 from filterd.wire.ldap_answer import Entry as LdapEntry
 from tests.support.careless import sees_forged
 from tests.support.dns import MapResolver
+from tests.support.doubles import ScriptedDirectory
 from tests.support.exchange_token import exchange
 from tests.support.exchange_token import part as token_part
 from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
@@ -476,18 +485,59 @@ def ldap_answer(data: bytes) -> None:
             accepted_domain(answer.attributes)
 
 
+def safelist(data: bytes) -> None:
+    """Any octets are a list or none; whatever is on it is found by the way that put it there."""
+    text, _, attribute = data.partition(b"\n")
+    known = text.decode("utf-8", "replace")
+    found = calibrate(attribute, known)
+    assert all(variant.hash(known) in safelist_entries(attribute) for variant in found)
+    assert not found or len(attribute) % 4 == 0
+
+
+class _Trusting:
+    """A mailbox to which every sender is safe."""
+
+    def says(self, address: str) -> SenderWord | None:
+        return SenderWord.SAFE
+
+
+_TRUSTING = ScriptedDirectory(answers={"anna": RecipientAnswer(RecipientStatus.KNOWN, senders=_Trusting())})
+
+
+def safe_author(data: bytes) -> None:
+    """Whatever stands in From, a safe sender is the only author, and the one whom DMARC passes."""
+    proof = Evidence("dmarc", Stage.DATA, Result.PASS, Reason.OK, properties={"header.from": "good.example"})
+    ctx = CheckContext(
+        Connection(ip_address("192.0.2.1")),
+        Deadline.after(20),
+        (proof,),
+        Envelope("ID", None, (), (Recipient(Mailbox("anna", "example.org")),)),
+        message=Message(b"From: " + data + b"\r\n\r\n"),
+    )
+    for item in asyncio.run(_found(Senders(_TRUSTING), ctx)):
+        assert item.detail.endswith("@good.example")
+        assert ctx.message is not None
+        assert author_domains(ctx.message) == ["good.example"]
+
+
+async def _found(check: Check, ctx: CheckContext) -> list[Evidence]:
+    return list(await check(ctx))
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
-        collected_mail, reported, winmail, identity_token, ldap_answer,
+        collected_mail, reported, winmail, identity_token, ldap_answer, safelist, safe_author,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "safelist": [b"\n", b"Anna@example.net", hashlib.sha256(b"Anna@example.net").digest(), hashlib.sha256(b"ANNA@EXAMPLE.NET").digest(), b"\0\0\0\0"],
+    "safe_author": [b"@good.example", b"@evil.example", b"a", b"<", b">", b'"', b"(", b")", b",", b";", b":", b"\\", b" ", b"\r\n ", b"\r\nFrom: ", b"\0", b"\xc3\xa9", b"=?utf-8?q?", b"?="],
     "ldap_answer": [b"\x30\x2b\x02\x01\x07\x64\x26\x04\x01a\x30\x21\x30\x1f\x04\x0eproxyAddresses\x31\x0d\x04\x0bsmtp:a@b.de", b"\x30\x0c\x02\x01\x07\x65\x07\x0a\x01\0\x04\0\x04\0",
                     b"\x30", b"\x04", b"\x31", b"\x02\x01\x07", b"\x64", b"\x65", b"\x73", b"\x78", b"\xa0", b"\xa3", b"\x82\x01\0", b"\x84", b"\x80", b"\0", b"mail", b"1.2.840.113556.1.4.319"],
     "identity_token": [b'"', b"{", b"}", b"[", b":", b",", b"\\u0000", b'"a@b"', b"null", b'"version"', b'"ExIdTok.V1"', b"eyJhbGciOiJub25lIn0", b".", b"1e999"],
