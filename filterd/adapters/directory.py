@@ -89,6 +89,10 @@ class ChainDirectory:
         if failure is not None:
             raise TemporaryError(str(failure), "directory")
         if unknown_to:
+            await self.refresh()  # who has just been written down must not be refused
+            just = self._at_hand(local, domain)
+            if just:
+                return self._whole(just[0], local, domain)
             return RecipientAnswer(RecipientStatus.UNKNOWN, ", ".join(unknown_to))
         return RecipientAnswer(RecipientStatus.KNOWN, CONFIGURATION)
 

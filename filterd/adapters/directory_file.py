@@ -180,8 +180,11 @@ class FileBackend(DirectoryBackend):
         keys = await self._file.current()
         if keys is None:
             raise TemporaryError(self._file.problem or f"{self._file.path} was not read yet", "directory")
-        known = any(_has(keys, self._key_of(form)) for form in address_forms(local, domain))
-        return RecipientAnswer(RecipientStatus.KNOWN, self.name) if known else None
+        return self._answer(keys, local, domain)
+
+    def at_hand(self, local: str, domain: str) -> RecipientAnswer | None:
+        """The same without waiting."""
+        return self._answer(self._file.value, local, domain) if self._file.value is not None else None
 
     async def refresh(self) -> None:
         await self._file.refresh()
@@ -196,6 +199,10 @@ class FileBackend(DirectoryBackend):
 
     async def close(self) -> None:
         await self._file.close()
+
+    def _answer(self, keys: Keys, local: str, domain: str) -> RecipientAnswer | None:
+        known = any(_has(keys, self._key_of(form)) for form in address_forms(local, domain))
+        return RecipientAnswer(RecipientStatus.KNOWN, self.name) if known else None
 
 
 def _has(keys: Keys, key: bytes) -> bool:

@@ -149,6 +149,14 @@ def test_a_change_is_taken_over_and_what_is_broken_is_not(house: House) -> None:
     assert ask(house, "anna") is KNOWN
 
 
+def test_who_has_just_been_written_down_is_not_refused(house: House) -> None:
+    house.learn(PEOPLE)
+    assert ask(house, "carl") is UNKNOWN
+    house.learn((*PEOPLE, "carl@example.org"))
+    answer = asyncio.run(house.directory.look_up("carl", "example.org", Deadline.after(30)))
+    assert answer.status is KNOWN
+
+
 def test_accepted_domains_are_known_from_the_beginning(house: House) -> None:
     assert house.directory.domains() == (AcceptedDomain("example.org"),)
     assert house.directory.people() == ()
