@@ -23,7 +23,7 @@ from filterd.adapters.site_key import site_key
 from filterd.config import Config, LdapConfig
 from filterd.deadline import Deadline
 from filterd.directory.attributes import sender_bytes
-from filterd.directory.guard import domain_refusal, newly_looked_up, refusal
+from filterd.directory.guard import gone_domains, newly_looked_up, refusal, with_old
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Table
 from filterd.errors import FilterdError
@@ -178,7 +178,7 @@ class Sync:
         root, invocation = directory.root, directory.invocation()
         before = old.table() if old is not None else Builder(sender_bytes(safelists=table.safelists)).table()
         asked = _asked(table, directory.bases)
-        why, since = self._why_full(directory, invocation, asked, old, full)
+        why, since = self._why_full(directory, url, invocation, asked, old, full)
         directory.note_missing()
         domains, people = directory.domains(), directory.people()
         fresh = None
@@ -193,11 +193,14 @@ class Sync:
             directory.read_all(builder)
             fresh = builder.table()
         self._guard(old, before, fresh, directory, accept_drop)
-        if not accept_drop and old is not None:
-            self._refuse(domain_refusal(old.header.domains, domains))
-        strict = newly_looked_up(old.header.domains if old is not None else None, domains)
+        had = old.header.domains if old is not None and table.read_domains else None
+        gone = gone_domains(had, domains) if not accept_drop else ""
+        if had and gone:  # recipients are up to date all the same: who is new must not wait for somebody to look
+            domains = with_old(had, domains)
+            gone += f" from Exchange; accepted until `filterd directory sync {table.name} --accept-drop`"
+        strict = newly_looked_up(had, domains)
         clock_note = directory.clock_note(datetime.fromtimestamp(now_ms / 1000, UTC))
-        lasting = tuple(filter(None, (*directory.notes, clock_note)))
+        lasting = tuple(filter(None, (*directory.notes, clock_note, gone)))
         state = {"invocation": invocation, "usn": str(root.usn), "asked": asked, "url": url}
         header = Header(
             backend="ldap",
@@ -228,7 +231,7 @@ class Sync:
         )
 
     def _why_full(
-        self, directory: LdapDirectory, invocation: str, asked: str, old: Snapshot | None, full: bool
+        self, directory: LdapDirectory, url: str, invocation: str, asked: str, old: Snapshot | None, full: bool
     ) -> tuple[str, int]:
         """Why everything must be read; empty, and the USN to go on from, when what changed is enough."""
         root = directory.root
@@ -236,15 +239,15 @@ class Sync:
             return "first sync", 0
         if full:
             return "everything was asked for", 0
-        if root.usn is None:
+        if root.usn is None or not invocation:
             return "this directory does not number its changes", 0
-        state = old.header.servers.get(root.host)
+        state = old.header.servers.get(root.host or url)
         if state is None:
             return "another server than last time", 0
         if state.get("asked") != asked or old.sender_bytes != sender_bytes(safelists=self._table.safelists):
             return "other settings than last time", 0
         last = state.get("usn", "")
-        if not invocation or state.get("invocation") != invocation:
+        if state.get("invocation") != invocation:
             return "the server was restored from a backup", 0
         if not last.isdigit() or int(last) > root.usn:
             return "the server's changes went back: was it restored from a backup?", 0

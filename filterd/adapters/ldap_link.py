@@ -29,9 +29,7 @@ from filterd.deadline import Deadline
 from filterd.errors import ConfigError
 from filterd.wire.ldap_answer import Answer, AnswerReader, Done, Entry, Goodbye, LdapAnswerError, Reference
 
-__all__ = ["BASE", "SUBTREE", "Link", "password_of", "trust"]
-
-GLOBAL_CATALOG = {3268: "ldap", 3269: "ldaps"}
+_GLOBAL_CATALOG = (3268, 3269)  # facts: exchange.md 3.2
 _PORTS = {"ldap": 389, "ldaps": 636}
 _START_TLS = "1.3.6.1.4.1.1466.20037"  # RFC 4511 section 4.14
 _SHOW_DELETED = "1.2.840.113556.1.4.417"  # [MS-ADTS] 3.1.1.3.4.1.14
@@ -87,7 +85,7 @@ class Link:
         except ValueError:
             raise ConfigError([f"ldap ({config.name}): urls: {url}: expected a port from 1 to 65535"]) from None
         self.where = f"ldap {config.name}, {url}"
-        self.is_global_catalog = self._address[1] in GLOBAL_CATALOG
+        self.is_global_catalog = self._address[1] in _GLOBAL_CATALOG
         self.references = 0
         self._config, self._context, self._password, self._deadline = config, context, password, deadline
         self._encrypted = parts.scheme == "ldaps"

@@ -29,20 +29,32 @@ def refusal(old: Table, new: Table, max_drop_percent: float) -> str:
     return ""
 
 
-def domain_refusal(old: Sequence[AcceptedDomain] | None, new: Sequence[AcceptedDomain] | None) -> str:
-    """Why these accepted domains may not take the place of the old ones: mail for one that is gone would be refused."""
+def gone_domains(old: Sequence[AcceptedDomain] | None, new: Sequence[AcceptedDomain] | None) -> str:
+    """Which accepted domains the new ones lack, in words; empty when none: mail for one that is gone would be refused."""
     if not old:
         return ""
     names = {domain.name for domain in new or ()}
     gone = [domain.name for domain in old if domain.name not in names]
     if gone:
         shown = ", ".join(gone[:_SHOWN]) + (f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else "")
-        return f"{'accepted domains' if len(gone) > 1 else 'the accepted domain'} {shown} would be gone"
+        return f"accepted domains {shown} are gone" if len(gone) > 1 else f"the accepted domain {shown} is gone"
     wide = {domain.name for domain in new or () if domain.subdomains}
     narrowed = [domain.name for domain in old if domain.subdomains and domain.name not in wide]
     if narrowed:
-        return f"subdomains of {', '.join(narrowed[:_SHOWN])} would no longer be accepted"
+        return f"the accepted subdomains of {', '.join(narrowed[:_SHOWN])} are gone"
     return ""
+
+
+def with_old(old: Sequence[AcceptedDomain], new: Sequence[AcceptedDomain] | None) -> tuple[AcceptedDomain, ...]:
+    """The new accepted domains, and those of the old ones that would be gone; of both the new type counts."""
+    types = {domain.name: domain.type for domain in new or ()}
+    there = {(domain.name, domain.subdomains) for domain in new or ()}
+    kept = [
+        AcceptedDomain(domain.name, types.get(domain.name, domain.type), domain.subdomains)
+        for domain in old
+        if (domain.name, domain.subdomains) not in there
+    ]
+    return tuple(sorted((*(new or ()), *kept), key=lambda domain: (domain.name, domain.subdomains)))
 
 
 def newly_looked_up(old: Sequence[AcceptedDomain] | None, new: Sequence[AcceptedDomain] | None) -> tuple[str, ...]:

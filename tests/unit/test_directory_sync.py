@@ -280,14 +280,36 @@ def test_a_first_sync_that_finds_nobody_says_why(server: ExchangeDirectory, stat
     assert "correct ldap.bases and ldap.address_attributes" in text
 
 
-def test_an_accepted_domain_does_not_vanish(server: ExchangeDirectory, state: Path) -> None:
+def test_an_accepted_domain_does_not_vanish_and_new_recipients_do_not_wait(
+    server: ExchangeDirectory, state: Path
+) -> None:
     server.publish([*people(1), domain("example.org"), domain("old.example")])
     sync(config(server, state))
-    server.publish([*people(1), domain("example.org")])
+    server.publish([*people(1, 2), domain("example.org")], usn=2)
     given = config(server, state)
-    assert "the accepted domain old.example would be gone" in refused(given, "guard")
+    for _ in range(2):
+        outcome = sync(given)
+        assert outcome.domains == 2
+        assert (
+            "the accepted domain old.example is gone from Exchange; accepted until `filterd directory sync ad --accept-drop`"
+            in outcome.notes
+        )
+        assert found(given, "u2@example.org") is not None
     outcome = sync(given, accept_drop=True)
-    assert outcome.domains == 1
+    assert (outcome.domains, outcome.notes) == (1, ())
+    assert opened(given).header.domains == (AcceptedDomain("example.org"),)
+
+
+def test_accepted_domains_that_cannot_be_read_any_more_stay(server: ExchangeDirectory, state: Path) -> None:
+    server.publish([*people(1), domain("example.org")])
+    sync(config(server, state))
+    server.publish(people(1))
+    given = config(server, state)
+    assert any("example.org is gone" in note for note in sync(given).notes)
+    assert opened(given).header.domains == (AcceptedDomain("example.org"),)
+    given = config(server, state, read_domains=False)  # that is somebody's wish
+    assert sync(given).notes == ()
+    assert opened(given).header.domains is None
 
 
 def test_a_domain_whose_recipients_are_looked_up_from_now_on_is_told(server: ExchangeDirectory, state: Path) -> None:

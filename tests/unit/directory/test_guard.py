@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from filterd.directory.guard import FREE, domain_refusal, newly_looked_up, refusal
+from filterd.directory.guard import FREE, gone_domains, newly_looked_up, refusal, with_old
 from filterd.directory.keys import address_key
 from filterd.directory.table import Builder, Entry, Table
 from filterd.directory.values import AcceptedDomain, DomainType
@@ -59,14 +59,14 @@ ONE, TWO, BELOW = (
 
 
 def test_accepted_domains_do_not_vanish() -> None:
-    assert not domain_refusal(None, None)
-    assert not domain_refusal((), (ONE,))
-    assert not domain_refusal((ONE,), (ONE, TWO))
-    assert domain_refusal((ONE, TWO), (ONE,)) == "the accepted domain two.example would be gone"
-    assert "one.example, two.example" in domain_refusal((ONE, TWO), None)
-    assert domain_refusal((ONE, BELOW), (ONE,)) == "subdomains of one.example would no longer be accepted"
+    assert not gone_domains(None, None)
+    assert not gone_domains((), (ONE,))
+    assert not gone_domains((ONE,), (ONE, TWO))
+    assert gone_domains((ONE, TWO), (ONE,)) == "the accepted domain two.example is gone"
+    assert "one.example, two.example" in gone_domains((ONE, TWO), None)
+    assert gone_domains((ONE, BELOW), (ONE,)) == "the accepted subdomains of one.example are gone"
     many = tuple(AcceptedDomain(f"d{number}.example") for number in range(9))
-    assert domain_refusal(many, ()).endswith("and 4 more would be gone")
+    assert gone_domains(many, ()).endswith("and 4 more are gone")
 
 
 def test_whose_recipients_are_looked_up_from_now_on() -> None:
@@ -74,3 +74,13 @@ def test_whose_recipients_are_looked_up_from_now_on() -> None:
     assert newly_looked_up((relay,), (ONE, TWO)) == ("one.example",)
     assert newly_looked_up(None, (ONE,)) == ()
     assert newly_looked_up((ONE,), (relay,)) == ()
+
+
+def test_domains_that_are_gone_stay_beside_the_new_ones() -> None:
+    relay = AcceptedDomain("one.example", DomainType.INTERNAL_RELAY)
+    assert with_old((ONE, TWO), (ONE,)) == (ONE, TWO)
+    assert with_old((ONE,), None) == (ONE,)
+    assert with_old((ONE, BELOW), (relay,)) == (
+        relay,
+        AcceptedDomain("one.example", DomainType.INTERNAL_RELAY, subdomains=True),
+    )
