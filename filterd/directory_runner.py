@@ -51,6 +51,7 @@ class _Table:
     ) -> None:
         self._config, self._table, self._clock, self._sync = config, table, clock, sync
         self._told = ""
+        self._notes: tuple[str, ...] = ()
         self._full_tried = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -124,6 +125,9 @@ class _Table:
         if self._told:
             log.warning("directory sync works again", extra={"table": outcome.name})
             self._told = ""
+        if outcome.notes and outcome.notes != self._notes:
+            log.warning("directory sync has notes", extra={"table": outcome.name, "notes": list(outcome.notes)})
+        self._notes = outcome.notes
         facts = {
             "table": outcome.name,
             "kind": outcome.kind,
@@ -132,7 +136,6 @@ class _Table:
             "added": outcome.added,
             "dropped": outcome.dropped,
             "seconds": round(outcome.seconds, 3),
-            "notes": list(outcome.notes),
         }
         quiet = outcome.kind == "incremental" and not outcome.added and not outcome.dropped
         log.log(logging.DEBUG if quiet else logging.INFO, "directory synced", extra=facts)

@@ -22,8 +22,9 @@ from filterd.directory_sync import Outcome, Sync, SyncError, snapshot_path
 class Fake:
     """A sync that does what a function says.  `calls`: whether everything was asked for, each time."""
 
-    def __init__(self, work: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, work: Callable[[], object] = lambda: None, notes: tuple[str, ...] = ()) -> None:
         self._work = work
+        self.notes = notes
         self.calls: list[bool] = []
         self.abandoned = threading.Event()
 
@@ -33,7 +34,7 @@ class Fake:
     def run(self, *, full: bool = False) -> Outcome:
         self.calls.append(full)
         self._work()
-        return Outcome("ad", "full" if full else "incremental", "", "ldaps://dc1", 5, 5, 1, 0, None, 0, 0.1)
+        return Outcome("ad", "full" if full else "incremental", "", "ldaps://dc1", 5, 5, 1, 0, None, 0, 0.1, self.notes)
 
     def abandon(self) -> None:
         self.abandoned.set()
@@ -111,6 +112,19 @@ def test_a_failure_is_said_once_until_it_changes(tmp_path: Path, caplog: pytest.
             once(one)
     said = [(record.levelname, getattr(record, "error", "")) for record in caplog.records]
     assert said == [("ERROR", "down"), ("ERROR", "wrong password"), ("WARNING", ""), ("INFO", ""), ("INFO", "")]
+
+
+def test_notes_are_said_once_until_they_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fake = Fake(notes=("clocks differ",))
+    one = table(tmp_path, [at(10)], fake)
+    with caplog.at_level(logging.WARNING, "filterd.directory_runner"):
+        once(one)
+        once(one)
+        fake.notes = ("a gap",)
+        once(one)
+        fake.notes = ()
+        once(one)
+    assert [getattr(record, "notes", None) for record in caplog.records] == [["clocks differ"], ["a gap"]]
 
 
 def test_a_fault_of_ours_does_not_end_it(tmp_path: Path) -> None:
