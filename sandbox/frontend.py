@@ -95,7 +95,7 @@ class FrontEnd:
     def end_of_data(self, recipients: Sequence[str]) -> str:
         """The refusal of the message, empty for none: one recipient that does not exist refuses it for all."""
         if self.proxy_failure:
-            return f"451 4.7.0 Temporary server error. Please try again later. PRX{self.proxy_failure} "
+            return f"451 4.7.0 Temporary server error. Please try again later. PRX{self.proxy_failure}"
         if self.known is not None and not all(recipient.lower() in self.known for recipient in recipients):
             return "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
         return ""

@@ -50,6 +50,8 @@ from filterd.directory.safelist import entries as safelist_entries
 from filterd.directory.values import RecipientAnswer, RecipientStatus, SenderWord
 from filterd.engine.scan import with_crlf
 from filterd.errors import ModelError
+from filterd.exchange.answers import asks_for_less, meaning_of
+from filterd.exchange.powershell import UnsafeValueError, literal
 from filterd.mail.address import Mailbox
 from filterd.mail.authres import authentication_results, names_authserv_id
 from filterd.mail.authres_read import read_results
@@ -65,12 +67,14 @@ from filterd.wire.dns_answer import read_answer
 from filterd.wire.dns_query import DnsMessageError, Match, build_query, encode_name, match
 from filterd.wire.ldap_answer import AnswerReader, LdapAnswerError
 from filterd.wire.ldap_answer import Entry as LdapEntry
+from filterd.wire.replies import BadReplyLineError, ReplyParser
 from tests.support.careless import sees_forged
 from tests.support.dns import MapResolver
 from tests.support.doubles import ScriptedDirectory
 from tests.support.exchange_token import exchange
 from tests.support.exchange_token import part as token_part
 from tests.support.keys import DOMAIN, KEY_NAME, SELECTOR, rsa_key
+from tests.support.powershell import read_literal
 from tests.support.reportmail import report_mail
 from training.dates import message_date
 from training.edge import at_the_edge
@@ -524,18 +528,41 @@ async def _found(check: Check, ctx: CheckContext) -> list[Evidence]:
     return list(await check(ctx))
 
 
+def upstream_answer(data: bytes) -> None:
+    """Every reply has one meaning, and no final refusal ever slows us down."""
+    try:
+        replies = ReplyParser().feed(data)
+    except BadReplyLineError:
+        return
+    for raw in replies:
+        assert meaning_of(raw.reply).meaning
+        assert not (raw.code >= 500 and asks_for_less(raw.reply))
+
+
+def powershell_literal(data: bytes) -> None:
+    """A value in a script is exactly that value, or is refused."""
+    text = data.decode("utf-8", "replace")
+    try:
+        written = literal(text)
+    except UnsafeValueError:
+        return
+    assert read_literal(written) == text
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
-        collected_mail, reported, winmail, identity_token, ldap_answer, safelist, safe_author,
+        collected_mail, reported, winmail, identity_token, ldap_answer, upstream_answer, powershell_literal, safelist, safe_author,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "upstream_answer": [b"452 4.3.1 ", b"550-5.7.1 ", b"421 ", b"Insufficient system resources", b"PRX", b"7", b"\r\n", b"spam"],
+    "powershell_literal": ["'\u2018\u2019\u201a\u201b".encode(), b"'", b"\"$(x)", b"`", b"\n", b"; Remove-Mailbox", "\u2028".encode()],
     "safelist": [b"\n", b"Anna@example.net", hashlib.sha256(b"Anna@example.net").digest(), hashlib.sha256(b"ANNA@EXAMPLE.NET").digest(), b"\0\0\0\0"],
     "safe_author": [b"@good.example", b"@evil.example", b"a", b"<", b">", b'"', b"(", b")", b",", b";", b":", b"\\", b" ", b"\r\n ", b"\r\nFrom: ", b"\0", b"\xc3\xa9", b"=?utf-8?q?", b"?="],
     "ldap_answer": [b"\x30\x2b\x02\x01\x07\x64\x26\x04\x01a\x30\x21\x30\x1f\x04\x0eproxyAddresses\x31\x0d\x04\x0bsmtp:a@b.de", b"\x30\x0c\x02\x01\x07\x65\x07\x0a\x01\0\x04\0\x04\0",

@@ -160,6 +160,28 @@ def test_over_real_smtp(db: Database) -> None:
     assert copy_state(db, id) == "released"
 
 
+def test_a_released_copy_waits_while_upstream_has_too_much_to_do(db: Database) -> None:
+    id = released(db)
+    now, slow = wall_ms(), [True]
+
+    def script(verb: str, argument: str, connection: int) -> bytes | None:
+        return b"452 4.3.1 Insufficient system resources\r\n" if verb == "MAIL" and slow else None
+
+    async def story() -> float:
+        async with FakeUpstream(script) as server:
+            upstream = SmtpUpstream(UpstreamConfig(port=server.port, tls="off"), "filter.example.org")
+            assert await OutboxRunner(db, upstream, clock_ms=lambda: now).run_once()
+            assert row(db).state == QueueState.RETRY
+            slow.clear()
+            begin = asyncio.get_running_loop().time()
+            assert await OutboxRunner(db, upstream, clock_ms=lambda: now + 60_000).run_once()
+            await upstream.close()
+            return asyncio.get_running_loop().time() - begin
+
+    assert asyncio.run(story()) >= 0.9  # the first pause is a second
+    assert copy_state(db, id) == "released"
+
+
 def test_exchange_does_not_junk_what_a_person_released() -> None:
     assert as_released(REPORT) == REPORT.replace(b"\tSCL:6", b"\tSCL:-1").replace(b"SFV:SPM", b"SFV:SKQ")
     only = REPORT.partition(b"\r\n")[2]
