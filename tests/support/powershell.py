@@ -11,7 +11,8 @@ _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.languag
 _QUOTES = "'\u2018\u2019\u201a\u201b"  # PowerShell Language Specification 3.0, 2.3.5.2: single-quote-character
 
 
-def _nodes(script: str) -> Iterator[tree_sitter.Node]:
+def nodes(script: str) -> Iterator[tree_sitter.Node]:
+    """Every node of the script, in its order."""
     waiting = [_PARSER.parse(script.encode()).root_node]
     while waiting:
         node = waiting.pop()
@@ -23,21 +24,21 @@ def errors(script: str) -> list[str]:
     """What the grammar does not understand, with its line."""
     return [
         f"line {node.start_point[0] + 1}: {(node.text or b'').decode()[:80]!r}"
-        for node in _nodes(script)
+        for node in nodes(script)
         if node.type == "ERROR" or node.is_missing
     ]
 
 
 def commands(script: str) -> list[str]:
     """Names of the commands in order."""
-    return [(node.text or b"").decode() for node in _nodes(script) if node.type == "command_name"]
+    return [(node.text or b"").decode() for node in nodes(script) if node.type == "command_name"]
 
 
 def strings(script: str) -> list[str]:
     """Verbatim strings, read by the specification."""
     return [
         read_literal(node.text.decode())
-        for node in _nodes(script)
+        for node in nodes(script)
         if node.type == "verbatim_string_characters" and node.text is not None
     ]
 
