@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _look(config: Config, hop: UpstreamConfig, domain: str, probe: str) -> list[Finding]:
-    asked = questions(config, domain, probe, many=True)
+    asked = await asyncio.to_thread(lambda: questions(config, domain, probe, many=True))
     return judge(config, hop, asked, await look_at(hop, asked, Deadline.after(_SECONDS)))
 
 

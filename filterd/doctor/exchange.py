@@ -5,14 +5,17 @@ Must not know how the questions were asked.  Limits and their defaults: docs/exc
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 from cryptography import x509
 
 from filterd import metrics
+from filterd.adapters.directory import known_domains
 from filterd.adapters.exchange_probe import PROBE_SCL, STEP_SECONDS, Answer, Questions, Seen, look_at
 from filterd.config import Config, UpstreamConfig
 from filterd.deadline import Deadline
+from filterd.directory.values import DomainType
 from filterd.doctor import certificates
 from filterd.doctor.finding import Finding, Level, fail, ok, warn
 from filterd.exchange.answers import Kind, meaning_of, meaning_of_kind
@@ -24,16 +27,17 @@ CONNECTIONS = 25  # five more than Exchange allows one source by default (MaxInb
 _MOST_CONNECTIONS = 100  # that one look may open at a server in use
 _WANTED = ("PIPELINING", "CHUNKING", "8BITMIME", "ENHANCEDSTATUSCODES")
 _RESERVED = ("example.com", "example.net", "example.org")  # RFC 2606: nobody's mail
+_NOBODYS = "filterd.example"
 # What a single message may deserve; all other kinds are about the way between us and Exchange.
 _ABOUT_MAIL = frozenset({Kind.OTHER, Kind.CONTENT, Kind.TIMEOUT, Kind.PROTOCOL, Kind.LINE_ENDS})
 
 
 def questions(config: Config, domain: str = "", probe: str = "", *, many: bool = False) -> Questions:
-    """What to ask a server that has this configuration; `many`: connections too."""
-    ours = (*config.recipients.accepted_domains, *config.recipients.relay_domains)
-    chosen = domain or (probe.rpartition("@")[2] if probe else "") or next(iter(ours), "")
-    foreign = next(name for name in _RESERVED if name != chosen)
-    foreign = next((name for name in _RESERVED if name not in ours and name != chosen), foreign)
+    """What to ask a server that has this configuration; `many`: connections too.  Blocks for a look at a few files."""
+    known = known_domains(config)
+    names = [item.name for item in known.all if item.type is DomainType.AUTHORITATIVE and item.name.isascii()]
+    chosen = domain or probe.rpartition("@")[2].lower() or next(iter(names), "")
+    foreign = next((name for name in _RESERVED if name != chosen and not known.find(name)), _NOBODYS)
     wanted = min(max(CONNECTIONS, needed_connections(config)), _MOST_CONNECTIONS) if many else 0
     return Questions(config.server.hostname, chosen, foreign, wanted, probe)
 
@@ -45,7 +49,7 @@ def needed_connections(config: Config) -> int:
 
 async def connector(config: Config, deadline: Deadline) -> list[Finding]:
     """Doctor's short form: relay, tarpit and own senders; nothing that a server in use would feel."""
-    asked = questions(config)
+    asked = await asyncio.to_thread(questions, config)
     seen = await look_at(config.upstream, asked, deadline)
     if seen.unreachable:
         return []  # the examination of upstream says so
