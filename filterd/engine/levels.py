@@ -29,12 +29,15 @@ def level_of_score(score: float, may_refuse: bool, config: PolicyConfig, exchang
     return _level_of_ham(score)
 
 
-def level_of_decision(row: str, would: Action, score: float, by_score: int, exchange: ExchangeConfig) -> int:
+def level_of_decision(
+    row: str, would: Action, score: float, by_score: int, exchange: ExchangeConfig, junk: int | None = None
+) -> int:
     """The SCL of a verdict: that of what is done with the message, whatever its score is.
 
     Args:
         would: the action without observe mode.
         by_score: as level_of_score gives it.
+        junk: the mailbox's own junk threshold; what is tagged whatever its score is lies above it.
     """
     if row == "allow_list":
         return exchange.scl_allow_listed
@@ -45,7 +48,7 @@ def level_of_decision(row: str, would: Action, score: float, by_score: int, exch
     if would is Action.QUARANTINE:
         return exchange.scl_quarantine
     if would is Action.TAG:
-        return exchange.scl_tag
+        return min(SCL_REJECT, max(exchange.scl_tag, -1 if junk is None else junk + 1))
     return _level_of_ham(score)
 
 

@@ -80,7 +80,7 @@ def decide(
         action, reply = Action.ACCEPT, None
     return Verdict(
         action=action,
-        scl=level_of_decision(row.name, would, case.score, case.level, policy.exchange),
+        scl=level_of_decision(row.name, would, case.score, case.level, policy.exchange, case.thresholds.junk),
         millis=millis,
         probability=_logistic(millis / 1000),
         reason=reason,

@@ -121,6 +121,13 @@ def test_what_our_own_people_send_is_not_measured_by_it(trust: TrustClass) -> No
     assert decide(evidence, Policy(), recipient=ANNA, trust=trust).action is Action.ACCEPT
 
 
+@pytest.mark.parametrize(("junk", "level"), [(2, 5), (4, 5), (7, 8), (9, 9)])
+def test_whom_the_mailbox_blocks_lies_above_its_junk_threshold(junk: int, level: int) -> None:
+    blocked = Evidence("senders", Stage.DATA, Result.FAIL, Reason.BLOCKED_SENDER, Scope.RECIPIENT, recipient=ANNA)
+    found = verdict(blocked, content(-2.0), junk=junk)
+    assert (found.action, found.row, found.scl) == (Action.TAG, "blocked_sender", level)
+
+
 def test_it_can_be_switched_off() -> None:
     evidence = [mailbox(Thresholds(quarantine=1)), content(1.5)]
     policy = Policy(exchange=ExchangeConfig(mailbox_thresholds=False))
