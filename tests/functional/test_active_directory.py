@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from tests.support.certificate import write_certificate
 from tests.support.daemon import Daemon, free_port, wait_until
 from tests.support.exchange import running_exchange
 from tests.support.nameserver import running_nameserver
+from tests.support.relay import relay
 from tests.support.samba import DomainController, domain_controller
 from tests.support.samba_entries import BASE, READER, READER_PASSWORD, STAFF, accepted_domain, entry, user
 from tests.support.smtpclient import SmtpClient
@@ -202,50 +200,6 @@ def test_what_leaves_the_base_is_gone_after_the_nightly_sync(controller: DomainC
 
 
 # ---------------------------------------------------------------- restored, dying
-
-
-def _end(side: socket.socket) -> None:
-    with suppress(OSError):
-        side.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def relay(server: str, host: str, most: int = 1 << 40, enough: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """Another way to LDAPS of `server`, on a port of `host`; the url.  TLS goes through unseen.
-
-    After the server has said `most` octets `enough` is called, and nothing is passed on any more.
-    """
-    said = 0
-
-    def pump(source: socket.socket, target: socket.socket, *, counted: bool) -> None:
-        nonlocal said
-        with suppress(OSError):
-            while octets := source.recv(16384):
-                said += len(octets) if counted else 0
-                if said > most:
-                    enough()
-                    break
-                target.sendall(octets)
-        _end(source)
-        _end(target)
-
-    with socket.create_server((host, 0)) as listener, ThreadPoolExecutor(8) as threads, ExitStack() as sockets:
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    client = sockets.enter_context(listener.accept()[0])
-                    far = sockets.enter_context(socket.create_connection((server, 636)))
-                    for side in (client, far):
-                        sockets.callback(_end, side)  # wakes the thread that reads it
-                    threads.submit(pump, client, far, counted=False)
-                    threads.submit(pump, far, client, counted=True)
-
-        threads.submit(accept)
-        try:
-            yield f"ldaps://{host}:{listener.getsockname()[1]}"
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_restored_controller_is_read_anew(controller: DomainController, tmp_path: Path) -> None:

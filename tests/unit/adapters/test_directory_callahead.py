@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from filterd.adapters.directory import build_directory
 from filterd.adapters.directory_backend import ABSTAIN, Found
 from filterd.adapters.directory_callahead import CallAheadBackend
-from filterd.config import CallAheadConfig
+from filterd.config import CallAheadConfig, Config
 from filterd.deadline import Deadline
 from filterd.directory.values import RecipientAnswer, RecipientStatus
 from filterd.errors import TemporaryError
@@ -377,6 +378,66 @@ def test_a_connection_that_was_left_meanwhile_is_replaced() -> None:
         assert await is_known(asked, "ben@example.org")
 
     run(script, story, connections=1)
+
+
+# ---------------------------------------------------------------- in the chain
+
+
+def in_chain(script: Script, folder: Path, questions: Sequence[tuple[str, str]], file: str = "") -> list[str]:
+    """What the whole directory says of each address: a status with who said it, or "later" and why."""
+
+    async def body() -> list[str]:
+        async with FakeUpstream(script) as server:
+            recipients: dict[str, object] = {"accepted_domains": ["example.org"], "relay_domains": ["relay.example"]}
+            if file:
+                (folder / "recipients").write_text(file)
+                recipients["file"] = folder / "recipients"
+            callahead = {"host": "127.0.0.1", "port": server.port}
+            directory = build_directory(Config.model_validate({"recipients": recipients, "callahead": callahead}))
+            said = []
+            for local, domain in questions:
+                try:
+                    answer = await directory.look_up(local, domain, Deadline.after(20))
+                    said.append(f"{answer.status} {answer.backend}")
+                except TemporaryError as error:
+                    said.append(f"later: {error.kind}")
+            await directory.close()
+            return said
+
+    return asyncio.run(asyncio.wait_for(body(), 30))
+
+
+EVERYBODY = [
+    ("anna", "example.org"),
+    ("ben", "example.org"),
+    ("carl", "example.org"),
+    ("postmaster", "example.org"),
+    ("anna", "relay.example"),
+    ("anna", "elsewhere.example"),
+]
+FIXED = ["known configuration", "known internal_relay", "foreign_domain configuration"]
+
+
+def test_call_ahead_stands_behind_a_file(tmp_path: Path) -> None:
+    said = in_chain(knows("ben@example.org"), tmp_path, EVERYBODY, "anna@example.org\n")
+    assert said == ["known file", "known callahead", "unknown file, callahead", *FIXED]
+
+
+def test_call_ahead_alone(tmp_path: Path) -> None:
+    said = in_chain(knows("anna@example.org"), tmp_path, EVERYBODY)
+    assert said == ["known callahead", "unknown callahead", "unknown callahead", *FIXED]
+
+
+def test_while_the_server_is_away_nobody_is_unknown(tmp_path: Path) -> None:
+    said = in_chain(lambda verb, argument, connection: CLOSE, tmp_path, EVERYBODY, "anna@example.org\n")
+    assert said == ["known file", "later: directory", "later: directory", *FIXED]
+
+
+def test_a_server_that_takes_everybody_leaves_it_to_the_others(tmp_path: Path) -> None:
+    everybody: Script = lambda verb, argument, connection: None  # noqa: E731
+    said = in_chain(everybody, tmp_path, EVERYBODY, "anna@example.org\n")
+    assert said == ["known file", "unknown file", "unknown file", *FIXED]
+    assert in_chain(everybody, tmp_path, EVERYBODY)[:3] == ["known configuration"] * 3
 
 
 # ---------------------------------------------------------------- real ones
