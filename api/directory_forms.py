@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from api.problems import ApiError
 from api.views import Body, View
@@ -187,8 +187,18 @@ class Address(View):
     """safe, blocked, or null when the mailbox says nothing of that sender."""
 
 
-def entry_of(at: int, recipient: Recipient, site_key: bytes) -> Entry:
-    """A recipient of a part, its senders as keys; `at` is its place there.  Raises ApiError."""
+def entries_of(raw: bytes, site_key: bytes) -> list[Entry]:
+    """What a part says, with keys only.  Raises ApiError."""
+    try:
+        part = NewPart.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(["body", *(str(part) for part in first["loc"])])[:200]
+        raise ApiError(422, str(first["msg"])[:500], "see /docs for what is expected", field) from None
+    return [_entry(at, recipient, site_key) for at, recipient in enumerate(part.recipients)]
+
+
+def _entry(at: int, recipient: Recipient, site_key: bytes) -> Entry:
     limits = recipient.thresholds
     senders: dict[str, tuple[bytes, ...]] = {}
     for name, texts in (("safe", recipient.safe), ("blocked", recipient.blocked)):

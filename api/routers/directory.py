@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import ValidationError
 
 from api.auth import Principal, needs
 from api.directory_forms import (
@@ -27,12 +26,11 @@ from api.directory_forms import (
     Part,
     SiteKey,
     Source,
-    entry_of,
+    entries_of,
 )
 from api.problems import ApiError, conflict, unavailable
 from api.services import Svc
 from api.views import Done, errors
-from filterd.directory.table import Entry
 from filterd.directory.values import AcceptedDomain
 from filterd.directory_view import BadAddressError, json_of
 from filterd.pushed_files import MAX_PARTS, Declared, PushRefusedError, UnknownPushError
@@ -114,7 +112,7 @@ async def add(request: Request, services: Svc, id: PushId, number: Annotated[int
         pushes = Pushes(services.config)
         with _answers():
             site_key = await anyio.to_thread.run_sync(pushes.site_key)
-            entries = await anyio.to_thread.run_sync(_entries, raw, site_key)
+            entries = await anyio.to_thread.run_sync(entries_of, raw, site_key)
             return Part(number=number, addresses=await anyio.to_thread.run_sync(pushes.add, id, number, entries))
 
 
@@ -182,14 +180,3 @@ def _answers() -> Iterator[None]:
     except OSError as error:
         log.error("a push cannot be kept", extra={"error": error.strerror})
         raise unavailable("the list cannot be written: the log of the API process says why", 60) from None
-
-
-def _entries(raw: bytes, site_key: bytes) -> list[Entry]:
-    """What a part says, with keys only.  Raises ApiError."""
-    try:
-        part = NewPart.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(["body", *(str(part) for part in first["loc"])])[:200]
-        raise ApiError(422, str(first["msg"])[:500], "see /docs for what is expected", field) from None
-    return [entry_of(at, recipient, site_key) for at, recipient in enumerate(part.recipients)]

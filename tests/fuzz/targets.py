@@ -13,6 +13,8 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from api.addin.identity import IdentityError, user_of
+from api.directory_forms import entries_of
+from api.problems import ApiError
 from filterd.auth.arc import verify_arc
 from filterd.auth.author import author_domains
 from filterd.auth.body import BodyHash, BodyWant, walk
@@ -549,18 +551,32 @@ def powershell_literal(data: bytes) -> None:
     assert read_literal(written) == text
 
 
+def push_part(data: bytes) -> None:
+    """A part of a pushed list: entries with keys alone, or a refusal that names the field."""
+    refused = None
+    try:
+        found = entries_of(data, bytes(32))
+    except ApiError as error:
+        refused, found = error, []
+    assert refused is None or (refused.status_code == 422 and refused.body.error.field)
+    senders = [sender for entry in found for sender in (*entry.keys, *entry.safe, *entry.blocked)]
+    assert all(len(sender) == 16 for sender in senders)
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
-        collected_mail, reported, winmail, identity_token, ldap_answer, upstream_answer, powershell_literal, safelist, safe_author,
+        collected_mail, reported, winmail, identity_token, ldap_answer, upstream_answer, powershell_literal, safelist, safe_author, push_part,
     )
 }  # fmt: skip
 
 # What grammars are made of, so that random octets get past the first character.
 WORDS: dict[str, list[bytes]] = {
+    "push_part": [b'{"recipients":[', b'{"id":"' + b"0" * 32 + b'",', b'"keys":["' + b"f" * 32 + b'"],', b'"safe":["', b"a@b.example", b"b.example",
+                  b'"],', b'"blocked":["', b'"internal_only":true', b'"thresholds":{"junk":4}', b"}", b"]}", b",", b"\\ud800", b"\xff", b"[" * 300, b"9" * 50],
     "upstream_answer": [b"452 4.3.1 ", b"550-5.7.1 ", b"421 ", b"Insufficient system resources", b"PRX", b"7", b"\r\n", b"spam"],
     "powershell_literal": ["'\u2018\u2019\u201a\u201b".encode(), b"'", b"\"$(x)", b"`", b"\n", b"; Remove-Mailbox", "\u2028".encode()],
     "safelist": [b"\n", b"Anna@example.net", hashlib.sha256(b"Anna@example.net").digest(), hashlib.sha256(b"ANNA@EXAMPLE.NET").digest(), b"\0\0\0\0"],
