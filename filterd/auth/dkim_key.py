@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from filterd.auth.tags import TagError, parse_tags, without_blanks, words
 
@@ -97,6 +97,15 @@ def _parsed(record: str) -> PublicKey:
         raise UnusableKeyError("key record: p= is not base64") from None
     flags = words(tags.get("t", ""))
     return PublicKey(kind, _load(kind, octets), hashes, "s" in flags, "y" in flags)
+
+
+def key_record(key: RSAPublicKey | Ed25519PublicKey) -> str:
+    """The TXT record that publishes a key (RFC 6376 3.6.1, RFC 8463 3)."""
+    if isinstance(key, RSAPublicKey):
+        kind, octets = "rsa", key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        kind, octets = "ed25519", key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return f"v=DKIM1; k={kind}; p={base64.b64encode(octets).decode()}"
 
 
 def _load(kind: str, octets: bytes) -> RSAPublicKey | Ed25519PublicKey:

@@ -22,6 +22,7 @@ from filterd.doctor import (
     malware,
     names,
     neighbours,
+    outbound,
     safelists,
     senders,
 )
@@ -90,6 +91,7 @@ def examinations(config: Config) -> list[Examination]:
         Examination("dnsbl", _DNS_SECONDS, lambda deadline: names.zones(config, deadline)),
         Examination("senders", _DNS_SECONDS, lambda deadline: senders.senders(config, deadline)),
         Examination("upstream", connect + _MARGIN_SECONDS, blocking(lambda: neighbours.upstream(config))),
+        Examination("outbound", connect + _DNS_SECONDS, lambda deadline: outbound.look(config, deadline)),
         Examination("exchange", _EXCHANGE_SECONDS, lambda deadline: exchange.connector(config, deadline)),
         Examination(
             "directory",

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
-from filterd.commands import exchange_setup, exchange_verify
+from filterd.commands import exchange_dkim, exchange_setup, exchange_verify
 
-_ACTIONS: tuple[ModuleType, ...] = (exchange_setup, exchange_verify)  # files with actions: register(group)
+_ACTIONS: tuple[ModuleType, ...] = (
+    exchange_setup,
+    exchange_verify,
+    exchange_dkim,
+)  # files with actions: register(group)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
