@@ -44,6 +44,14 @@ class Transaction:
     asked: list[str] = field(default_factory=list)
     lookups: Lookups = field(default_factory=Lookups)
 
+    def take(self, found: Iterable[Evidence]) -> None:
+        """What was found about the message; what concerns one recipient is looked at for him alone."""
+        for item in found:
+            if item.recipient is None:
+                self.evidence.append(item)
+            else:
+                self.of_recipient.setdefault(item.recipient, []).append(item)
+
     def refuse(self, name: str, reply: Reply, why: str, verdict: Verdict | None = None) -> None:
         """`name` was told `reply`; said twice, it is one outcome."""
         if name in self.refused:

@@ -177,7 +177,7 @@ class Session:
             if refusal is not None:
                 return await ending.refuse_all(message, refusal.with_reference(now.envelope.id), "refused_at_data")
             if not now.is_report:  # what a report carries is not its own, and must not be asked about again
-                now.evidence += await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message))
+                now.take(await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message)))
             verdicts = [(r, self._decide(Stage.DATA, r)) for r in now.envelope.recipients]
             return await ending.carry_out(message, verdicts)
         except Exception:  # a fault of ours must leave the message with the client (FAILURE row "engine")

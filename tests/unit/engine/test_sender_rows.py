@@ -6,7 +6,7 @@ What the rows decide stands in tests/unit/checks/test_senders.py and test_hybrid
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from filterd.checks.base import CheckContext
 from filterd.config import ExchangeConfig, PolicyConfig
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 from filterd.ports import TerminalState
+from tests.support.growth import assert_growth
 from tests.support.stagehand import Finds, Stagehand
 
 INTERNAL = b"X-MS-Exchange-CrossPremises-AuthAs: Internal\r\n"
@@ -120,3 +121,12 @@ def test_a_refusal_by_one_recipient_is_a_quarantine_while_others_take_the_messag
     assert stage.custody.states()["ben@example.org"] is TerminalState.QUARANTINED
     alone = Stagehand(more=(Words({"ben": Reason.BLOCKED_SENDER}),), policy=PolicyConfig(blocked_senders="reject"))
     assert str(alone.talk("ben")[-1]).startswith("550 5.7.1 Sender denied")
+
+
+def test_words_of_thousands_of_recipients_cost_linear_time() -> None:
+    def prepare(count: int) -> Callable[[], object]:
+        names = [f"r{number}" for number in range(count)]
+        stage = Stagehand(more=(Words(dict.fromkeys(names, Reason.SAFE_SENDER)),))
+        return lambda: stage.talk(*names)
+
+    assert_growth(prepare, 500, 2000, 4 * 2)
