@@ -59,6 +59,15 @@ def test_passed_it_has_a_trace_and_exchanges_own_fields_and_nothing_else_of_ours
     assert counted("passed") == before + 1
 
 
+def test_while_observing_it_is_passed_on_as_it_is() -> None:
+    stage = Stagehand(more=(HYBRID,), policy=PolicyConfig(observe=True))
+    assert stage.talk("anna", message=INTERNAL + REST)[-1].code == 250
+    ((_, octets),) = stage.upstream.taken
+    assert octets.endswith(INTERNAL + REST)
+    (record,) = stage.custody.evidence.values()
+    assert (record.verdicts[0]["action"], record.verdicts[0]["would"]) == ("accept", "reject")
+
+
 def test_filtered_like_any_other_its_internal_fields_are_lost() -> None:
     stage = Stagehand(more=(HYBRID,), exchange=ExchangeConfig(hybrid="filter"))
     stage.talk("anna", message=INTERNAL + REST)
