@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pwd
 import sys
+from pathlib import Path
 
 from filterd.commands.options import add_config, printable
 from filterd.config import Config, LdapConfig, load_config
@@ -28,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         config = load_config(options.config)
         tables = _tables(config, options.name)
+        _is_owner(config.state_dir)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -65,3 +69,20 @@ def _tables(config: Config, name: str | None) -> list[LdapConfig]:
         known = ", ".join(table.name for table in config.ldap)
         raise ConfigError([f"{name}: there is no [[ldap]] table of this name; there are {known}"])
     return tables
+
+
+def _is_owner(folder: Path) -> None:
+    """A list that root has written could not be read by the service.  Raises ConfigError."""
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return  # it is made, or writing says why not
+    if owner == os.geteuid():
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise ConfigError(
+        [f"{folder} belongs to {name}: run this as that user (sudo -u {name} …), else filterd cannot read it"]
+    )

@@ -12,6 +12,7 @@ import pytest
 
 from filterd.auth.dkim import verify_dkim
 from filterd.deadline import Deadline
+from filterd.directory_runner import DirectoryRunner
 from filterd.housekeeping import background, expire
 from filterd.mail.evidence import Result
 from filterd.mail.message import Message
@@ -196,3 +197,26 @@ def test_the_models_are_watched(tmp_path: Path) -> None:
     assert found is not None
     assert found["folder"] == "seed"
     db.close()
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_directories_are_synced_where_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: bool
+) -> None:
+    begun: list[bool] = []
+
+    async def sync_until(self: DirectoryRunner, stop: asyncio.Event) -> None:
+        begun.append(True)
+        await stop.wait()
+
+    monkeypatch.setattr(DirectoryRunner, "run", sync_until)
+    tables: dict[str, Any] = {"ldap": [{}]} if configured else {}
+    config, db = make_config(tmp_path, **tables), make_database(tmp_path)
+
+    async def scene() -> None:
+        async with background(config, db, ScriptedUpstream()):
+            await asyncio.sleep(0)  # each part has begun
+
+    asyncio.run(scene())
+    db.close()
+    assert begun == [True] * configured

@@ -105,6 +105,16 @@ def test_a_configuration_without_such_a_directory(
     assert said in capsys.readouterr().err
 
 
+def test_only_the_owner_of_the_state_writes_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "filterd.toml").write_text(f'[server]\nstate_dir = "{tmp_path}"\n[[ldap]]\n')
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert main(["directory", "sync", "--config", str(tmp_path / "filterd.toml")]) == 1
+    assert "run this as that user (sudo -u " in capsys.readouterr().err
+    assert not (tmp_path / "directory").exists()
+
+
 def test_what_people_should_know_stands_below() -> None:
     outcome = Outcome("ad", "full", "", "ldaps://dc1", 3, 2, 1, 0, None, 4, 1.25, ("clocks differ", "gaps"))
     assert lines(outcome) == [
