@@ -21,7 +21,7 @@ from types import FrameType
 from filterd import parent
 from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.tallies import SharedTallies
-from filterd.adapters.upstream_link import check_authorities
+from filterd.adapters.upstream_tls import check_authorities
 from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.frontends.smtp.tls import check_certificates

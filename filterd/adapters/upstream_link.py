@@ -10,9 +10,8 @@ import ssl
 from collections import deque
 from typing import cast
 
-from filterd.config import Config, DmarcReportsConfig, OutboundConfig, UpstreamConfig
+from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
-from filterd.errors import ConfigError
 from filterd.mail.reply import Reply
 from filterd.wire.commands import command
 from filterd.wire.replies import BadReplyLineError, RawReply, ReplyParser, parse_ehlo
@@ -262,23 +261,6 @@ def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def check_authorities(config: Config) -> None:
-    """Read every tls_ca_file of next hops once, before the configuration is used.  Raises ConfigError."""
-    hops: list[tuple[str, UpstreamConfig | DmarcReportsConfig | OutboundConfig, bool]] = [
-        ("upstream", config.upstream, True),
-        ("dmarc_reports", config.dmarc_reports, config.dmarc_reports.enabled),
-        ("outbound", config.outbound, bool(config.outbound.host)),
-    ]
-    for name, hop, used in hops:
-        if not used or hop.tls == "off" or hop.tls_ca_file is None:
-            continue
-        try:
-            ssl.create_default_context(cafile=hop.tls_ca_file)
-        except OSError as error:
-            problem = f"{name}.tls_ca_file: {hop.tls_ca_file} cannot be used: {error.strerror or error}"
-            raise ConfigError([f"{problem}; expected certificates in PEM form"]) from None
 
 
 async def open_link(

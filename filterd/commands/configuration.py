@@ -18,7 +18,7 @@ from filterd.adapters.directory_file import read_hashed, read_recipients
 from filterd.adapters.exchange_certificate import read_keys
 from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.site_key import path_of, site_key
-from filterd.adapters.upstream_link import check_authorities
+from filterd.adapters.upstream_tls import check_authorities
 from filterd.app import check_names
 from filterd.commands.options import add_config
 from filterd.config import Config, DnsblConfig, LdapConfig, Table, load_config

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
-from filterd.adapters.upstream_link import LinkLostError, UpstreamLink, check_authorities
-from filterd.config import parse_config
+from filterd.adapters.upstream_link import LinkLostError, UpstreamLink
 from filterd.deadline import Deadline
-from filterd.errors import ConfigError
-from tests.support.certificate import write_certificate
 
 
 def test_a_greeting_that_comes_before_anybody_waits_is_no_surprise() -> None:
@@ -55,26 +51,3 @@ def test_silence_has_an_end() -> None:
         assert error.value.timeout
 
     asyncio.run(main())
-
-
-@pytest.mark.parametrize("name", ["upstream", "dmarc_reports"])
-def test_authorities_that_cannot_be_read_are_found_before_a_configuration_is_used(tmp_path: Path, name: str) -> None:
-    reports = {"enabled": True, "email": "dmarc@example.org", "host": "127.0.0.1"}
-    tables: dict[str, dict[str, object]] = {"upstream": {}, "dmarc_reports": reports}
-    tables[name]["tls_ca_file"] = "ca.pem"
-    with pytest.raises(ConfigError) as caught:
-        check_authorities(parse_config(tables, tmp_path))
-    assert caught.value.problems[0].startswith(
-        f"{name}.tls_ca_file: {tmp_path / 'ca.pem'} cannot be used: No such file"
-    )
-    (tmp_path / "ca.pem").write_text("nonsense")
-    with pytest.raises(ConfigError, match=r"tls_ca_file: .*; expected certificates in PEM form"):
-        check_authorities(parse_config(tables, tmp_path))
-    certificate, _ = write_certificate(tmp_path)
-    certificate.rename(tmp_path / "ca.pem")
-    check_authorities(parse_config(tables, tmp_path))
-
-
-def test_authorities_that_nobody_asks_are_not_read(tmp_path: Path) -> None:
-    check_authorities(parse_config({"upstream": {"tls_ca_file": "ca.pem", "tls": "off"}}, tmp_path))
-    check_authorities(parse_config({"dmarc_reports": {"tls_ca_file": "ca.pem"}}, tmp_path))

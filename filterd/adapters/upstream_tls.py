@@ -1,0 +1,25 @@
+"""Owns the look at the certificate authorities of all next hops before a configuration is used.  Must not know connections."""
+
+from __future__ import annotations
+
+import ssl
+
+from filterd.config import Config, DmarcReportsConfig, OutboundConfig, UpstreamConfig
+from filterd.errors import ConfigError
+
+
+def check_authorities(config: Config) -> None:
+    """Read every tls_ca_file of next hops once, before the configuration is used.  Raises ConfigError."""
+    hops: list[tuple[str, UpstreamConfig | DmarcReportsConfig | OutboundConfig, bool]] = [
+        ("upstream", config.upstream, True),
+        ("dmarc_reports", config.dmarc_reports, config.dmarc_reports.enabled),
+        ("outbound", config.outbound, bool(config.outbound.host)),
+    ]
+    for name, hop, used in hops:
+        if not used or hop.tls == "off" or hop.tls_ca_file is None:
+            continue
+        try:
+            ssl.create_default_context(cafile=hop.tls_ca_file)
+        except OSError as error:
+            problem = f"{name}.tls_ca_file: {hop.tls_ca_file} cannot be used: {error.strerror or error}"
+            raise ConfigError([f"{problem}; expected certificates in PEM form"]) from None
