@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from filterd import metrics
 from filterd.auth.arc import chain_of
 from filterd.auth.seal import seal
-from filterd.engine.handoff import HandOff, Job, count, failure_reply
+from filterd.engine.handoff import HandOff, count, failure_reply
+from filterd.engine.job import Job
 from filterd.engine.journal import Transaction, evidence_of, log_end, message_record, refusal_state, who
 from filterd.engine.marks import Marks, marks_of
 from filterd.engine.sender_rows import HYBRID_ROW, log_hybrid

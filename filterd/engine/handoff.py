@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from filterd import metrics
 from filterd.deadline import Deadline
+from filterd.engine.job import Job
 from filterd.engine.tables import FAILURE
 from filterd.errors import StorageError, StorageFullError, TemporaryError
 from filterd.faults import reach, warn_if_armed
-from filterd.mail.envelope import Envelope, Recipient
-from filterd.mail.message import Octets
+from filterd.mail.envelope import Recipient
 from filterd.mail.reply import Reply
 from filterd.ports import (
     UPSTREAM_REFUSED,
@@ -37,49 +37,9 @@ log = logging.getLogger(__name__)
 # Exchange may take 10 minutes after the final dot (facts: exchange.md 2.2); connecting and commands come on top.
 HANDOVER_SECONDS = 900.0
 
-RECORD_AGAIN_SECONDS = (
-    1.0,
-    5.0,
-    30.0,
-    60.0,
-    300.0,
-    600.0,
-)  # a full disk is noticed and cleared in minutes, or not soon
+# a full disk is noticed and cleared in minutes, or not soon
+RECORD_AGAIN_SECONDS = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
 MAX_LATER = 1000  # ends of messages that nobody took, a few KB each, that wait for the ledger
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One message with its decision.
-
-    Attributes:
-        forward: recipients whose copy goes to upstream.
-        hold: recipients whose copy goes to the quarantine, with `hold_reason` for people.
-        hold_reasons: mailbox -> its own reason, where it is another one.
-        forward_prepended, hold_prepended: our header fields for either copy.
-        fields: mailbox -> our header fields, where its copy has others.
-        refused: outcomes of recipients that were refused at RCPT.
-    """
-
-    envelope: Envelope
-    message: MessageRecord
-    chunks: tuple[Octets, ...]
-    evidence: EvidenceRecord
-    forward: tuple[Recipient, ...]
-    forward_prepended: bytes
-    hold: tuple[Recipient, ...]
-    hold_prepended: bytes
-    hold_reason: str
-    refused: tuple[Outcome, ...] = ()
-    hold_reasons: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, bytes] = field(default_factory=dict)
-
-    def groups(self) -> list[tuple[bytes, tuple[Recipient, ...]]]:
-        """Whose copies are handed over together: those with the same fields above them, in the order of the recipients."""
-        found: dict[bytes, list[Recipient]] = {}
-        for recipient in self.forward:
-            found.setdefault(self.fields.get(str(recipient.mailbox), self.forward_prepended), []).append(recipient)
-        return [(prepended, tuple(recipients)) for prepended, recipients in found.items()]
 
 
 def failure_reply(name: str, reference: str) -> Reply:

@@ -17,7 +17,8 @@ from filterd.auth.names import ascii_domain, is_same_or_below
 from filterd.auth.seal import Signer, sign_message
 from filterd.deadline import Deadline
 from filterd.directory.domains import address_form
-from filterd.engine.handoff import HandOff, Job, count
+from filterd.engine.handoff import HandOff, count
+from filterd.engine.job import Job
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.dsn import MAX_QUOTED, Refused, Undelivered, wants_notice
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from filterd.engine.handoff import HandOff, Job, passed_on
+from filterd.engine.handoff import HandOff, passed_on
+from filterd.engine.job import Job
 from filterd.errors import StorageError, StorageFullError, TemporaryError
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Envelope, Recipient

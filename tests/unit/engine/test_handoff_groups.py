@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from filterd import faults
 from filterd.deadline import Deadline
-from filterd.engine.handoff import HandOff, Job
+from filterd.engine.handoff import HandOff
+from filterd.engine.job import Job
 from filterd.errors import StorageFullError, TemporaryError
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Envelope, Recipient

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from filterd.engine import handoff
-from filterd.engine.handoff import HandOff, Job
+from filterd.engine.handoff import HandOff
+from filterd.engine.job import Job
 from filterd.errors import StorageError, StorageFullError
 from filterd.mail.reply import Reply
 from filterd.ports import TerminalState
