@@ -5,8 +5,10 @@ A million addresses take about 60 MB here.  Must not know where entries come fro
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,9 @@ RECORD = np.dtype(
         ("spare", "<u2"),
     ]
 )
+_PACKED = Struct(
+    f"<{ID_BYTES}sIHHH4bH"
+)  # the same for one record: 32 octets, and no objects while a million are collected
 _NONE = -128  # a threshold that the mailbox does not have
 
 
@@ -116,13 +121,13 @@ class Builder:
         """`sender_bytes`: KEY_BYTES, or 4 for Exchange's hashes."""
         self._sender_bytes = sender_bytes
         self._keys = bytearray()
-        self._owners: list[int] = []
-        self._records: list[tuple[object, ...]] = []
+        self._owners = array("I")
+        self._records = bytearray()
         self._senders = bytearray()
 
     def __len__(self) -> int:
         """How many entries there are."""
-        return len(self._records)
+        return len(self._records) // RECORD.itemsize
 
     def add(self, entry: Entry) -> None:
         """One more.  Raises ValueError for an id, key or sender of a wrong length."""
@@ -134,19 +139,22 @@ class Builder:
         numbers = (limits.junk, limits.quarantine, limits.reject, limits.delete)
         at = len(self._senders) // self._sender_bytes if safe or blocked else 0
         flags = INTERNAL_ONLY if entry.internal_only else 0
-        row = (entry.id, at, len(safe), len(blocked), flags, *(_NONE if n is None else n for n in numbers), 0)
+        number = len(self)
+        self._records += _PACKED.pack(
+            entry.id, at, len(safe), len(blocked), flags, *[_NONE if n is None else n for n in numbers], 0
+        )
         for sender in (*safe, *blocked):
             self._senders += sender
         for key in entry.keys:
             self._keys += key
-            self._owners.append(len(self._records))
-        self._records.append(row)
+            self._owners.append(number)
 
     def table(self) -> Table:
         """Everything that was added."""
         keys = np.frombuffer(bytes(self._keys), dtype=KEY)
         owners = np.array(self._owners, dtype=np.int64)
-        return _ordered(keys, owners, np.array(self._records, dtype=RECORD), bytes(self._senders), self._sender_bytes)
+        records = np.frombuffer(bytes(self._records), dtype=RECORD)
+        return _ordered(keys, owners, records, bytes(self._senders), self._sender_bytes)
 
 
 def _once(keys: npt.NDArray[np.bytes_]) -> npt.NDArray[np.bytes_]:
