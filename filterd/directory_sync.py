@@ -24,6 +24,7 @@ from filterd.config import Config, LdapConfig
 from filterd.deadline import Deadline
 from filterd.directory.attributes import sender_bytes
 from filterd.directory.guard import gone_domains, newly_looked_up, refusal, with_old
+from filterd.directory.keys import key_name
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Table
 from filterd.errors import FilterdError
@@ -156,7 +157,10 @@ class Sync:
     def _old(self) -> tuple[Snapshot | None, str]:
         """The snapshot that is there; why it cannot be used."""
         try:
-            return Snapshot(self._path), ""
+            found = Snapshot(self._path)
+            if not found.header.is_under(site_key(self._config.state_dir)):
+                return None, f"{self._path}: was made with another site key"
+            return found, ""
         except FileNotFoundError:
             return None, ""
         except BadSnapshotError as error:
@@ -176,22 +180,17 @@ class Sync:
     ) -> Outcome:
         now_ms, table = int(self._clock() * 1000), self._table
         root, invocation = directory.root, directory.invocation()
-        before = old.table() if old is not None else Builder(sender_bytes(safelists=table.safelists)).table()
         asked = _asked(table, directory.bases)
         why, since = self._why_full(directory, url, invocation, asked, old, full)
         directory.note_missing()
         domains, people = directory.domains(), directory.people()
-        fresh = None
-        if not why:
-            changes = directory.changes(since)
-            if changes is None:
-                why = "too much has changed"
-            else:
-                fresh = before.with_changes(changes.changed, changes.gone)
-        if fresh is None:
-            builder = Builder(sender_bytes(safelists=table.safelists))
-            directory.read_all(builder)
-            fresh = builder.table()
+        changes = None if why else directory.changes(since)
+        if changes is None:
+            why = why or "too much has changed"
+        everything = self._everything(directory) if changes is None else None
+        before = old.table() if old is not None else Builder(sender_bytes(safelists=table.safelists)).table()
+        fresh = before.with_changes(changes.changed, changes.gone) if changes is not None else everything
+        assert fresh is not None  # one of both was read
         self._guard(old, before, fresh, directory, accept_drop)
         had = old.header.domains if old is not None and table.read_domains else None
         gone = gone_domains(had, domains) if not accept_drop else ""
@@ -212,6 +211,7 @@ class Sync:
             # Only the last one: of what others had not yet heard when this one was read nobody would ever hear.
             servers={root.host or url: state} if root.usn is not None and invocation else {},
             notes=lasting,
+            key=key_name(site_key(self._config.state_dir)),
         )
         write_snapshot(self._path, header, fresh)
         now_looked_up = tuple(f"recipients of {name} are looked up from now on (authoritative)" for name in strict)
@@ -229,6 +229,11 @@ class Sync:
             seconds=time.monotonic() - started,
             notes=(*lasting, *now_looked_up, *((damage,) if damage else ())),
         )
+
+    def _everything(self, directory: LdapDirectory) -> Table:
+        builder = Builder(sender_bytes(safelists=self._table.safelists))
+        directory.read_all(builder)
+        return builder.table()
 
     def _why_full(
         self, directory: LdapDirectory, url: str, invocation: str, asked: str, old: Snapshot | None, full: bool

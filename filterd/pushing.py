@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from filterd.adapters.site_key import site_key
 from filterd.auth.names import ascii_domain
 from filterd.config import Config
-from filterd.directory.keys import KEY_BYTES, address_key
+from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Entry
 from filterd.directory.values import AcceptedDomain, ProtectedPerson
@@ -116,7 +116,8 @@ class Pushes:
             if not accept_drop:
                 self._guard(len(before), dropped, _names(old) - {domain.name for domain in declared.domains or ()})
             people = tuple(ProtectedPerson(name) for name in declared.people)
-            header = Header("push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest)
+            key = key_name(site_key(self._state_dir))
+            header = Header("push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest, key=key)
             write_snapshot(self._snapshot, header, table)
         self._files.remove(identity)
         done = Committed(len(table), len(table) - (len(before) - dropped), dropped)
@@ -158,7 +159,10 @@ class Pushes:
 
     def _current(self) -> Snapshot | None:
         try:
-            return Snapshot(self._snapshot)
+            found = Snapshot(self._snapshot)
+            if not found.header.is_under(site_key(self._state_dir)):
+                raise BadSnapshotError(f"{self._snapshot}: was made with another site key")
+            return found
         except FileNotFoundError:
             return None
         except BadSnapshotError as error:

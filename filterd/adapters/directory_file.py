@@ -6,7 +6,6 @@ In memory either is a sorted column of 16 octets an address.  Must not know who 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from filterd.adapters.directory_backend import BackendStatus, DirectoryBackend, 
 from filterd.adapters.watched_file import WatchedFile
 from filterd.deadline import Deadline
 from filterd.directory.domains import address_form, address_forms
-from filterd.directory.keys import KEY_BYTES, address_key
+from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.table import KEY
 from filterd.directory.values import RecipientAnswer, RecipientStatus
 from filterd.errors import ConfigError, TemporaryError
@@ -38,11 +37,6 @@ Keys = npt.NDArray[np.bytes_]
 def plain_key(address: str) -> bytes:
     """How an address of a plain list is kept in memory.  No secret: the list itself lies beside it."""
     return hashlib.sha256(address.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
-
-
-def key_name(site_key: bytes) -> str:
-    """By what a list says which site's key it was made with; tells nothing about the key."""
-    return hmac.digest(site_key, b"name of this key", "sha256")[:4].hex()
 
 
 def read_recipients(path: Path) -> Keys:

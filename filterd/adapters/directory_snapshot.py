@@ -16,7 +16,7 @@ from filterd.adapters.directory_backend import BackendStatus, DirectoryBackend, 
 from filterd.adapters.watched_file import LOOK_AGAIN_S, Stamp, WatchedFile, stamp_of
 from filterd.deadline import Deadline
 from filterd.directory.domains import address_forms
-from filterd.directory.keys import KEY_BYTES, address_key
+from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.safelist import Variant
 from filterd.directory.snapshot import BadSnapshotError, Header, SenderColumns, Snapshot, sender_candidates
 from filterd.directory.values import (
@@ -61,7 +61,7 @@ class SnapshotBackend(DirectoryBackend):
         self._gives_domains = gives_domains
         self._now_ms = now_ms
         remedy = "nothing was pushed yet (docs/push.md)" if name == "push" else "run `filterd directory sync`"
-        self._file = WatchedFile(path, Snapshot, clock, f"no snapshot is there; {remedy}")
+        self._file = WatchedFile(path, self._open, clock, f"no snapshot is there; {remedy}")
         self._tell()
 
     async def find(self, local: str, domain: str, deadline: Deadline) -> Found:
@@ -112,6 +112,14 @@ class SnapshotBackend(DirectoryBackend):
 
     async def close(self) -> None:
         await self._file.close()
+
+    def _open(self, path: Path) -> Snapshot:
+        snapshot = Snapshot(path)
+        if not snapshot.header.is_under(self._site_key):
+            again = "push" if self.name == "push" else "sync"
+            text = f"made with the site key {snapshot.header.key}, this process has {key_name(self._site_key)}"
+            raise BadSnapshotError(f"{path}: {text}; reload filterd if the key was exchanged, and {again} again")
+        return snapshot
 
     def _answer(self, snapshot: Snapshot, local: str, domain: str) -> RecipientAnswer | None:
         for form in address_forms(local, domain):

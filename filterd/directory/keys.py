@@ -27,3 +27,8 @@ def lower_case(text: str) -> str:
 def address_key(site_key: bytes, address: str) -> bytes:
     """The key of a whole address `user@domain`, or of a domain written `@domain`; any case, not lowered by anybody else."""
     return hmac.digest(site_key, lower_case(address).encode("utf-8", "surrogatepass"), "sha256")[:KEY_BYTES]
+
+
+def key_name(site_key: bytes) -> str:
+    """By what a list or a snapshot says which site's key it was made with; tells nothing about the key."""
+    return hmac.digest(site_key, b"name of this key", "sha256")[:4].hex()

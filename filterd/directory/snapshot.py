@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from filterd.directory.keys import KEY_BYTES, address_key
+from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.table import INTERNAL_ONLY, KEY, RECORD, Table, thresholds_of
 from filterd.directory.values import AcceptedDomain, DomainType, ProtectedPerson, SenderWord, Thresholds
 from filterd.errors import FilterdError
@@ -47,6 +47,7 @@ class Header:
         servers: server -> what a later sync needs to go on there (invocation id, highest USN), as text.
         digest: of what was pushed, so that an unchanged list need not be sent again; empty for LDAP.
         notes: what people should know about it (attributes that cannot be read …).
+        key: name of the site key that addresses are kept under (keys.key_name); empty where the writer did not say.
     """
 
     backend: str
@@ -58,6 +59,11 @@ class Header:
     servers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     digest: str = ""
     notes: tuple[str, ...] = ()
+    key: str = ""
+
+    def is_under(self, site_key: bytes) -> bool:
+        """Whether addresses are kept under this key; under another one nobody would be found, and all mail be refused."""
+        return self.key in ("", key_name(site_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +227,7 @@ def _header(data: dict[str, Any]) -> Header:
         servers={str(k): {str(a): str(b) for a, b in v.items()} for k, v in data["servers"].items()},
         digest=str(data["digest"]),
         notes=tuple(map(str, data["notes"])),
+        key=str(data.get("key", "")),
     )
 
 

@@ -62,6 +62,7 @@ def put_snapshot(
     sender_bytes: int = KEY_BYTES,
     servers: Mapping[str, Mapping[str, str]] | None = None,
     notes: Sequence[str] = (),
+    key: str = "",
 ) -> None:
     """A snapshot in place: of the LDAP table `name`, or a pushed one."""
     builder = Builder(sender_bytes)
@@ -77,5 +78,6 @@ def put_snapshot(
         tuple(people),
         servers or {},
         notes=tuple(notes),
+        key=key,
     )
     write_snapshot(path, header, builder.table())

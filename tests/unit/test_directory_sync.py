@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from filterd.adapters.ldap_link import Link
-from filterd.adapters.site_key import site_key
+from filterd.adapters.site_key import path_of, site_key
 from filterd.config import Config
 from filterd.directory.keys import address_key
 from filterd.directory.snapshot import Found, Snapshot
@@ -203,6 +203,19 @@ def test_somebody_deleted_is_gone_with_the_next_full_sync(server: ExchangeDirect
     outcome = sync(given, full=True)
     assert (outcome.kind, outcome.dropped) == ("full", 2)
     assert opened(given).header.full_ms >= before
+
+
+def test_after_the_key_was_exchanged_everything_is_read_anew(server: ExchangeDirectory, state: Path) -> None:
+    """Changes alone would leave a list of which half is under one key and half under the other."""
+    server.publish(people(*range(10)), usn=10)
+    sync(config(server, state))
+    path_of(state).write_text("ab" * 32 + "\n")
+    given = config(server, state)
+    outcome = sync(given)
+    assert outcome.kind == "full"
+    assert any("another site key" in note for note in outcome.notes)
+    assert found(given, "u3@example.org") is not None
+    assert sync(given).kind != "full"
 
 
 @pytest.mark.parametrize("what", ["invocation", "usn", "host", "bases", "attributes"])

@@ -344,6 +344,16 @@ def test_a_damaged_list_in_use_is_replaced(house: House) -> None:
     assert house.push(many(2), digest="same").addresses == 2
 
 
+def test_a_list_under_another_key_is_replaced_whole(house: House) -> None:
+    """As when a node gets the key of another one after its first push."""
+    house.push(many(20), digest="same")
+    before = house.snapshot.header.key
+    (house.folder / "site-key").write_text("ab" * 32 + "\n")
+    assert house.pushes.begin(Declared("same", 1, 2, (DOMAIN,))) is not None, "it is not the list in use"
+    assert house.push(many(2), digest="same").addresses == 2
+    assert house.snapshot.header.key not in ("", before)
+
+
 def _interrupted(folder: Path, at: int) -> None:
     """A commit in a process that is killed when it has written for the `at`th time."""
     house = House(folder)

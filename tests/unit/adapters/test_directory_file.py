@@ -17,13 +17,12 @@ from filterd.adapters.directory_file import (
     FileBackend,
     addresses_in,
     hashed_lines,
-    key_name,
     plain_key,
     read_hashed,
     read_recipients,
 )
 from filterd.deadline import Deadline
-from filterd.directory.keys import address_key
+from filterd.directory.keys import address_key, key_name
 from filterd.errors import ConfigError
 from tests.support.directory import SITE_KEY, Steps, put_hashed
 from tests.support.growth import assert_growth

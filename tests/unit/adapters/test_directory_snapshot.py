@@ -13,7 +13,7 @@ from filterd.adapters import safelist_store
 from filterd.adapters.directory_snapshot import SnapshotBackend, VerifiedVariant, header_of
 from filterd.adapters.safelist_store import Calibration
 from filterd.deadline import Deadline
-from filterd.directory.keys import address_key
+from filterd.directory.keys import address_key, key_name
 from filterd.directory.safelist import VARIANTS, Variant
 from filterd.directory.values import (
     AcceptedDomain,
@@ -107,6 +107,18 @@ def test_a_damaged_snapshot_leaves_the_old_one_in_use(path: Path) -> None:
     status = source.status()
     assert "damaged" in status.problem
     assert status.usable
+
+
+def test_a_snapshot_under_another_key_is_not_believed(path: Path) -> None:
+    """Nobody would be found in it, and all mail be refused."""
+    put_snapshot(path, [entry("anna@example.org")], name="ad", key=key_name(SITE_KEY))
+    source = backend(path)
+    put_snapshot(path, [entry("anna@example.org", site_key=bytes(32))], name="ad", key=key_name(bytes(32)))
+    asyncio.run(source.refresh())
+    assert find(source, "anna") is not None, "the old one stays in use"
+    assert "sync again" in source.status().problem
+    with pytest.raises(TemporaryError, match=f"made with the site key {key_name(bytes(32))}"):
+        find(backend(path), "anna")
 
 
 @pytest.mark.parametrize(("age_hours", "is_old"), [(23.0, False), (25.0, True)])
