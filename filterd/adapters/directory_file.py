@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from filterd import metrics
 from filterd.adapters.directory_backend import BackendStatus, DirectoryBackend, Found
 from filterd.adapters.watched_file import WatchedFile
 from filterd.deadline import Deadline
@@ -182,6 +183,8 @@ class FileBackend(DirectoryBackend):
 
     async def refresh(self) -> None:
         await self._file.refresh()
+        if self._file.value is not None:
+            metrics.DIRECTORY_RECIPIENTS.labels(self.name).set(len(self._file.value))
 
     def status(self) -> BackendStatus:
         """How many addresses, and what is wrong with the file."""

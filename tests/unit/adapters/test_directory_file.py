@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from filterd.adapters import directory_file
 from filterd.adapters.directory_file import (
@@ -50,6 +51,8 @@ def test_comments_empty_lines_and_what_windows_puts_in_front_are_no_addresses(tm
     assert (knows(backend, "anna"), knows(backend, "BOB"), knows(backend, "carl")) == (True, True, False)
     status = backend.status()
     assert (status.name, status.recipients, status.usable, status.problem) == ("file", 2, True, "")
+    asyncio.run(backend.refresh())
+    assert REGISTRY.get_sample_value("filterd_directory_recipients", {"backend": "file"}) == 2
 
 
 def test_every_bad_line_is_named_up_to_a_number(tmp_path: Path) -> None:
