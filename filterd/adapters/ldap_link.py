@@ -207,7 +207,10 @@ class Link:
             raise LdapError(f"{self.where}: ended from this side", "abandoned")
         left = self._deadline.within(self._config.timeout_seconds).remaining
         if left <= 0:
-            raise LdapError(f"{self.where}: not done in the time that a sync may take: it is tried again", "timeout")
+            raise LdapError(
+                f"{self.where}: not done in the time that is left: is the directory slow, or ldap.page_size too large?",
+                "timeout",
+            )
         return left
 
     # ------------------------------------------------------------ questions and answers

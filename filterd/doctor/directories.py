@@ -25,23 +25,23 @@ _HOUR_MS = 3_600_000
 
 def seconds(config: Config) -> float:
     """The longest time that the look may take."""
-    return sum(_patience(table) for table in config.ldap)
+    return sum(_patience(table) * len(table.urls) for table in config.ldap)
 
 
 def directories(config: Config) -> list[Finding]:
     """All [[ldap]] tables.  Blocks; nothing is written, but a site key where there is none yet."""
     found: list[Finding] = []
     for table in config.ldap:
-        found += _servers(config, table, Deadline.after(_patience(table)))
+        found += _servers(config, table)
         found.append(_snapshot(config, table))
     return found
 
 
 def _patience(table: LdapConfig) -> float:
-    return 2 * table.timeout_seconds  # an answer that takes longer than that is a finding
+    return 2 * table.timeout_seconds  # of one server; what takes longer than that is a finding
 
 
-def _servers(config: Config, table: LdapConfig, deadline: Deadline) -> list[Finding]:
+def _servers(config: Config, table: LdapConfig) -> list[Finding]:
     """Each server by itself; what the directory holds is said of the first one that answers."""
     name = f"ldap {table.name}"
     try:
@@ -55,7 +55,7 @@ def _servers(config: Config, table: LdapConfig, deadline: Deadline) -> list[Find
     for url in dict.fromkeys(table.urls):
         what = f"{name}, {url}"
         try:
-            link = Link(table, url, context, password, deadline)
+            link = Link(table, url, context, password, Deadline.after(_patience(table)))
         except ConfigError as error:
             found.append(fail(what, "; ".join(error.problems), "correct it"))
             continue
