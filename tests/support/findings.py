@@ -18,6 +18,7 @@ _PAIRS = [
     ("lists", Reason.BLOCK_LISTED),
     ("recipient", Reason.RELAY_DENIED),
     ("recipient", Reason.RECIPIENT_UNKNOWN),
+    ("recipient", Reason.RECIPIENT_INTERNAL),
     ("harvest", Reason.HARVESTING),
     ("rate", Reason.RATE_EXCEEDED),
     ("greylist", Reason.GREYLISTED),
@@ -63,7 +64,18 @@ def _measured(draw: st.DrawFn) -> Evidence:
     )
 
 
-EVIDENCE = _real() | _measured()
+@st.composite
+def _mailbox(draw: st.DrawFn) -> Evidence:
+    """A recipient that the directory knows, with SCL thresholds of its own."""
+    names = st.sampled_from(["scl_junk", "scl_quarantine", "scl_reject", "scl_delete"])
+    limits = draw(st.dictionaries(names, st.integers(0, 9).map(str), min_size=1))
+    who = draw(st.sampled_from([ANNA, ANNA, "bob@example.org"]))
+    return Evidence(
+        *("recipient", Stage.RCPT, Result.PASS, Reason.OK, Scope.RECIPIENT), recipient=who, properties=limits
+    )
+
+
+EVIDENCE = _real() | _measured() | _mailbox()
 
 
 @st.composite
