@@ -91,7 +91,7 @@ async def _reports(config: Config, database: Database) -> AsyncIterator[ReportSe
         return
     try:
         signer = report_signer(config)
-        relay = SmtpUpstream(relay_config(config.dmarc_reports), config.server.hostname)
+        relay = SmtpUpstream(relay_config(config.dmarc_reports), config.server.hostname, exchange=False)
     except (ConfigError, OSError) as error:  # a file that was there when the configuration was checked; mail goes on
         log.error(
             "DMARC reports cannot be sent until this is repaired and filterd reloaded", extra={"error": str(error)}

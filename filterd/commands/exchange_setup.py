@@ -13,7 +13,8 @@ from filterd.commands.options import add_config
 from filterd.config import Config, ListenerConfig, load_config
 from filterd.errors import ConfigError
 from filterd.exchange.powershell import UnsafeValueError
-from filterd.exchange.script import Setup, SetupError, setup_script, undo_script
+from filterd.exchange.script import setup_script, undo_script
+from filterd.exchange.setup import Setup, SetupError
 
 Ask = Callable[[str, str], str]
 

@@ -19,7 +19,7 @@ from filterd.directory.values import DomainType
 from filterd.doctor import certificates
 from filterd.doctor.finding import Finding, Level, fail, ok, warn
 from filterd.exchange.answers import Kind, meaning_of, meaning_of_kind
-from filterd.exchange.script import CONNECTOR
+from filterd.exchange.setup import CONNECTOR
 
 # An honest refusal takes milliseconds; a network far away takes a second; Exchange's tarpit is 5 s.
 SLOW_SECONDS = 2.0

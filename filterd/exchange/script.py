@@ -6,95 +6,23 @@ docs/exchange.md; why each line is as it is stands there and in docs/decisions/0
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Literal
-
 from filterd.exchange.powershell import array, literal, table
-from filterd.mail.address import is_domain
+from filterd.exchange.setup import (
+    CONNECTOR,
+    OUTBOUND,
+    REPORT_CONTACTS,
+    REPORTS,
+    RULES,
+    Setup,
+    contact_name,
+    scl_pattern,
+)
 from filterd.mail.headers import REPORT_FIELD
-
-CONNECTOR = "Inbound from filterd"
-RULES = "filterd: SCL "  # each rule's name goes on with its number
-OUTBOUND = "Outbound through filterd"
-REPORTS = "Reports to filterd"
-# Local part, and what people see in the address book; the contact's own name is `contact_name`.
-REPORT_CONTACTS = (("spam", "Report spam"), ("phish", "Report phishing"), ("notspam", "Report not spam"))
 
 # Our own fields come on top of what a client may send: a message of just the largest size must not fail for them.
 _OWN_FIELDS = 1_048_576
+_AUTOMATIC = ("AutoReplyEnabled", "AutoForwardEnabled", "DeliveryReportEnabled", "NDREnabled")
 _ORGANIZATION_RIGHT = "ms-Exch-Accept-Headers-Organization"
-_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
-
-
-class SetupError(ValueError):
-    """A value that the script cannot be made with; the text says what was expected."""
-
-
-def scl_pattern(scl: int | str) -> str:
-    """What the transport rule looks for in our report field: fields are folded behind a semicolon only, never inside of this."""
-    return f"SCL:{scl};"
-
-
-def contact_name(local: str) -> str:
-    """Name of a mail contact of ours: one that nobody else has, for undoing takes away what has it."""
-    return f"filterd report {local}"
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What the scripts are made of.
-
-    Attributes:
-        servers: names of the Exchange servers that take mail from us, as Get-ExchangeServer shows them.
-        addresses: our own IP addresses, as Exchange sees them, and where it reaches us.
-        hostname: our name in EHLO; the connector must not have it.
-        fqdn: name in the connector's greeting; empty leaves it to Exchange.
-        thumbprint: certificate for STARTTLS; empty leaves it to Exchange.
-        scl_mode: rule: transport rules on our field; organization: the right to send Exchange's own field.
-        message_bytes, recipients: our largest message and most recipients, which the connector must take.
-        port: port of the connector.
-        report_domain: domain of the report addresses, whose mail comes to us at `report_port`; empty: none.
-        tnef: whether winmail.dat goes to the report domain as to others.
-        outbound: whether mail for the internet goes through us, at `outbound_port`.
-    """
-
-    servers: tuple[str, ...]
-    addresses: tuple[str, ...]
-    hostname: str = ""
-    fqdn: str = ""
-    thumbprint: str = ""
-    scl_mode: Literal["rule", "organization"] = "rule"
-    message_bytes: int = 37_748_736
-    recipients: int = 200
-    port: int = 25
-    report_domain: str = ""
-    report_port: int = 25
-    tnef: bool = False
-    outbound: bool = False
-    outbound_port: int = 25
-
-    def __post_init__(self) -> None:
-        if not self.servers or not all(name.strip() for name in self.servers):
-            raise SetupError("server: expected at least one name, as Get-ExchangeServer shows it")
-        if not self.addresses:
-            raise SetupError(
-                "filter address: expected at least one address that Exchange sees us by, such as 10.0.0.25"
-            )
-        for address in self.addresses:
-            try:
-                ip_address(address)
-            except ValueError:
-                raise SetupError(f"filter address: expected one IP address, found {address!r}") from None
-        for what, name in (("fqdn", self.fqdn), ("report domain", self.report_domain)):
-            if name and not (name.isascii() and is_domain(name)):
-                raise SetupError(f"{what}: expected a name such as mail.example.org, found {name!r}")
-        if self.fqdn and self.fqdn.lower() == self.hostname.lower():
-            text = f"fqdn: {self.fqdn} is our own name (server.hostname); Exchange would see a loop (5.3.5)"
-            raise SetupError(f"{text}: give the connector another one")
-        if self.thumbprint and not _THUMBPRINT.fullmatch(self.thumbprint):
-            raise SetupError("thumbprint: expected 40 hexadecimal digits, as Get-ExchangeCertificate shows them")
 
 
 def setup_script(setup: Setup) -> str:
@@ -286,14 +214,19 @@ def _reports(setup: Setup) -> list[str]:
         "# Reports: mail to the report addresses goes to filterd.",
         *_send_connector(REPORTS, f"SMTP:{domain};1", setup.report_port),
     ]
+    quiet: dict[str, str | int | bool] = dict.fromkeys(_AUTOMATIC, False)
+    quiet["AllowedOOFType"] = "None"
     if not setup.tnef:
-        lines += [
-            "# No winmail.dat there: what is reported comes as message/rfc822.",
-            "if (-not (Get-RemoteDomain | Where-Object { $_.Name -eq $name })) {",
-            f"    $null = New-RemoteDomain -Name $name -DomainName {literal(domain)}",
-            "}",
-            "Set-RemoteDomain -Identity $name -TnefEnabled $false",
-        ]
+        quiet["TnefEnabled"] = False  # no winmail.dat: what is reported comes as message/rfc822
+    lines += [
+        "# Nothing automatic goes there: it would be taken for a report.",
+        f"$remote = Get-RemoteDomain | Where-Object {{ [string]$_.DomainName -eq {literal(domain)} }}",
+        "if (-not $remote) {",
+        f"    $remote = New-RemoteDomain -Name $name -DomainName {literal(domain)}",
+        "}",
+        *table("settings", quiet),
+        "Set-RemoteDomain -Identity $remote.Name @settings",
+    ]
     for local, title in REPORT_CONTACTS:
         own = literal(contact_name(local))
         address = literal(f"{local}@{domain}")

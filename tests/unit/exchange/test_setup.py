@@ -1,0 +1,36 @@
+"""No script is made of what cannot work: what is wrong is named, with what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from filterd.exchange.setup import Setup, SetupError
+
+BASE: dict[str, Any] = {"servers": ("EX01",), "addresses": ("10.0.0.25",)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"servers": ()}, "server"),
+        ({"servers": ("EX01", " ")}, "server"),
+        ({"addresses": ()}, "filter address"),
+        ({"addresses": ("10.0.0.0/8",)}, "one IP address"),
+        ({"addresses": ("0.0.0.0-255.255.255.255",)}, "one IP address"),
+        ({"addresses": ("10.0.0.25'; Remove-Mailbox *",)}, "one IP address"),
+        ({"fqdn": "mail server"}, "fqdn"),
+        ({"fqdn": "Filter.example.org", "hostname": "filter.example.org"}, "our own name"),
+        ({"report_domain": "x';y"}, "report domain"),
+        ({"thumbprint": "abc"}, "40 hexadecimal"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_was_expected(changes: dict[str, Any], word: str) -> None:
+    with pytest.raises(SetupError, match=word):
+        Setup(**{**BASE, **changes})
+
+
+def test_what_is_enough() -> None:
+    setup = Setup(**BASE, hostname="filter.example.org", fqdn="mail.example.org", thumbprint="AB" * 20)
+    assert (setup.scl_mode, setup.report_domain, setup.outbound) == ("rule", "", False)
