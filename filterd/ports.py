@@ -267,6 +267,8 @@ class Outcome:
 
 # HeldMessage.reason of copies that upstream refused while it took others of the same message.
 UPSTREAM_REFUSED = "upstream_refused"
+# … of copies for the world that the next mail server deferred while it took others; unlike those they expire: the author is told.
+OUTBOUND_DEFERRED = "outbound_deferred"
 
 
 @dataclass(frozen=True, slots=True)

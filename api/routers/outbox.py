@@ -43,6 +43,8 @@ class OutboxRow(View):
     created_ms: int
     created_by: str
     changed_ms: int
+    outbound: bool
+    """For the world: it goes to the next mail server of [outbound], not to Exchange."""
 
 
 @router.get("", responses=errors(), dependencies=[Depends(needs("read"))])

@@ -24,7 +24,16 @@ from filterd.mail.dsn import MAX_QUOTED, Refused, Undelivered, wants_notice
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
-from filterd.ports import Correspondents, Custody, HeldMessage, Outcome, TerminalState, Upstream
+from filterd.ports import (
+    OUTBOUND_DEFERRED,
+    UPSTREAM_REFUSED,
+    Correspondents,
+    Custody,
+    HeldMessage,
+    Outcome,
+    TerminalState,
+    Upstream,
+)
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +122,10 @@ class OutboundHandOff(HandOff):
         self, job: Job, held: Sequence[Recipient], replies: dict[str, Reply], retry: set[str]
     ) -> HeldMessage | None:
         box = super()._held(job, held, replies, retry)
-        return replace(box, outbound=True) if box is not None else None
+        if box is None:
+            return None
+        reason = OUTBOUND_DEFERRED if box.reason == UPSTREAM_REFUSED else box.reason
+        return replace(box, outbound=True, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

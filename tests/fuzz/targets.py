@@ -57,10 +57,13 @@ from filterd.exchange.powershell import UnsafeValueError, literal
 from filterd.mail.address import Mailbox
 from filterd.mail.authres import authentication_results, names_authserv_id
 from filterd.mail.authres_read import read_results
+from filterd.mail.dsn import Refused, Undelivered
+from filterd.mail.dsn import compose as compose_notice
 from filterd.mail.envelope import Connection, Envelope, Recipient
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.headers import is_forged, remove_forged
 from filterd.mail.message import Message
+from filterd.mail.reply import Reply
 from filterd.modelbundle import BOUNDS, read_bundle
 from filterd.reportmail import mapi, tnef
 from filterd.reportmail.unpack import MAX_INNER, MAX_MESSAGES, MAX_OCTETS, unpack
@@ -131,6 +134,19 @@ def authors(data: bytes) -> None:
     """Author domains are names in the form in which they are compared."""
     for domain in author_domains(Message(b"From: " + data + b"\r\n\r\n")):
         assert ascii_domain(domain) == domain
+
+
+def undelivered(data: bytes) -> None:
+    """A notice about any message is ASCII in lines that mail servers take, and quotes no more than its bound."""
+    envid, _, header = data.partition(b"\0")
+    text = envid.decode("latin-1")
+    refused = Refused(Recipient(Mailbox("c", "example.com"), (f"ORCPT={text}",)), Reply(550, "5.1.1", "User unknown"))
+    about = Undelivered("ID", Mailbox("a", "example.org"), (f"ENVID={text}",), (refused,), header)
+    octets = compose_notice(about, "filter.example.org", 0)
+    assert octets.isascii()
+    assert octets.count(b"\r\n") == octets.count(b"\n") == octets.count(b"\r")
+    assert max(map(len, octets.split(b"\r\n"))) <= 998
+    assert len(octets) < 20_000
 
 
 def tag_list(data: bytes) -> None:
@@ -566,7 +582,7 @@ def push_part(data: bytes) -> None:
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
-        header_fields, authors, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
+        header_fields, authors, undelivered, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
         collected_mail, reported, winmail, identity_token, ldap_answer, upstream_answer, powershell_literal, safelist, safe_author, push_part,
@@ -604,6 +620,7 @@ WORDS: dict[str, list[bytes]] = {
     "header_fields": [b"\r\n", b"\r\n\r\n", b": ", b" :", b"\r\n ", b"Authentication-Results", b"X-Filterd-Report",
                       b"X-MS-Exchange-Organization-SCL", b"Received-SPF", US.encode(), b"\n", b"\r", b"\x00", b"\t"],
     "authors": [b"@", b"<", b">", b",", b";", b":", b'"', b"\\", b"(", b")", b"a@example.com", b"\xc3\xa9.example", b"."],
+    "undelivered": [b"\0", b"+2B", b"rfc822;", b"Subject: ", b"=?utf-8?q?=C3=BC?=", b"\r\n", b"\r\n ", b"From: ", b"\xc3\xbc", b"x" * 400],
     "tag_list": [b";", b"=", b"v", b"p", b"\r\n ", b" ", b"a_1"],
     "key_record": [b"v=DKIM1;", b"k=rsa;", b"k=ed25519;", b"p=", b"h=sha256;", b"t=s;", b"MIGf", b"s=email;", b"="],
     "policy_record": [b"p=reject;", b"sp=", b"np=none;", b"t=y;", b"psd=y;", b"rua=mailto:x@y", b"adkim=s", b",", b"!10m"],

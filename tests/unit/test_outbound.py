@@ -16,7 +16,7 @@ from filterd.mail.dsn import Undelivered
 from filterd.mail.reply import Reply
 from filterd.outbound import KIND, Teller, next_server, outbound_upstream
 from filterd.outbox import GIVE_UP_SECONDS, OutboxRunner
-from filterd.ports import TerminalState
+from filterd.ports import OUTBOUND_DEFERRED, TerminalState
 from filterd.storage import notices, outbox, quarantine
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
@@ -40,7 +40,7 @@ def keep(db: Database, mail_from: str = "anna@example.org", retry: bool = True) 
     """The id of a message whose copy for carl waits for the next mail server."""
     record = message("carl@example.com", mail_from=mail_from)
     box = held(record, retry=record.recipients if retry else ())
-    box = replace(box, outbound=True, recipients=dict.fromkeys(record.recipients, ()))
+    box = replace(box, outbound=True, reason=OUTBOUND_DEFERRED, recipients=dict.fromkeys(record.recipients, ()))
     custody = SqlCustody(db)
     asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
     custody.close()
@@ -105,6 +105,17 @@ def test_a_deferral_is_tried_again_for_two_days_and_then_told(db: Database, answ
     item = quarantine.get(db, id)
     assert item is not None
     assert item.copies[0].state == "held", "kept until it expires"
+
+
+def test_what_was_given_up_expires(db: Database) -> None:
+    id = keep(db)
+    run_once(db, ScriptedUpstream(data=LATER))
+    assert quarantine.expire(db, 2**60) == 0, "it waits for the next mail server"
+    run_once(db, ScriptedUpstream(data=GONE), later=3600)
+    assert quarantine.expire(db, 2**60) == 1
+    item = quarantine.get(db, id)
+    assert item is not None
+    assert not item.has_body
 
 
 def test_a_refusal_is_told_at_once(db: Database) -> None:

@@ -22,7 +22,7 @@ from filterd.mail.envelope import Envelope, Recipient, TrustClass
 from filterd.mail.evidence import Reason, Result, Stage
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
-from filterd.ports import TerminalState
+from filterd.ports import OUTBOUND_DEFERRED, TerminalState
 from tests.support.arc import ed25519_signer, signer
 from tests.support.dns import MapResolver
 from tests.support.doubles import MemoryCorrespondents
@@ -165,6 +165,7 @@ def test_one_is_deferred_while_another_has_it_so_the_outbox_delivers_it_to_the_w
     (held,) = stage.custody.held.values()
     assert held.outbound
     assert held.retry == {CARL}
+    assert held.reason == OUTBOUND_DEFERRED, "and not one that never expires"
     assert held.prepended + b"".join(bytes(chunk) for chunk in held.chunks) == octets_of(stage)
     assert stage.told.notices == []
     assert stage.custody.states() == {BOB: TerminalState.FORWARDED, CARL: TerminalState.QUARANTINED}
