@@ -140,6 +140,8 @@ async def _hello(config: UpstreamConfig, questions: Questions, deadline: Deadlin
     except LinkRefusedError:
         raise
     except LinkLostError as error:
+        if error.timeout:  # a second wait would end as the first
+            raise
         seen.tls_problem = str(error) if isinstance(error, TlsFailedError) else ""
         usable = config.model_copy(update={"tls": "off"})
         link = await _open(usable, questions, deadline)

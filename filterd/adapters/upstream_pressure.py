@@ -86,6 +86,7 @@ class Gate:
         self._changed = asyncio.Event()
         self._waiting: set[asyncio.Timeout] = set()
         self._forget: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def enter(self, deadline: Deadline) -> None:
         """Wait for one's turn.  Raises TemporaryError: "busy" while we are slowed down, "unreachable" when all connections are in use."""
@@ -129,10 +130,8 @@ class Gate:
             when = limit.when()
             if not limit.expired() and (when is None or when > patience):
                 limit.reschedule(patience)
-        if self._forget is not None:
-            self._forget.cancel()
-        self._forget = loop.call_later(FORGET_SECONDS, self._look)
-        self._tell(True)
+        self._look_later()
+        self._say()
 
     def succeeded(self) -> None:
         """The next hop took a message."""
@@ -140,16 +139,28 @@ class Gate:
             return
         self.pressure.succeeded(asyncio.get_running_loop().time())
         self._changed.set()
-        self._tell(self.pressure.active)
+        self._say()
 
     def close(self) -> None:
-        """Leave no timer behind."""
+        """Leave no timer behind, and say nothing more: what is under way may end, another gate has taken over."""
+        self._closed = True
         if self._forget is not None:
             self._forget.cancel()
-            self._forget = None
+
+    def _say(self) -> None:
+        if not self._closed:
+            self._tell(self.pressure.active)
+
+    def _look_later(self) -> None:
+        if self._forget is not None:
+            self._forget.cancel()
+        if not self._closed:
+            self._forget = asyncio.get_running_loop().call_later(FORGET_SECONDS, self._look)
 
     def _look(self) -> None:
-        self._forget = None
+        """Without mail nobody asks the pressure whether it is over."""
         self.pressure.wait(self._running, asyncio.get_running_loop().time())
         self._changed.set()
-        self._tell(self.pressure.active)
+        self._say()
+        if self.pressure.active:
+            self._look_later()

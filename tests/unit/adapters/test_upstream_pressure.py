@@ -210,3 +210,35 @@ def test_the_metric_hears_when_it_begins_and_when_it_is_over() -> None:
         gate.close()
 
     run(story())
+
+
+def test_a_recovery_that_stops_half_way_is_forgotten_too() -> None:
+    async def story() -> None:
+        told: list[bool] = []
+        gate = Gate(8, told.append)
+        gate.slowed()
+        await asyncio.sleep(200)
+        gate.succeeded()
+        assert gate.pressure.active
+        await asyncio.sleep(2 * FORGET_SECONDS + 1)  # no mail at all
+        assert told[-1] is False
+        gate.close()
+
+    run(story())
+
+
+def test_a_closed_gate_says_nothing_more_and_still_serves_who_waits() -> None:
+    async def story() -> None:
+        told: list[bool] = []
+        gate = Gate(1, told.append)
+        await gate.enter(deadline())
+        waits = asyncio.create_task(gate.enter(deadline()))
+        await asyncio.sleep(1)
+        gate.close()
+        gate.slowed()
+        gate.leave()
+        await waits
+        await asyncio.sleep(FORGET_SECONDS + 1)
+        assert told == []
+
+    run(story())
