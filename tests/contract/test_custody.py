@@ -44,6 +44,7 @@ class Subject:
     body: Callable[[str], bytes]
     evidence: Callable[[str], EvidenceRecord | None]
     retrying: Callable[[str], set[str]]
+    fields: Callable[[str, str], bytes]
 
 
 def _memory() -> Subject:
@@ -58,6 +59,7 @@ def _memory() -> Subject:
         lambda id: b"".join(kept(id).body),
         lambda id: kept(id).evidence,
         lambda id: set(kept(id).held.retry),
+        lambda id, recipient: kept(id).held.fields.get(recipient, kept(id).held.prepended),
     )
 
 
@@ -76,6 +78,7 @@ def _sql(db: Database) -> Subject:
         lambda id: quarantine.prepended(db, id) + quarantine.body(db, id),
         found,
         lambda id: {item.recipient for item in outbox.list_outbox(db, message_id=id) if item.state == "Ready"},
+        lambda id, recipient: quarantine.prepended(db, id, recipient),
     )
 
 
@@ -141,6 +144,15 @@ def test_a_copy_to_retry_is_in_the_outbox_at_once(subject: Subject) -> None:
     kept = held(record, retry=["bert@example.net"])
     asyncio.run(subject.custody.finish(record, outcomes(record, Q), evidence(), kept))
     assert subject.retrying(record.id) == {"bert@example.net"}
+
+
+def test_a_copy_has_its_own_fields_where_they_are_others(subject: Subject) -> None:
+    record = message("anna@example.net", "bert@example.net")
+    kept = replace(held(record), fields={"bert@example.net": b"Other: 1\r\n"})
+    asyncio.run(subject.custody.finish(record, outcomes(record, Q), evidence(), kept))
+    assert subject.fields(record.id, "anna@example.net") == PREPENDED
+    assert subject.fields(record.id, "bert@example.net") == b"Other: 1\r\n"
+    assert subject.fields(record.id, "who-got-none@example.net") == PREPENDED
 
 
 def test_a_message_cannot_end_twice(subject: Subject) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,13 +26,14 @@ from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Verdict
 from filterd.outbox import LEASE_SECONDS, OutboxRunner, as_released
-from filterd.ports import Delivery
+from filterd.ports import Delivery, TerminalState
 from filterd.storage import outbox, quarantine
+from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
 from filterd.storage.outbox import OutboxItem, QueueState
 from tests.support.doubles import ScriptedUpstream
 from tests.support.fakeupstream import FakeUpstream, Received
-from tests.support.storage import BODY, PREPENDED, keep, make_database, message, wall_ms
+from tests.support.storage import BODY, PREPENDED, evidence, held, keep, make_database, message, outcomes, wall_ms
 
 
 @pytest.fixture
@@ -203,6 +205,24 @@ def test_what_a_person_did_not_release_keeps_its_report(db: Database, monkeypatc
     released(db)
     assert run_once(OutboxRunner(db, upstream))
     assert [octets for _, octets in upstream.taken] == [REPORT + BODY, as_released(REPORT) + BODY]
+
+
+def test_a_copy_with_fields_of_its_own_is_delivered_with_them(db: Database) -> None:
+    record = message("anna@example.net", "bert@example.net")
+    own = replace(held(record, retry=["bert@example.net"]), fields={"bert@example.net": b"X-Own: 1\r\n"})
+    custody = SqlCustody(db)
+    try:
+        asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), own))
+    finally:
+        custody.close()
+    upstream = ScriptedUpstream()
+    assert run_once(OutboxRunner(db, upstream))
+    quarantine.release(db, record.id, ["anna@example.net"], "admin")
+    assert run_once(OutboxRunner(db, upstream))
+    assert upstream.taken == [
+        (("bert@example.net",), b"X-Own: 1\r\n" + BODY),
+        (("anna@example.net",), PREPENDED + BODY),
+    ]
 
 
 def test_the_report_of_the_mail_path_is_understood() -> None:

@@ -72,7 +72,7 @@ def test_the_count_stands_in_the_evidence_before_it_is_too_much() -> None:
     ]
 
 
-@pytest.mark.parametrize("reason", [FOREIGN, SILENT])
+@pytest.mark.parametrize("reason", [FOREIGN, SILENT, Reason.RECIPIENT_INTERNAL])
 def test_foreign_domains_and_a_silent_directory_count_for_nothing(reason: Reason) -> None:
     asking = Asking()
     assert [asking.rcpt(reason) for _ in range(10)] == [None] * 10

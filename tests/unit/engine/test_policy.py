@@ -38,7 +38,11 @@ def test_nothing_found_is_accepted() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "code", "enhanced"),
-    [(Reason.RECIPIENT_UNKNOWN, 550, "5.1.1"), (Reason.RELAY_DENIED, 550, "5.7.1")],
+    [
+        (Reason.RECIPIENT_UNKNOWN, 550, "5.1.1"),
+        (Reason.RELAY_DENIED, 550, "5.7.1"),
+        (Reason.RECIPIENT_INTERNAL, 550, "5.7.1"),
+    ],
 )
 def test_the_directory_refuses_for_the_asked_recipient_only(reason: Reason, code: int, enhanced: str) -> None:
     evidence = [found("recipient", reason, recipient=ANNA)]

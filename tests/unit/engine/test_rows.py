@@ -35,7 +35,7 @@ def test_the_last_row_always_applies() -> None:
 
 def test_what_must_hold_while_observing_is_marked() -> None:
     always = {row.name for row in ROWS if row.always}
-    assert {"relay_denied", "recipient_unknown", "unavailable"} <= always
+    assert {"relay_denied", "recipient_unknown", "recipient_internal", "unavailable"} <= always
     unknown = Evidence("recipient", Stage.RCPT, Result.FAIL, Reason.RECIPIENT_UNKNOWN)
     assert decide([unknown], Policy(PolicyConfig(observe=True))).reply is not None
 

@@ -16,6 +16,7 @@ from filterd.checks.manners import Manners
 from filterd.checks.rate import Rate
 from filterd.config import ClientsConfig, GreylistConfig
 from filterd.deadline import Deadline
+from filterd.directory.values import RecipientAnswer, RecipientStatus
 from filterd.engine import standing
 from filterd.engine.standing import SenderNotes
 from filterd.errors import TemporaryError
@@ -153,6 +154,15 @@ def test_a_client_that_sends_too_much_is_told_at_rcpt() -> None:
     rate = Rate(ClientsConfig(messages_per_minute=2), MemoryTallies())
     stage = Stagehand(client=INTERNET, more=(rate,))
     assert [stage.talk("anna")[1].code for _ in range(3)] == [250, 250, 450]
+
+
+def test_who_takes_mail_from_inside_only_exists_and_is_no_harvest() -> None:
+    clients = ClientsConfig(harvest_unknown=1, tarpit_seconds=5.0)
+    inside = RecipientAnswer(RecipientStatus.INTERNAL_ONLY)
+    directory = ScriptedDirectory(answers={f"board{number}": inside for number in range(6)})
+    stage = Stagehand(client=INTERNET, clients=clients, more=(Harvest(clients, MemoryTallies()),), directory=directory)
+    replies = stage.talk(*(f"board{number}" for number in range(6)), message=None)[1:]
+    assert {(r.code, r.enhanced, r.delay_seconds, r.close) for r in replies} == {(550, "5.7.1", 0.0, False)}
 
 
 def test_unknown_recipients_are_answered_slowly_then_the_client_is_sent_away() -> None:
