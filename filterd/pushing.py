@@ -1,6 +1,6 @@
 """Owns pushed recipient lists: a push is begun, gets its parts, and a commit puts the list in the snapshot's place, or nothing changes.
 
-The rules are those of a sync: what would drop too much is refused, and the old list stays.  Must not know HTTP, nor who answers from
+The rules are those of a sync (directory/guard.py): what would drop too much is refused, and the old list stays.  Must not know HTTP, nor who answers from
 the snapshot.
 """
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from filterd.adapters.site_key import site_key
 from filterd.auth.names import ascii_domain
 from filterd.config import Config
+from filterd.directory.guard import gone_domains, refusal
 from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Entry
@@ -112,16 +113,17 @@ class Pushes:
             if old is not None and begun_ms < old.header.read_ms <= int(self._clock() * 1000):
                 raise PushRefusedError("a newer list was pushed meanwhile", "begin a new push if this one counts")
             before = old.table() if old is not None else Builder().table()
-            dropped = before.missing_from(table)
-            if not accept_drop:
-                self._guard(len(before), dropped, _names(old) - {domain.name for domain in declared.domains or ()})
+            problem = refusal(before, table, self._config.max_drop_percent)
+            problem = problem or gone_domains(old.header.domains if old is not None else None, declared.domains)
+            if problem and not accept_drop:
+                raise PushRefusedError(f"{problem}; the old list stays", _ANOTHER_LOOK, "accept_drop")
             people = tuple(ProtectedPerson(name) for name in declared.people)
             key = key_name(site_key(self._state_dir))
             header = Header("push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest, key=key)
             write_snapshot(self._snapshot, header, table)
         self._files.remove(identity)
-        done = Committed(len(table), len(table) - (len(before) - dropped), dropped)
-        numbers = {"addresses": done.addresses, "added": done.added, "dropped": dropped, "accept_drop": accept_drop}
+        done = Committed(len(table), table.missing_from(before), before.missing_from(table))
+        numbers = {"addresses": len(table), "added": done.added, "dropped": done.dropped, "accept_drop": accept_drop}
         log.info("pushed recipients are in use", extra=numbers)
         return done
 
@@ -130,20 +132,6 @@ class Pushes:
         self._must_be_enabled()
         self._files.declared(identity)
         self._files.remove(identity)
-
-    def _guard(self, before: int, dropped: int, domains: set[str]) -> None:
-        """Whether so much may go.  Raises PushRefusedError."""
-        if dropped * 100 > self._config.max_drop_percent * before:
-            problem = (
-                f"{dropped} of {before} addresses ({100 * dropped / before:.1f} %) would be dropped, push.max_drop_percent "
-                f"allows {self._config.max_drop_percent:g} %; the old list stays"
-            )
-            raise PushRefusedError(problem, _ANOTHER_LOOK, "accept_drop")
-        if domains:
-            shown = sorted(domains)
-            names = ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
-            problem = f"mail for {names} would no longer be accepted; the old list stays"
-            raise PushRefusedError(problem, _ANOTHER_LOOK, "accept_drop")
 
     def _is_current(self, digest: str) -> bool:
         """Whether the list in use has this digest; then it is as of now."""
@@ -221,7 +209,3 @@ def _normal(domains: tuple[AcceptedDomain, ...] | None) -> tuple[AcceptedDomain,
         problem = "there is no accepted domain: mail for nobody would be accepted"
         raise PushRefusedError(problem, "push them, or null when the configuration has them all", "domains")
     return tuple(found.values())
-
-
-def _names(snapshot: Snapshot | None) -> set[str]:
-    return {domain.name for domain in snapshot.header.domains or ()} if snapshot is not None else set()

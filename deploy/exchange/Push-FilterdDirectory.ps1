@@ -72,7 +72,7 @@ try {
     $token = $env:FILTERD_TOKEN
     if ($TokenFile) { $token = (New-Object System.Net.NetworkCredential('', (ConvertTo-SecureString (Get-Content -LiteralPath $TokenFile -TotalCount 1)))).Password }
     if (-not $token) { throw 'no token: give -TokenFile or set $env:FILTERD_TOKEN (filterd token create --scope directory)' }
-    Set-ADServerSettings -ViewEntireForest $true
+    Set-ADServerSettings -ViewEntireForest $true -WhatIf:$false   # of this session only
     $types = @{ Authoritative = 'authoritative'; InternalRelay = 'internal_relay'; ExternalRelay = 'external_relay' }
     $domains = @(foreach ($domain in @(Get-AcceptedDomain)) {
         $name = [string]$domain.DomainName; $type = $types[[string]$domain.DomainType]
@@ -142,7 +142,7 @@ foreach ($node in $Url.TrimEnd('/')) {
     catch {
         $failed = 1
         [Console]::Error.WriteLine("${node}: $_")
-        if ($open) { try { $null = Send-Request 'DELETE' "pushes/$open" } catch { Write-Verbose "it goes by itself within an hour: $_" } }
+        if ($open) { try { $null = Send-Request 'DELETE' "pushes/$open" } catch { Write-Verbose "it is over in an hour all the same: $_" } }
     }
 }
 exit $failed

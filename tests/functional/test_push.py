@@ -108,7 +108,7 @@ def test_from_the_first_push_to_one_that_is_refused(inside: Inside) -> None:
 
     # a push that would drop half
     half = Organization(DOMAINS, exchange.items[: len(exchange.items) // 2])
-    with pytest.raises(PushFailedError, match=r"12 of 24 addresses \(50\.0 %\) would be dropped.*accept_drop"):
+    with pytest.raises(PushFailedError, match=r"12 of 24 recipients would be dropped \(50\.0 %.*accept_drop"):
         push(half, inside)
     assert inside.rcpt("new@example.org") == "250 2.1.5"
     assert push(half, inside, accept_drop=True).startswith("12 addresses in use")

@@ -101,13 +101,13 @@ def test_readable_senders_are_kept_and_logged_as_keys_only(pushed: Side, caplog:
 
 
 def test_a_drop_is_refused_with_numbers_and_remedy_until_it_is_meant(pushed: Side) -> None:
-    many = [recipient(pushed, f"user{number}") for number in range(10)]
+    many = [recipient(pushed, f"user{number}") for number in range(20)]
     push(pushed, *many, digest="1" * 64)
-    error = push(pushed, *many[:5], status=409)["error"]
-    assert "5 of 10 addresses (50.0 %)" in error["problem"]
+    error = push(pushed, *many[:10], status=409)["error"]
+    assert "10 of 20 recipients would be dropped (50.0 %" in error["problem"]
     assert "accept_drop" in error["remedy"]
-    assert len(snapshot(pushed)) == 10
-    assert push(pushed, *many[:5], commit={"accept_drop": True})["dropped"] == 5
+    assert len(snapshot(pushed)) == 20
+    assert push(pushed, *many[:10], commit={"accept_drop": True})["dropped"] == 10
     empty = push(pushed, status=409, commit={"accept_drop": True}, digest="2" * 64)["error"]
     assert "empty" in empty["problem"]
 
