@@ -5,7 +5,7 @@ Facts: exchange.md 3.1 to 3.3; RFC 4512 5.1, RFC 4515; [MS-ADTS] 3.1.1.3.2, 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -96,7 +96,7 @@ class LdapDirectory:
                 found[domain] = None
         if not found:
             self._notes[
-                "no accepted domains can be read: no Exchange in this forest, or no right to read its configuration"
+                "no accepted domains can be read: no Exchange in this forest, or no right to read its configuration; with ldap.read_domains = false they stand in [recipients] only"
             ] = None
             return None
         return tuple(sorted(found, key=lambda domain: (domain.name, domain.subdomains)))
@@ -171,8 +171,8 @@ class LdapDirectory:
                     self._notes[
                         f"the protected groups have more than {MAX_PEOPLE} members: the others are not protected"
                     ] = None
-                    return tuple(found.values())
-        return tuple(found.values())
+                    return _sorted(found.values())
+        return _sorted(found.values())
 
     def missing_attributes(self) -> tuple[str, ...]:
         """On a global catalog: which of the attributes it does not hold for the whole forest, as the schema says."""
@@ -248,6 +248,11 @@ class LdapDirectory:
                 if name.lower() not in seen and len(seen) < MAX_PEOPLE + MAX_GROUPS:
                     seen.add(name.lower())
                     waiting.append(name)
+
+
+def _sorted(people: Iterable[ProtectedPerson]) -> tuple[ProtectedPerson, ...]:
+    """In an order that does not depend on the server: what did not change looks the same."""
+    return tuple(sorted(people, key=lambda person: (person.name, person.addresses)))
 
 
 def address_filter(names: Sequence[str]) -> str:
