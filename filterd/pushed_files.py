@@ -93,16 +93,18 @@ class PushFiles:
         return found
 
     def keep(self, identity: str, number: int, table: Table) -> None:
-        """Keep a part; the same part again takes the place of the first.  Raises PushRefusedError, OSError."""
+        """Keep a part; the same part again takes the place of the first.  Raises PushRefusedError, UnknownPushError, OSError."""
         folder, name = self._path(identity), _part_name(number)
         used = sum(path.stat().st_size for path in folder.glob("part-*") if path.name != name)
         if used + len(table.senders) + 64 * len(table) > MAX_BYTES:
             raise PushRefusedError(f"the push has more than {MAX_BYTES} octets", "push fewer safe and blocked senders")
         now_ms = self._now_ms()
-        try:
-            write_snapshot(folder / name, Header("push", "part", now_ms, now_ms), table)
-        except FileNotFoundError:  # dropped meanwhile
-            raise UnknownPushError from None
+        write_snapshot(folder / name, Header("push", "part", now_ms, now_ms), table)
+        if not (
+            folder / _HEAD
+        ).exists():  # it was dropped or committed meanwhile, and writing has made its folder again
+            self.remove(identity)
+            raise UnknownPushError
 
     def table(self, identity: str, declared: Declared) -> Table:
         """All parts as one.  Raises PushRefusedError when they are not what was declared."""

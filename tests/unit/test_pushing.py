@@ -20,7 +20,7 @@ from filterd.directory.keys import address_key
 from filterd.directory.snapshot import Snapshot, sender_candidates
 from filterd.directory.table import Entry
 from filterd.directory.values import AcceptedDomain, DomainType, SenderWord, Thresholds
-from filterd.pushed_files import OPEN_MS, OPEN_PUSHES, Declared, PushRefusedError, UnknownPushError
+from filterd.pushed_files import OPEN_MS, Declared, PushRefusedError, UnknownPushError
 from filterd.pushing import Committed, PushBusyError, Pushes, sender_key
 from tests.support.sideservice import make_config
 
@@ -282,27 +282,6 @@ def test_a_push_is_over_after_an_hour_and_leaves_nothing(house: House) -> None:
     assert house.left() == [f"push-{new}"]
 
 
-def test_the_oldest_of_too_many_makes_room(house: House) -> None:
-    begun = []
-    for number in range(OPEN_PUSHES + 1):
-        house.now += 1
-        begun.append(house.begin(["anna"], digest=str(number)))
-    assert house.left() == sorted(f"push-{identity}" for identity in begun[1:])
-
-
-def test_folders_that_are_no_pushes_go(house: House) -> None:
-    for name in ("push-0123456789abcdef", "push-nonsense"):
-        (house.folder / name).mkdir(parents=True)
-        os.utime(house.folder / name, (house.now - 120, house.now - 120))
-    (house.folder / "push-0123456789abcdef" / "head.json").write_text('{"parts": 1')
-    os.utime(house.folder / "push-0123456789abcdef", (house.now - 120, house.now - 120))
-    young = house.folder / "push-fedcba9876543210"
-    young.mkdir()
-    os.utime(young, (house.now, house.now))
-    new = house.begin(["anna"])
-    assert house.left() == sorted([young.name, f"push-{new}"])
-
-
 def test_a_dropped_push_leaves_nothing(house: House) -> None:
     identity = house.begin(["anna"])
     house.pushes.add(identity, 1, entries(["anna"]))
@@ -310,14 +289,6 @@ def test_a_dropped_push_leaves_nothing(house: House) -> None:
     assert house.left() == []
     with pytest.raises(UnknownPushError):
         house.pushes.drop(identity)
-
-
-@pytest.mark.parametrize("identity", ["", "..", "../directory", "0" * 15, "0" * 17, "G" * 16, "0123456789abcde/"])
-def test_an_id_is_no_path(house: House, identity: str) -> None:
-    house.push(["anna"])
-    with pytest.raises(UnknownPushError):
-        house.pushes.drop(identity)
-    assert house.left() == ["push.snapshot"]
 
 
 def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
