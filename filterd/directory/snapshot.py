@@ -134,7 +134,7 @@ class Snapshot:
             self.header = _header(document["header"])
             self._count, records, senders = (int(document[name]) for name in ("keys", "records", "senders"))
             self.sender_bytes = int(document["sender_bytes"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadSnapshotError(f"{path}: its header cannot be read ({type(error).__name__}); sync again") from None
         self._places: list[tuple[int, int]] = []
         at = start + length

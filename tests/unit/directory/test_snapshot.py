@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -121,3 +122,22 @@ def test_a_sender_is_meant_by_itself_or_by_its_domain() -> None:
         address_key(KEY, "anna@example.org"),
         address_key(KEY, "@example.org"),
     )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"header": {}, "keys": 1, "records": 0, "senders": 0, "sender_bytes": 16}',
+        b'{"header": null, "keys": -1, "records": 0, "senders": 0, "sender_bytes": 16}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_header_that_is_none_is_refused(tmp_path: Path, head: bytes) -> None:
+    body = b"filterd directory 1\n" + len(head).to_bytes(8, "little") + head
+    path = tmp_path / "x.snapshot"
+    path.write_bytes(body + hashlib.sha256(body).digest())
+    with pytest.raises(BadSnapshotError):
+        Snapshot(path)
