@@ -102,7 +102,7 @@ def examinations(config: Config) -> list[Examination]:
         Examination(
             "ldap", directories.seconds(config) + _MARGIN_SECONDS, blocking(lambda: directories.directories(config))
         ),
-        Examination("push", _MARGIN_SECONDS, blocking(lambda: pushed.pushed(config))),
+        Examination("push", _DISK_SECONDS, blocking(lambda: pushed.pushed(config))),
         Examination(
             "call-ahead",
             callahead.MAX_DOMAINS * config.callahead.timeout_seconds + _MARGIN_SECONDS,
