@@ -305,6 +305,7 @@ class App:
     async def refresh(self) -> None:
         """One look: cheap when nothing changed."""
         graph = self.graph
+        await self._refresh_directory(graph)  # first: what it needs is no database
         now_ms = int(time.time() * 1000)
         version = await asyncio.to_thread(list_store.version, self.database)
         lists = graph.check_by_name["lists"]
@@ -314,7 +315,6 @@ class App:
         if known is None or version != known.version or expired:
             graph.lists = await asyncio.to_thread(take_snapshot, self.database)
             lists.table = network_table(self.config, graph.lists)
-        await self._refresh_directory(graph)
         await self._refresh_model(graph)
         await asyncio.to_thread(self._take_shadow, self.config, graph)
 
