@@ -46,9 +46,13 @@ def site_key(state_dir: Path) -> bytes:
 def _make(path: Path) -> None:
     """Write a whole file beside it and link it there: nobody sees half a key, and the first one stays."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = path.parent.parent.stat()
     beside = path.with_name(f"{_NAME}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
+        if os.geteuid() == 0:  # a command of root's must not make what the service cannot read
+            os.chown(path.parent, owner.st_uid, owner.st_gid)
+            os.chown(beside, owner.st_uid, owner.st_gid)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(SITE_KEY_BYTES) + "\n")
             file.flush()

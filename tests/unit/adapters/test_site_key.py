@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "directory").write_text("a file where the folder should be")
     with pytest.raises(ConfigError, match="site key cannot be read or made"):
         site_key(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for somebody else")
+def test_what_root_makes_belongs_to_the_service(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4321, 4322)
+    site_key(tmp_path)
+    for made in (path_of(tmp_path), path_of(tmp_path).parent):
+        assert (made.stat().st_uid, made.stat().st_gid) == (4321, 4322)
