@@ -101,10 +101,8 @@ def remove_forged(message: Message, authserv_id: str, *, cross_premises: bool = 
         return Cleaned((message.octets,), ())
     rest = Tail(message.octets, message.header_end)
     above = b"".join(kept)
-    if (
-        not above.endswith(b"\r\n") and above
-    ):  # a bare LF, which SMTP lets pass nowhere, would take the empty line to itself
-        above += b"\r\n"
+    if above and not above.endswith(b"\r\n"):
+        above += b"\r\n"  # a bare LF, which SMTP lets pass nowhere, would take the empty line to itself
     return Cleaned((above, rest), tuple(header.name or "(malformed)" for header in forged))
 
 
