@@ -519,3 +519,23 @@ def test_recipients_domains_and_people_of_a_push_are_taken_over_while_running(tm
     assert reasons("impersonation", forged) == {Reason.IMPERSONATED_NAME}
     assert reasons("links", forged) == {Reason.LINK_LOOKALIKE}
     asyncio.run(app.close())
+
+
+def test_outbound_mail_has_a_server_and_a_memory_of_its_own(tmp_path: Path) -> None:
+    async def scene() -> None:
+        app = App(configuration(tmp_path), "smtp-0")
+        assert app.graph.engine.outbound is None
+        assert app.graph.engine.correspondents is None
+        await app.reload(configuration(tmp_path, outbound={"host": "relay.example.net"}))
+        first = app.graph.outbound
+        assert first is not None
+        assert app.graph.engine.outbound is not None
+        assert app.graph.engine.correspondents is not None
+        first.extensions = {"DSN": ""}
+        await app.reload(configuration(tmp_path, outbound={"host": "relay.example.net", "correspondent_days": 0}))
+        assert app.outbound_extensions == {"DSN": ""}, "until the new connection says otherwise"
+        assert app.graph.engine.correspondents is None
+        assert "correspondent" not in app.graph.check_by_name
+        await app.close()
+
+    asyncio.run(scene())

@@ -19,6 +19,7 @@ from filterd.mail.message import Message
 from filterd.ports import TerminalState
 from filterd.storage import aggregate, aggregate_queue, ledger, notices, quarantine
 from filterd.storage.campaigns import SqlCampaigns
+from filterd.storage.correspondents import SqlCorrespondents
 from filterd.storage.custody import SqlCustody
 from filterd.storage.greylist import SqlGreylist
 from filterd.storage.outbox import QueueState
@@ -220,3 +221,24 @@ def test_directories_are_synced_where_there_are_some(
     asyncio.run(scene())
     db.close()
     assert begun == [True] * configured
+
+
+def test_whom_nobody_wrote_to_for_long_is_forgotten(tmp_path: Path) -> None:
+    db = make_database(tmp_path)
+    config = make_config(tmp_path, outbound={"correspondent_days": 30})
+    memory = SqlCorrespondents(db, config.outbound, bytes(32))
+    later = NOW + 31 * DAY_MS
+
+    async def scene() -> list[bool]:
+        await memory.remember(["old@example.com"], NOW, Deadline.after(30))
+        await memory.remember(["young@example.com"], later, Deadline.after(30))
+        expire(config, db, later)
+        fresh = SqlCorrespondents(db, config.outbound, bytes(32))
+        # as if they had been written to just now, so that only the row counts
+        known = [await fresh.knows(f"{name}@example.com", NOW, Deadline.after(30)) for name in ("old", "young")]
+        fresh.close()
+        return known
+
+    assert asyncio.run(scene()) == [False, True]
+    memory.close()
+    db.close()
