@@ -143,9 +143,9 @@ def filterd(config: Path, *words: str) -> Run:
 
 
 def private_mb(pid: int | str = "self") -> float:
-    """Memory of a process that is its own, without what it maps of files: workers share that."""
+    """Memory of a process that is its own: what it maps of files it shares with other workers."""
     fields = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
-    return sum(int(words[1]) for words in fields if words[0] == "Private_Dirty:") / 1024
+    return sum(int(words[1]) for words in fields if words[0] == "Anonymous:") / 1024
 
 
 def resident_mb(pid: int | str = "self") -> float:
