@@ -24,6 +24,7 @@ from ldap3.protocol.rfc2696 import paged_search_control
 from ldap3.utils.asn1 import encode
 
 from filterd.adapters.ldap_errors import LdapError, no_connection, result_error, tls_failed
+from filterd.adapters.ldap_ranges import whole
 from filterd.config import LdapConfig
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError
@@ -36,6 +37,8 @@ _SHOW_DELETED = "1.2.840.113556.1.4.417"  # [MS-ADTS] 3.1.1.3.4.1.14
 _READ = 65_536
 _SUCCESS, _NO_SUCH_OBJECT = 0, 32
 MAX_REFERENCES = 1000  # of one page; a forest has one per naming context
+MAX_EMPTY_PAGES = 1000  # one after the other: a server may stop early in a search that finds little
+MAX_PAGE_BYTES = 256 * 1024 * 1024  # of one answer; a page of 1,000 mailboxes with full lists of senders has 30 MB
 
 
 def trust(ca_file: Path | None, field: str, *, verify: bool) -> ssl.SSLContext:
@@ -112,6 +115,10 @@ class Link:
 
     def read(self, base: str, attributes: Sequence[str]) -> Entry | None:
         """One object, or None when there is none of that name (or none that we may see).  Blocks; raises LdapError."""
+        found = self._read(base, attributes)
+        return whole(found, self._read, self.where) if found is not None else None
+
+    def _read(self, base: str, attributes: Sequence[str]) -> Entry | None:
         done, entries = self._search(base, "(objectClass=*)", attributes, BASE, ())
         if done.code == _NO_SUCH_OBJECT:
             return None
@@ -122,8 +129,8 @@ class Link:
     def pages(
         self, base: str, query: str, attributes: Sequence[str], *, show_deleted: bool = False
     ) -> Iterator[list[Entry]]:
-        """What is found below `base`, page by page.  Blocks; raises LdapError."""
-        cookie = b""
+        """What is found below `base`, page by page, each object with all of its values.  Blocks; raises LdapError."""
+        cookie, in_vain = b"", 0
         while True:
             controls = [paged_search_control(False, self._config.page_size, cookie)]
             if show_deleted:
@@ -131,7 +138,13 @@ class Link:
             done, entries = self._search(base, query, attributes, SUBTREE, controls)
             if done.code != _SUCCESS:
                 raise result_error(self.where, done.code, done.text, base or "the whole forest", done.referrals)
-            yield entries
+            in_vain = 0 if entries else in_vain + 1
+            if in_vain > MAX_EMPTY_PAGES:
+                text = (
+                    f"{in_vain} pages without entries below {base or 'the whole forest'}: see the directory's own log"
+                )
+                raise LdapError(f"{self.where}: {text}", "broken")
+            yield [whole(entry, self._read, self.where) for entry in entries]
             if not done.cookie:
                 return
             cookie = done.cookie
@@ -158,7 +171,7 @@ class Link:
     def _connect(self) -> None:
         try:
             self._socket = socket.create_connection(self._address, self._patience())
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
             raise no_connection(self.where, error) from None
 
     def _start_tls(self) -> None:
@@ -233,7 +246,7 @@ class Link:
         until = Deadline.after(self._patience())
         sock = self._socket
         assert sock is not None
-        reader = AnswerReader(self._number)
+        reader, read = AnswerReader(self._number), 0
         try:
             sock.settimeout(until.remaining)
             sock.sendall(_message(self._number, kind, request, controls))
@@ -245,6 +258,10 @@ class Link:
                 octets = sock.recv(_READ)
                 if not octets:
                     raise ConnectionResetError("the server has ended the connection")
+                read += len(octets)
+                if read > MAX_PAGE_BYTES:
+                    text = f"an answer of more than {MAX_PAGE_BYTES >> 20} MB: lower ldap.page_size, or look at what answers there"
+                    raise LdapError(f"{self.where}: {text}", "broken")
                 for answer in reader.feed(octets):
                     done = self._take(answer, entries)
                     if done is not None:

@@ -20,6 +20,7 @@ _SEQUENCE, _SET, _INTEGER, _ENUMERATED, _OCTETS = 0x30, 0x31, 0x02, 0x0A, 0x04
 _ENTRY, _REFERENCE, _EXTENDED = 0x64, 0x73, 0x78  # application tags 4, 19, 24
 _RESULTS = (0x61, 0x65, _EXTENDED)  # application tags 1, 5, 24: bind, search, extended operation
 _REFERRAL, _CONTROLS = 0xA3, 0xA0
+_MAX_CODE = 4  # octets of a resultCode; people are told it as a number
 
 
 class LdapAnswerError(FilterdError):
@@ -193,6 +194,8 @@ def _text(octets: bytes) -> str:
 def _result(data: bytes, at: int, end: int) -> tuple[int, str, str, tuple[str, ...]]:
     """LDAPResult: code, matched name, text, referrals."""
     _, start, at = _element(data, at, end, _ENUMERATED)
+    if at - start > _MAX_CODE:
+        raise LdapAnswerError("a message from the directory has a result that cannot be")
     code = int.from_bytes(data[start:at], "big")
     _, start, at = _element(data, at, end, _OCTETS)
     matched = _text(data[start:at])
