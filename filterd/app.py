@@ -9,162 +9,58 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 from weakref import WeakSet
 
 from filterd import metrics, modelstore
-from filterd.adapters import model_key
-from filterd.adapters.clamd import ClamdScanner
-from filterd.adapters.directory import ChainDirectory, build_directory
-from filterd.adapters.inspector import ChildInspector
-from filterd.adapters.resolver import DnsResolver
-from filterd.adapters.signing_key import outbound_signers, seal_signer
-from filterd.adapters.site_key import site_key
+from filterd.adapters.signing_key import outbound_signers
 from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.aggregate.collector import Collector, Counted
-from filterd.checks.base import Check
-from filterd.checks.content import Content
-from filterd.checks.lists import Kind, Lists, NetworkTable
-from filterd.checks.registry import LIVE_ONLY, NAMES, Ours, Parts, build
+from filterd.checks.lists import Lists
+from filterd.checks.registry import Ours
 from filterd.checks.spoof import Spoof
-from filterd.classifier.manifest import INFORMATION, LOCAL, MANIFEST, WEIGHTS
 from filterd.classifier.model import Model
-from filterd.config import SEED_MODEL, Config, DmarcReportsConfig
-from filterd.directory.domains import postmasters
-from filterd.directory.values import AcceptedDomain, ProtectedPerson
+from filterd.config import Config, DmarcReportsConfig
 from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.campaigns import CampaignNotes
 from filterd.engine.handoff import HandOff
 from filterd.engine.outbound import CorrespondentNotes, Outbound, OutboundHandOff, by_domain
-from filterd.engine.pipeline import Pipeline
-from filterd.engine.policy import Policy
-from filterd.engine.scan import Scanner
-from filterd.engine.shared import Engine
 from filterd.engine.standing import SenderNotes
 from filterd.engine.transaction import Session
-from filterd.errors import ConfigError, FilterdError, ModelError, StorageError
+from filterd.errors import FilterdError, StorageError
+from filterd.graph import (
+    Graph,
+    build_correspondents,
+    build_graph,
+    close_upstream,
+    network_table,
+    our_postmasters,
+    take_snapshot,
+)
+from filterd.graph import build_scanner as build_scanner
+from filterd.graph import check_names as check_names
+from filterd.graph import content_of as content_of
 from filterd.mail.envelope import Connection
+from filterd.modelloading import load_model
+from filterd.modelloading import model_mark as model_mark
 from filterd.modelstore import ACTIVE_MODEL as ACTIVE_MODEL
 from filterd.modelstore import SHADOW_MODEL as SHADOW_MODEL
 from filterd.modelstore import active_model as active_model
 from filterd.outbound import Teller, outbound_upstream
-from filterd.ports import Correspondents, Custody, Greylist, Tallies, Upstream
+from filterd.ports import Tallies
 from filterd.slot import Slot
 from filterd.storage import aggregate
 from filterd.storage import lists as list_store
 from filterd.storage.campaigns import SqlCampaigns
 from filterd.storage.correspondents import SqlCorrespondents
 from filterd.storage.custody import SqlCustody
-from filterd.storage.database import Database, open_database
+from filterd.storage.database import open_database
 from filterd.storage.greylist import SqlGreylist
 
 log = logging.getLogger(__name__)
 
-Known = tuple[tuple[AcceptedDomain, ...], tuple[ProtectedPerson, ...]]
-
 MODEL_SECONDS = 5.0  # a promotion must reach every worker within 10 s, whatever lists.refresh_seconds says
-
-
-def load_model(config: Config, path: Path) -> Model | None:
-    """The model whose signature and digests are right, or None with a log line that says what is wrong."""
-    try:
-        model = modelstore.load(config, path)
-    except (ModelError, OSError) as error:
-        log.error("the content model cannot be loaded", extra={"path": str(path), "error": str(error)})
-        return None
-    return model
-
-
-def model_mark(config: Config, path: Path) -> tuple[object, ...]:
-    """What differs when a model should be loaded again: its path, its files, the keys that are trusted.  Cheap.
-
-    All of its files: a folder that is copied from another machine may have its manifest minutes before its weights.
-    """
-    stamps: list[object] = []
-    for name in (MANIFEST, model_key.SIGNATURE, WEIGHTS, INFORMATION, LOCAL):
-        try:
-            stat = (path / name).stat()
-            stamps.append((stat.st_mtime_ns, stat.st_ino, stat.st_size))
-        except OSError:
-            stamps.append(None)
-    return (path, model_key.trusted(config), *stamps)
-
-
-def model_to_begin_with(config: Config, path: Path, in_use: Model | None = None, *, told: bool = True) -> Model | None:
-    """The model at `path`; when one that was promoted cannot be loaded the one `in_use`, else the seed.
-
-    The seed may only tag, which is safe; one that the configuration names is what was wanted or nothing.  With None content is
-    unavailable (FAILURE row: open).  `told`: in the metrics, as a worker does; who only scans never looks again.
-    """
-    model = load_model(config, path)
-    if told:
-        metrics.MODEL_REFUSED.set(model is None)
-    if model is None and in_use is not None and config.model.path is None:
-        log.error("the old model stays in use", extra={"path": str(path), "model": in_use.name})
-        return in_use
-    if model is None and path != SEED_MODEL and config.model.path is None:
-        log.error(
-            "the seed model is used instead: train a new model from mail, or promote another",
-            extra={"path": str(path)},
-        )
-        model = load_model(config, SEED_MODEL)
-    if told:
-        metrics.MODEL_LOADED.set(model is not None)
-    if model is None:
-        log.error("no content model: mail goes on without the content check", extra={"path": str(path)})
-    return model
-
-
-def network_table(config: Config, snapshot: list_store.ListSnapshot | None) -> NetworkTable:
-    """Allow and block entries of the configuration and the database."""
-    entries: list[tuple[str, Kind, str]] = []
-    if snapshot is not None:
-        entries += [(network, "block", "list entry") for network in snapshot.block]
-        entries += [(network, "allow", "list entry") for network in snapshot.allow]
-    entries += [(network, "block", "configuration") for network in config.lists.block]
-    entries += [(network, "allow", "configuration") for network in config.lists.allow]
-    return NetworkTable(entries)
-
-
-def take_snapshot(database: Database | None) -> list_store.ListSnapshot | None:
-    """The list entries that count now, if there is a database."""
-    return list_store.snapshot(database, int(time.time() * 1000)) if database is not None else None
-
-
-def check_names(config: Config) -> None:
-    """Raises ConfigError for a check that does not exist."""
-    unknown = [name for name in config.policy.observe_checks if name not in NAMES]
-    if unknown:
-        raise ConfigError([f"policy.observe_checks: expected names of {', '.join(NAMES)}, found {unknown[0]!r}"])
-
-
-@dataclass(slots=True)
-class Graph:
-    """One set of objects built from one configuration."""
-
-    engine: Engine
-    checks: list[Check]
-    resolver: DnsResolver
-    upstream: Upstream
-    malware: ClamdScanner | None
-    inspector: ChildInspector
-    directory: ChainDirectory
-    known: Known
-    model_mark: tuple[object, ...]
-    shadow_mark: tuple[object, ...] | None = None
-    outbound: SmtpUpstream | None = None
-    lists: list_store.ListSnapshot | None = None
-    check_by_name: dict[str, Check] = field(default_factory=dict)
-
-
-def content_of(graph: Graph) -> Content:
-    """The content check, whose model is exchanged while it runs."""
-    content = graph.check_by_name["content"]
-    assert isinstance(content, Content)
-    return content
 
 
 class App:
@@ -326,7 +222,7 @@ class App:
             return
         ours = await asyncio.to_thread(Ours.of, self.config, *known)
         ours.give(graph.checks)
-        graph.engine.postmasters = _postmasters(self.config, known[0])
+        graph.engine.postmasters = our_postmasters(self.config, known[0])
         graph.known = known
         log.info("the directory has other domains or people", extra={"domains": len(known[0]), "people": len(known[1])})
 
@@ -376,107 +272,3 @@ class App:
             await asyncio.to_thread(self._correspondents.close)
         await asyncio.to_thread(self.custody.close)
         self._place.release()
-
-
-async def close_upstream(upstream: Upstream) -> None:
-    """Close pooled connections, if it has any."""
-    if isinstance(upstream, SmtpUpstream):
-        await upstream.close()
-
-
-def build_graph(
-    config: Config,
-    database: Database | None,
-    custody: Custody,
-    worker: str,
-    model_path: Path,
-    tallies: Tallies,
-    greylist: Greylist | None = None,
-    upstream: Upstream | None = None,
-    clock: Callable[[], float] = time.time,
-    in_use: Model | None = None,
-    correspondents: Correspondents | None = None,
-) -> Graph:
-    """Everything that decides and hands over, from one configuration.
-
-    `in_use`: the model that scored until now, for the case that the one at `model_path` cannot be loaded.
-    """
-    resolver = _build_resolver(config)
-    mark = model_mark(config, model_path)
-    model = model_to_begin_with(config, model_path, in_use)
-    snapshot = take_snapshot(database)
-    table = network_table(config, snapshot)
-    malware = ClamdScanner(config.malware) if config.malware.clamd else None
-    inspector = ChildInspector(config.attachments)
-    directory = build_directory(config)
-    known = directory.domains(), directory.people()
-    parts = Parts(resolver, directory, table, model, tallies, greylist, clock, malware, inspector, correspondents)
-    checks = build(config, parts)
-    by_name = {check.name: check for check in checks}
-    content = by_name["content"]
-    assert isinstance(content, Content)
-    used_upstream = upstream or SmtpUpstream(config.upstream, config.server.hostname)
-    engine = Engine(
-        pipeline=Pipeline(checks),
-        policy=Policy.of(config),
-        handoff=HandOff(used_upstream, custody),
-        hostname=config.server.hostname,
-        authserv_id=config.authserv_id,
-        worker=worker,
-        postmasters=_postmasters(config, known[0]),
-        header_bytes=config.limits.header_bytes,
-        clients=config.clients,
-        greylist_config=config.greylist,
-        lookups_per_message=config.dns.lookups_per_message,
-        signer=seal_signer(config),
-        senders=SenderNotes(greylist, clock) if greylist is not None and config.greylist.enabled else None,
-        model_name=lambda: content.model.name if content.model else "",
-        clock=clock,
-    )
-    return Graph(
-        engine,
-        checks,
-        resolver,
-        used_upstream,
-        malware,
-        inspector,
-        directory,
-        known,
-        mark,
-        lists=snapshot,
-        check_by_name=by_name,
-    )
-
-
-def build_correspondents(config: Config, database: Database) -> SqlCorrespondents | None:
-    """The memory of whom our own people write to; None where no mail of theirs comes by, or nobody shall be remembered."""
-    theirs = config.outbound.host or any(listener.auth for listener in config.listeners)
-    if not config.outbound.correspondent_days or not theirs:
-        return None
-    return SqlCorrespondents(database, config.outbound, site_key(config.state_dir))
-
-
-def _build_resolver(config: Config) -> DnsResolver:
-    dns, zones = config.dns, config.list_zones
-    return DnsResolver(dns.servers, dns.timeout_seconds, dns.cache_entries, zones=zones)
-
-
-def _postmasters(config: Config, accepted: Iterable[AcceptedDomain]) -> dict[str, str]:
-    return postmasters((config.server.hostname, config.reports.domain), accepted)
-
-
-def build_scanner(config: Config, database: Database | None) -> Scanner:
-    """The engine without a hand-over, for `filterd scan` and the API."""
-    check_names(config)
-    resolver = _build_resolver(config)
-    model = model_to_begin_with(config, active_model(config, database), told=False)
-    table = network_table(config, take_snapshot(database))
-    malware = ClamdScanner(config.malware) if config.malware.clamd else None
-    inspector = ChildInspector(config.attachments)  # its processes end with it
-    directory, tallies = build_directory(config), SharedTallies.alone()
-    known = build_correspondents(config, database) if database is not None else None
-    parts = Parts(
-        resolver, directory, table, model, tallies, malware=malware, inspector=inspector, correspondents=known
-    )
-    checks = [check for check in build(config, parts) if check.name not in LIVE_ONLY]
-    return Scanner(Pipeline(checks), Policy.of(config), config.dns.lookups_per_message)
