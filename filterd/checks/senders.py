@@ -6,6 +6,7 @@ where mailboxes keep their lists, what a word of theirs leads to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +15,7 @@ from filterd.auth.author import author_domains
 from filterd.auth.names import ascii_domain
 from filterd.auth.proven import proven_domains
 from filterd.checks.base import CheckContext
-from filterd.content.persons import persons_in
+from filterd.content.persons import MAX_FIELD, persons_in
 from filterd.content.suffixes import organizational
 from filterd.directory.values import Directory, SenderList, SenderWord
 from filterd.mail.envelope import TrustClass
@@ -23,6 +24,9 @@ from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 AUTHOR, REVERSE_PATH = "author", "reverse-path"  # the identities, as the property "identity" names them
 MAX_AUTHORS = 4  # that are asked about, as many as checks/dmarc.py evaluates (RFC 9989 11.5)
 _MAX_ADDRESS = 320  # characters (RFC 5321 4.5.3.1: 64 + 1 + 255)
+_SAID = re.compile(
+    r'"(?:[^"\\]|\\.){0,200}"|\([^()]{0,200}\)'
+)  # quoted strings and comments: names, whatever they hold
 _REASONS = {SenderWord.SAFE: Reason.SAFE_SENDER, SenderWord.BLOCKED: Reason.BLOCKED_SENDER}
 # Whoever is on such a list has a virus or is played by somebody: who wrote is not as certain as it looks.
 _FORBIDS = frozenset(
@@ -84,7 +88,7 @@ class Senders:
             Result.PASS if word is SenderWord.SAFE else Result.POLICY,
             _REASONS[word],
             Scope.RECIPIENT,
-            detail=address,
+            detail=address.lower(),
             recipient=recipient,
             properties={"identity": identity},
             log_text=f"{word.value} for this recipient: {identity} {address}",
@@ -92,17 +96,20 @@ class Senders:
 
 
 def _claimed(ctx: CheckContext) -> dict[str, str]:
-    """Every address that the message names as its sender -> which identity it is; authors first."""
+    """Every address that the message names as its sender -> which identity it is; authors first.
+
+    Local-parts as they are spelled: how lists compare letters is their matter.
+    """
     assert ctx.message is not None
     found: dict[str, str] = {}
     for person in persons_in(ctx.message, "from")[:MAX_AUTHORS]:
         domain = ascii_domain(person.domain)
         if person.local and domain:
-            found.setdefault(f"{person.local}@{domain}".lower()[:_MAX_ADDRESS], AUTHOR)
+            found.setdefault(f"{person.local}@{domain}"[:_MAX_ADDRESS], AUTHOR)
     path = ctx.envelope.reverse_path if ctx.envelope is not None else None
     domain = ascii_domain(path.domain) if path is not None else None
     if path is not None and domain:
-        found.setdefault(f"{path.local}@{domain}".lower()[:_MAX_ADDRESS], REVERSE_PATH)
+        found.setdefault(f"{path.local}@{domain}"[:_MAX_ADDRESS], REVERSE_PATH)
     return found
 
 
@@ -117,8 +124,12 @@ def _authentic(ctx: CheckContext, claimed: Mapping[str, str]) -> dict[str, str]:
     assert ctx.message is not None
     authors = [address for address, identity in claimed.items() if identity == AUTHOR]
     domains = author_domains(ctx.message)
-    if len(authors) != 1 or len(ctx.message.all("from")) != 1 or domains != [authors[0].rpartition("@")[2]]:
-        return {}  # two readers must agree on who the author is, else he might be another one for the user
+    fields = ctx.message.all("from")
+    # All readers must agree on who the author is, else he might be another one for the user, or for who signed.
+    if len(authors) != 1 or len(fields) != 1 or not _names_one(fields[0].value):
+        return {}
+    if domains != [authors[0].rpartition("@")[2]]:
+        return {}
     domain = domains[0]
     owner = organizational(domain)
     dmarc = ctx.found("dmarc")
@@ -135,6 +146,17 @@ def _authentic(ctx: CheckContext, claimed: Mapping[str, str]) -> dict[str, str]:
         if identity == REVERSE_PATH and at in spf and organizational(at) == owner:
             found[address] = REVERSE_PATH
     return found
+
+
+def _names_one(text: str) -> bool:
+    """Whether a From field holds one address for every reader: of `<a@x> <b@x>` some take the first, some the last."""
+    if len(text) > MAX_FIELD:
+        return False
+    plain = _SAID.sub(" ", text)
+    before, _, angle = plain.partition("<")
+    if "@" in before and angle:  # often the address stands there as a name as well
+        return before.strip().lower() == angle.partition(">")[0].strip().lower() and angle.count("@") == 1
+    return plain.count("@") == 1 and plain.count("<") <= 1
 
 
 def _passed(item: Evidence) -> bool:

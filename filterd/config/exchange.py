@@ -24,7 +24,7 @@ class ExchangeConfig(Table):
     mailbox_thresholds: bool = True
     """Follow SCL thresholds of single mailboxes, where the directory has them: junk, quarantine, reject; delete is done as quarantine. Default true."""
     hybrid: Literal["refuse", "pass", "filter"] = "refuse"
-    """Mail of the own Exchange Online for Exchange here, which no filter may touch: refuse it loudly; pass it untouched and unexamined; filter it like any other. Default refuse."""
+    """Mail of the own Exchange Online for Exchange here, which no filter may touch: refuse it loudly; pass it untouched, malware and the own block list apart; filter it like any other. Default refuse."""
     tenant_domains: tuple[Domain, ...] = Field(default=(), strict=False)
     """Domains of the own tenant beside the accepted ones, such as contoso.onmicrosoft.com and contoso.mail.onmicrosoft.com. Default none."""
 

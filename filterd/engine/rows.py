@@ -27,6 +27,7 @@ from filterd.engine.sender_rows import (
     blocked_sender_refused,
     blocked_sender_tagged,
     hybrid_mail,
+    hybrid_passed,
 )
 from filterd.engine.tables import FAILED, FAILURE, OnFailure
 from filterd.mail.evidence import Reason, Stage
@@ -201,6 +202,7 @@ def _below_thresholds(case: Case) -> Found | None:
     return Action.ACCEPT, case.why, None
 
 
+_HYBRID_WORDS = "mail of the own Exchange Online for Exchange here, which goes through no filter"
 _WAIT = Row("wait_for_message", "nothing refuses before the message itself", _wait_for_message)
 
 ROWS: tuple[Row, ...] = (
@@ -215,7 +217,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("user_report", "a user reports mail to us", _user_report, always=True),
     # Before whatever else would take it, such as the own allow list: taken, its internal fields are lost without a word.
-    Row(HYBRID_ROW, "mail of the own Exchange Online for Exchange here, which goes through no filter", hybrid_mail),
+    Row(HYBRID_ROW, _HYBRID_WORDS, hybrid_mail),
     Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),
     Row("block_list", "an entry of the own block list", _block_list),
     # Mail of our own Exchange for the world: no row below may hold it, or judge it as a stranger's.
@@ -225,6 +227,7 @@ ROWS: tuple[Row, ...] = (
     # Certain finds before the allow list: known senders have infected machines.  Uncertain ones after it: who is on
     # that list is believed more than a heuristic.
     Row("malware", "the malware scan found something", _malware),
+    Row(HYBRID_ROW, _HYBRID_WORDS, hybrid_passed),
     Row("allow_list", "an entry of the own allow list", _allow_list),
     Row("rate_limit", "too many messages in a minute", _rate_limit),
     Row("zone_refuses", "a DNS list that refuses by itself", _zone_refuses),

@@ -27,11 +27,16 @@ _HYBRID_REPLY = Reply(
 
 def hybrid_mail(case: Case) -> Found | None:
     """Refused for everybody, postmaster too: strangers do not have such mail, and half a refusal would hide the fault."""
-    if _HYBRID not in case.reasons or case.exchange.hybrid == "filter":
-        return None
-    if case.exchange.hybrid == "pass":
+    if _HYBRID in case.reasons and case.exchange.hybrid == "refuse":
+        return Action.REJECT, Reason.HYBRID_MAIL, _HYBRID_REPLY
+    return None
+
+
+def hybrid_passed(case: Case) -> Found | None:
+    """Past every score, and not past the own block list and malware: what it is known by is proof of Microsoft's servers alone."""
+    if _HYBRID in case.reasons and case.exchange.hybrid == "pass":
         return Action.ACCEPT, Reason.HYBRID_MAIL, None
-    return Action.REJECT, Reason.HYBRID_MAIL, _HYBRID_REPLY
+    return None
 
 
 def blocked_sender_refused(case: Case) -> Found | None:

@@ -113,6 +113,65 @@ def test_a_safe_author_whom_dmarc_passes(entry: str, author: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "author",
+    [
+        "<evil@shop.example> <joe@shop.example>",
+        "evil@shop.example <joe@shop.example>",
+        "<joe@shop.example>@shop.example",
+        "<joe@shop.example> <evil@shop.example> (x)",
+        "joe@shop.example <joe@shop.example> evil@shop.example",
+        "joe@shop.example <joe@shop.example> <evil@shop.example",
+        "evil@shop.example; joe@shop.example",
+        "evil@shop.example, joe@shop.example",
+        "joe@shop.example, <>, <evil@shop.example",
+        "joe@shop.example\r\nFrom: joe@shop.example",
+        "evil@shop.example\r\nSender: joe@shop.example",
+        '"joe@shop.example" <evil@shop.example>',
+        "=?utf-8?q?joe=40shop.example?= <evil@shop.example>",
+        "joe@shop.example@shop.example",
+        "joe@sub.shop.example",
+        "joe@shop.example.evil.example",
+        "Joe <joe@shop.example" + "> " + " " * 4_000 + "<evil@shop.example>",
+    ],
+)
+def test_who_shares_a_domain_with_a_safe_sender_cannot_be_taken_for_him(author: str) -> None:
+    """Mail of a large provider passes DMARC whoever writes; which of two addresses it has looked at, nobody knows."""
+    assert reason(safe(JOE), mail(author)) is None
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        "joe@shop.example <joe@shop.example>",
+        "Joe@Shop.example <joe@shop.example>",
+        '"anna@example.org via (the) shop" <joe@shop.example>',
+        "Shop, Joe <joe@shop.example>",
+        "joe@shop.example (Joe, <the> @shop)",
+    ],
+)
+def test_odd_names_that_mislead_nobody(author: str) -> None:
+    assert reason(safe(JOE), mail(author)) is Reason.SAFE_SENDER
+
+
+def test_lists_are_asked_for_the_address_as_it_is_spelled() -> None:
+    """Where Exchange hashes entries as they were typed, their capitals count; and letters are lowered by who makes keys."""
+    asked: list[str] = []
+
+    class Spelled:
+        def says(self, address: str) -> SenderWord | None:
+            asked.append(address)
+            return SenderWord.SAFE if address == "Joe.\u0130@shop.example" else None
+
+    class Directory(Lists):
+        def sender_list(self, local: str, domain: str) -> SenderList | None:
+            return Spelled()
+
+    (item,) = ask(Senders(Directory()), mail("Joe.\u0130@Shop.Example", "Bounce@elsewhere.example"))
+    assert (item.reason, item.detail) == (Reason.SAFE_SENDER, "joe.i\u0307@shop.example")
+    assert asked == ["Joe.\u0130@shop.example", "Bounce@elsewhere.example"]
+
+
+@pytest.mark.parametrize(
     "evidence",
     [
         (),
