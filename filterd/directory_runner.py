@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 
 from filterd.config import Config, LdapConfig
 from filterd.directory.snapshot import BadSnapshotError, Snapshot
-from filterd.directory_sync import SYNC_SECONDS, Outcome, Sync, snapshot_path
+from filterd.directory_store import snapshot_path
+from filterd.directory_sync import SYNC_SECONDS, Outcome, Sync
 from filterd.errors import FilterdError
 
 log = logging.getLogger(__name__)

@@ -5,15 +5,12 @@ Facts: exchange.md 3.3.  The snapshot is all that is remembered of a sync.  Must
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from filterd import metrics
 from filterd.adapters.directory_ldap import LdapDirectory, address_filter
@@ -27,6 +24,7 @@ from filterd.directory.guard import gone_domains, newly_looked_up, refusal, with
 from filterd.directory.keys import key_name
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Table
+from filterd.directory_store import BusyError, only_writer, snapshot_path
 from filterd.errors import FilterdError
 
 SYNC_SECONDS = 3600.0  # of one sync, all servers together; a million recipients take minutes
@@ -75,11 +73,6 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def snapshot_path(state_dir: Path, name: str) -> Path:
-    """The snapshot of the [[ldap]] table of this name."""
-    return state_dir / "directory" / f"ldap-{name}.snapshot"
-
-
 class Sync:
     """One sync; used once, by one thread, but for `abandon`."""
 
@@ -91,16 +84,17 @@ class Sync:
         self._abandoned = False
 
     def run(self, *, full: bool = False, accept_drop: bool = False, seconds: float = SYNC_SECONDS) -> Outcome:
-        """Read, compare, put in place.  Blocks.  Raises SyncError, ConfigError; then the old snapshot stays.
+        """Read, compare, put in place.  Blocks.  Raises SyncError, ConfigError; then nobody is dropped from the old snapshot.
 
         Args:
             full: read everything, whatever could be left out.
-            accept_drop: the guard is silent: somebody has looked.
+            accept_drop: the guard is silent: somebody has looked.  Everything is read: only that shows all who are gone.
             seconds: longest time it may take.
         """
+        full = full or accept_drop
         started, result = time.monotonic(), "failed"
         try:
-            with _locked(self._path):
+            with only_writer(self._path):
                 outcome = self._first_that_answers(full, accept_drop, Deadline.after(seconds), started)
             result = outcome.kind
             return outcome
@@ -109,8 +103,12 @@ class Sync:
             raise
         except LdapError as error:
             raise SyncError(str(error), error.kind) from None
+        except BusyError as error:
+            raise SyncError(str(error), "busy") from None
         except OSError as error:
-            raise SyncError(f"{self._path}: cannot be written: {error.strerror or error}", "disk") from None
+            what = f"{error.filename or self._path}: {error.strerror or error}"
+            remedy = "give it to the service's user, and room on its disk"
+            raise SyncError(f"ldap {self._table.name}: {what}, so the old list stays: {remedy}", "disk") from None
         finally:
             metrics.DIRECTORY_SYNCS.labels(self._table.name, result).inc()
             metrics.DIRECTORY_SYNC_SECONDS.labels(self._table.name).observe(time.monotonic() - started)
@@ -191,7 +189,7 @@ class Sync:
         before = old.table() if old is not None else Builder(sender_bytes(safelists=table.safelists)).table()
         fresh = before.with_changes(changes.changed, changes.gone) if changes is not None else everything
         assert fresh is not None  # one of both was read
-        self._guard(old, before, fresh, directory, accept_drop)
+        refused = self._guard(old, before, fresh, directory, accept_drop)
         had = old.header.domains if old is not None and table.read_domains else None
         gone = gone_domains(had, domains) if not accept_drop else ""
         if had and gone:  # recipients are up to date all the same: who is new must not wait for somebody to look
@@ -199,7 +197,7 @@ class Sync:
             gone += f" from Exchange; accepted until `filterd directory sync {table.name} --accept-drop`"
         strict = newly_looked_up(had, domains)
         clock_note = directory.clock_note(datetime.fromtimestamp(now_ms / 1000, UTC))
-        lasting = tuple(filter(None, (*directory.notes, clock_note, gone)))
+        lasting = tuple(filter(None, (*directory.notes, clock_note, gone, refused)))
         state = {"invocation": invocation, "usn": str(root.usn), "asked": asked, "url": url}
         header = Header(
             backend="ldap",
@@ -213,6 +211,12 @@ class Sync:
             notes=lasting,
             key=key_name(site_key(self._config.state_dir)),
         )
+        if refused and old is not None:
+            # Who is new is known from now on.  The number from which changes are read stays: who is gone comes again with
+            # them, until somebody has looked or they are back.
+            header = replace(header, full_ms=old.header.full_ms, servers=old.header.servers)
+            write_snapshot(self._path, header, fresh.with_missing(before))
+            raise SyncError(refused, "guard")
         write_snapshot(self._path, header, fresh)
         now_looked_up = tuple(f"recipients of {name} are looked up from now on (authoritative)" for name in strict)
         return Outcome(
@@ -262,7 +266,8 @@ class Sync:
 
     def _guard(
         self, old: Snapshot | None, before: Table, fresh: Table, directory: LdapDirectory, accept_drop: bool
-    ) -> None:
+    ) -> str:
+        """Why nobody may be dropped; empty when they may.  Raises SyncError where nothing may be taken over."""
         if not len(fresh) and not accept_drop and (old is None or not len(before)):
             below = " and ".join(base or "the whole forest" for base in directory.bases)
             query = address_filter(self._table.address_attributes)
@@ -271,28 +276,18 @@ class Sync:
         if len(fresh.records) > self._table.max_entries:
             text = f"more than {self._table.max_entries} objects: raise ldap.max_entries, or narrow ldap.bases"
             raise SyncError(f"ldap {self._table.name}: {text}", "limit")
-        if not accept_drop:
-            self._refuse(refusal(before, fresh, self._table.max_drop_percent))
-
-    def _refuse(self, reason: str) -> None:
-        if reason:
-            remedy = f"if that is right, `filterd directory sync {self._table.name} --accept-drop`; else look at ldap.bases and the rights of its user"
-            raise SyncError(f"ldap {self._table.name}: {reason}, so the old list stays: {remedy}", "guard")
+        reason = "" if accept_drop else refusal(before, fresh, self._table.max_drop_percent)
+        if not reason:
+            return ""
+        kept = "so none of them is; who is new is taken over" if len(fresh) else "so the old list stays"
+        remedy = f"if that is right, `filterd directory sync {self._table.name} --accept-drop`; else look at ldap.bases and the rights of its user"
+        text = f"ldap {self._table.name}: {reason}, {kept}: {remedy}"
+        if not len(fresh):
+            raise SyncError(text, "guard")
+        return text
 
 
 def _asked(table: LdapConfig, bases: tuple[str, ...]) -> str:
     """What was asked for; with other settings what changed since is not enough."""
-    asked = [_FORM, list(bases), list(table.address_attributes), table.safelists]
+    asked = [_FORM, list(bases), list(table.address_attributes), table.safelists, table.user]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time.  Raises SyncError when there is another one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SyncError(f"{path.name} is being written by another sync just now: wait for it", "busy") from None
-        yield

@@ -104,14 +104,24 @@ class Table:
         records = np.concatenate([self.records[stays], fresh.records])
         records["at"][int(stays.sum()) :] += len(self.senders) // self.sender_bytes
         owners = np.concatenate([place[self.owners[kept]], fresh.owners.astype(np.int64) + int(stays.sum())])
-        # Senders of those that are gone stay until everything is read anew: a few octets, and no second pass.
-        return _ordered(
-            np.concatenate([self.keys[kept], fresh.keys]),
-            owners,
-            records,
-            self.senders + fresh.senders,
-            self.sender_bytes,
-        )
+        senders = self.senders + fresh.senders
+        # Senders of those that are gone stay while they are few: no second pass.
+        if len(senders) > 2 * self.sender_bytes * int(_sender_counts(records).sum()):
+            senders = _own_senders(records, senders, self.sender_bytes)
+        keys = np.concatenate([self.keys[kept], fresh.keys])
+        return _ordered(keys, owners, records, senders, self.sender_bytes)
+
+    def with_missing(self, other: Table) -> Table:
+        """A table that has the addresses of `other` too, where these lack them, with what their objects were."""
+        kept = ~np.isin(other.keys, _once(self.keys))
+        places, owners = np.unique(other.owners[kept], return_inverse=True)
+        records, senders = other.records[places], b""
+        if other.sender_bytes == self.sender_bytes:
+            senders = _own_senders(records, other.senders, self.sender_bytes)
+        else:  # other settings than before: they have none until they are read again
+            records["safe"] = records["blocked"] = records["at"] = 0
+        old = Table(other.keys[kept], owners.astype(np.uint32), records, senders, self.sender_bytes)
+        return joined((self, old), self.sender_bytes)
 
 
 class Builder:
@@ -162,6 +172,20 @@ def _once(keys: npt.NDArray[np.bytes_]) -> npt.NDArray[np.bytes_]:
     first = np.ones(len(keys), dtype=bool)
     first[1:] = keys[1:] != keys[:-1]
     return keys[first]
+
+
+def _sender_counts(records: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = records["safe"].astype(np.int64) + records["blocked"]
+    return counts
+
+
+def _own_senders(records: npt.NDArray[np.void], senders: bytes, width: int) -> bytes:
+    """Only the senders that these records have; `at` of the records, which are changed, is their place there."""
+    counts = _sender_counts(records)
+    begins = np.cumsum(counts) - counts
+    places = np.repeat(records["at"].astype(np.int64) - begins, counts) + np.arange(counts.sum())
+    records["at"] = begins
+    return bytes(np.frombuffer(senders, dtype=np.uint8).reshape(-1, width)[places].tobytes())
 
 
 def _ordered(

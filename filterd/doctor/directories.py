@@ -15,7 +15,7 @@ from filterd.adapters.site_key import site_key
 from filterd.config import Config, LdapConfig
 from filterd.deadline import Deadline
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot
-from filterd.directory_sync import snapshot_path
+from filterd.directory_store import snapshot_path
 from filterd.doctor.finding import Finding, fail, ok, warn
 from filterd.errors import ConfigError
 

@@ -17,7 +17,8 @@ from filterd.config import Config
 from filterd.directory.keys import address_key
 from filterd.directory.snapshot import Found, Snapshot
 from filterd.directory.values import AcceptedDomain, DomainType, Thresholds
-from filterd.directory_sync import Outcome, Sync, SyncError, snapshot_path
+from filterd.directory_store import snapshot_path
+from filterd.directory_sync import Outcome, Sync, SyncError
 from tests.support.certificate import write_certificate
 from tests.support.daemon import Daemon, free_port, wait_until
 from tests.support.exchange import running_exchange

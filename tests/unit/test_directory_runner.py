@@ -16,7 +16,8 @@ from filterd.config import Config, LdapConfig
 from filterd.directory.snapshot import Header, write_snapshot
 from filterd.directory.table import Builder
 from filterd.directory_runner import FULL_AGAIN_SECONDS, DirectoryRunner, _Table, last_hour
-from filterd.directory_sync import Outcome, Sync, SyncError, snapshot_path
+from filterd.directory_store import snapshot_path
+from filterd.directory_sync import Outcome, Sync, SyncError
 
 
 class Fake:

@@ -15,7 +15,8 @@ from filterd.config import Config
 from filterd.directory.keys import address_key
 from filterd.directory.snapshot import Found, Snapshot
 from filterd.directory.values import AcceptedDomain, DomainType, Thresholds
-from filterd.directory_sync import Outcome, Sync, SyncError, snapshot_path
+from filterd.directory_store import snapshot_path
+from filterd.directory_sync import Outcome, Sync, SyncError
 from filterd.errors import ConfigError
 from filterd.metrics import DIRECTORY_SYNCS
 from filterd.wire.ldap_answer import Entry
@@ -257,24 +258,64 @@ def test_a_directory_that_does_not_number_its_changes(server: ExchangeDirectory,
 # ---------------------------------------------------------------- the guard
 
 
-def test_too_many_gone_at_once_changes_nothing(server: ExchangeDirectory, state: Path) -> None:
+def guarded(given: Config, **how: bool) -> str:
+    """The line of a sync that dropped nobody."""
+    with pytest.raises(SyncError) as caught:
+        sync(given, **how)
+    assert caught.value.kind == "guard"
+    assert str(caught.value) in opened(given).header.notes
+    return str(caught.value)
+
+
+def test_too_many_gone_at_once_drops_nobody_and_takes_over_who_is_new(server: ExchangeDirectory, state: Path) -> None:
+    server.publish([*people(*range(40)), domain("example.org")], usn=10)
+    sync(config(server, state))
+    before = opened(config(server, state)).header
+    server.publish([*people(*range(30), 77), domain("example.org"), domain("new.example")], usn=11)
+    given = config(server, state)
+    for _ in range(2):  # and it stays so
+        text = guarded(given, full=True)
+        assert "20 of 8" in text
+        assert "so none of them is; who is new is taken over" in text
+        assert "`filterd directory sync ad --accept-drop`" in text
+        assert found(given, "u39@example.org") is not None
+        assert found(given, "u77@example.org") is not None
+    header = opened(given).header
+    assert (header.full_ms, header.servers) == (before.full_ms, before.servers)  # it is tried again
+    assert [one.name for one in header.domains or ()] == ["example.org", "new.example"]
+    assert sync(given).kind == "incremental"  # of what changes, nobody waits
+    assert found(given, "u39@example.org") is not None
+
+
+def test_to_accept_what_is_gone_everything_is_read(server: ExchangeDirectory, state: Path) -> None:
+    """Who was deleted is seen in a full sync only: the command that the line names must do without more words."""
     server.publish(people(*range(40)), usn=10)
     sync(config(server, state))
     server.publish(people(*range(30)), usn=11)
     given = config(server, state)
-    text = refused(given, "guard", full=True)
-    assert "20 of 80 recipients would be dropped (25.0 %, allowed are 10 %), so the old list stays" in text
-    assert "`filterd directory sync ad --accept-drop`" in text
-    assert found(given, "u39@example.org") is not None
-    assert sync(given, full=True, accept_drop=True).dropped == 20
+    guarded(given, full=True)
+    outcome = sync(given, accept_drop=True)
+    assert (outcome.kind, outcome.dropped) == ("full", 20)
     assert found(given, "u39@example.org") is None
+    assert not [note for note in opened(given).header.notes if "dropped" in note]
 
 
 def test_the_guard_looks_at_incremental_syncs_too(server: ExchangeDirectory, state: Path) -> None:
     server.publish(people(*range(40)), usn=10)
     sync(config(server, state))
-    server.publish([*people(*range(20)), *(user(f"u{n}", usn=11) for n in range(20, 40))], usn=11)
-    assert "40 of 80 recipients" in refused(config(server, state), "guard")
+    disabled = [user(f"u{n}", usn=11) for n in range(20, 40)]
+    server.publish([*people(*range(20)), *disabled], usn=11)
+    assert "40 of 80 recipients" in guarded(config(server, state))
+    server.publish([*people(*range(20)), *disabled, *people(50, usn=12)], usn=12)
+    given = config(server, state)
+    assert "40 of 80 recipients" in guarded(given)  # what is gone has not been forgotten
+    assert found(given, "alias50@example.org") is not None
+    assert found(given, "u39@example.org") is not None
+    server.publish([*people(*range(20)), *people(*range(20, 40), usn=13), *people(50, usn=12)], usn=13)
+    given = config(server, state)  # somebody has mended it
+    outcome = sync(given)
+    assert (outcome.kind, outcome.dropped, outcome.objects) == ("incremental", 0, 41)
+    assert not [note for note in outcome.notes if "dropped" in note]
 
 
 def test_nobody_takes_the_place_of_somebody(server: ExchangeDirectory, state: Path) -> None:

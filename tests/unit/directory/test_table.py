@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.directory.keys import address_key
-from filterd.directory.snapshot import Header, Snapshot, write_snapshot
+from filterd.directory.snapshot import Found, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Entry, Table
 from filterd.directory.values import Thresholds
 from tests.support.growth import assert_growth
@@ -142,3 +142,78 @@ def test_building_grows_with_its_entries() -> None:
         return lambda: table(*(Entry(ident(n), (ident(n * 7),)) for n in range(size)))
 
     assert_growth(prepare, 2000, 20_000, 30)
+
+
+def test_who_is_missing_stays_as_he_was_beside_who_is_new(tmp_path: Path) -> None:
+    before = table(
+        Entry(
+            ident(1), (key("anna"), key("a.m")), thresholds=Thresholds(junk=3), safe=(key("x"),), blocked=(key("y"),)
+        ),
+        Entry(ident(2), (key("bob"),), True, safe=(key("z"),)),
+        Entry(ident(3), (key("carl"),)),
+    )
+    fresh = table(Entry(ident(1), (key("anna"),), safe=(key("w"),)), Entry(ident(4), (key("new"),)))
+    merged = fresh.with_missing(before)
+    find = known(merged, tmp_path)
+    anna, alias, bob = find("anna"), find("a.m"), find("bob")
+    assert isinstance(anna, Found)
+    assert isinstance(alias, Found)
+    assert isinstance(bob, Found)
+    assert anna.thresholds == Thresholds()
+    assert (alias.thresholds.junk, bob.internal_only) == (3, True)
+    assert [found.senders and (found.senders.safe, found.senders.blocked) for found in (anna, alias, bob)] == [
+        (key("w"), b""),
+        (key("x"), key("y")),
+        (key("z"), b""),
+    ]
+    assert find("carl")
+    assert find("new")
+    assert len(merged) == 5
+    again = known(merged.with_changes([], [ident(1)]), tmp_path)
+    assert (again("anna"), again("a.m")) == (None, None)
+
+
+def test_who_stays_has_no_senders_of_another_width(tmp_path: Path) -> None:
+    before = table(Entry(ident(1), (key("anna"),), safe=(key("x"),)))
+    find = known(Builder(4).table().with_missing(before), tmp_path)
+    anna = find("anna")
+    assert isinstance(anna, Found)
+    assert anna.senders is None
+
+
+def test_senders_do_not_grow_with_each_change() -> None:
+    """Changes that are read again and again (the guard waits for somebody) cost no room."""
+    full = Entry(ident(1), (key("anna"),), safe=tuple(key(f"s{n}") for n in range(100)))
+    one = table(full, Entry(ident(2), (key("bob"),), safe=(key("z"),)))
+    size = len(one.senders)
+    for _ in range(20):
+        one = one.with_changes([full], [ident(2)]).with_missing(one)
+    assert len(one.senders) <= 3 * size
+    assert len(one) == 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=9),
+    st.lists(st.tuples(st.integers(0, 9), st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=9),
+)
+def test_nobody_is_missing_afterwards(
+    before: list[tuple[int, set[int], set[int]]], after: list[tuple[int, set[int], set[int]]]
+) -> None:
+    old, new = (
+        table(
+            *(
+                Entry(
+                    ident(i), tuple(key(f"u{n}") for n in sorted(keys)), safe=tuple(key(f"s{n}") for n in sorted(safe))
+                )
+                for i, keys, safe in {row[0]: row for row in rows}.values()
+            )
+        )
+        for rows in (before, after)
+    )
+    merged = new.with_missing(old)
+    assert old.missing_from(merged) == 0
+    assert new.missing_from(merged) == 0
+    assert merged.missing_from(new) == old.missing_from(new)
+    kept = merged.records[merged.owners]
+    counts = (kept["safe"].astype(int) + kept["blocked"]) * merged.sender_bytes
+    assert all(kept["at"].astype(int) * merged.sender_bytes + counts <= len(merged.senders))

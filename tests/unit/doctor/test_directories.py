@@ -11,7 +11,8 @@ import pytest
 from filterd.config import Config
 from filterd.directory.snapshot import Header, write_snapshot
 from filterd.directory.table import Builder
-from filterd.directory_sync import Sync, snapshot_path
+from filterd.directory_store import snapshot_path
+from filterd.directory_sync import Sync
 from filterd.doctor.directories import directories, seconds
 from filterd.doctor.finding import Finding, Level
 from tests.support.slapd_exchange import (
