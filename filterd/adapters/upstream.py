@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 from filterd import metrics
 from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, client_context, open_link
+from filterd.adapters.upstream_log import ConversationSink, LinkLog
 from filterd.adapters.upstream_pressure import Gate
 from filterd.adapters.upstream_transaction import StaleError, Transaction
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
-from filterd.exchange.answers import asks_for_less, meaning_of
+from filterd.exchange.answers import Kind, asks_for_less, meaning_of
 from filterd.faults import reach
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
@@ -38,6 +39,7 @@ class SmtpUpstream:
         extensions: EHLO keywords and parameters of the newest connection, None before the first one.
         opened: connections opened so far.
         retried: messages that were sent again because a pooled connection was dead.
+        conversations: who takes what was said on each connection; None for nobody.
     """
 
     def __init__(self, config: UpstreamConfig, hostname: str, exchange: bool = True) -> None:
@@ -48,6 +50,7 @@ class SmtpUpstream:
         self.extensions: dict[str, str] | None = None
         self.opened = 0
         self.retried = 0
+        self.conversations: ConversationSink | None = None
         self._config = config
         self._hostname = hostname
         self._tls = client_context(config)
@@ -55,6 +58,8 @@ class SmtpUpstream:
         self._gate = Gate(config.connections, metrics.UPSTREAM_BACK_PRESSURE.set if exchange else lambda active: None)
         if exchange:
             metrics.UPSTREAM_BACK_PRESSURE.set(0)  # what an earlier process of this slot said last
+            for kind in Kind:  # a first answer is seen as a step from 0, and needs no room on a full disk
+                metrics.UPSTREAM_ANSWERS.labels(kind.value)
         self._idle: list[UpstreamLink] = []  # newest last: the oldest ones may expire
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -103,7 +108,7 @@ class SmtpUpstream:
         """Learn what upstream offers by one connection, which is kept for the first message; failing is no error."""
         deadline = Deadline.after(self._config.connect_seconds)
         try:
-            link = await open_link(self._config, self._hostname, self._tls, deadline)
+            link = await open_link(self._config, self._hostname, self._tls, deadline, self._link_log)
         except (LinkLostError, LinkRefusedError):
             return  # the first message will tell
         self.opened += 1
@@ -120,6 +125,12 @@ class SmtpUpstream:
             self._idle.pop().quit()
         await asyncio.sleep(0)
 
+    def _link_log(self) -> LinkLog | None:
+        sink = self.conversations
+        if sink is None or not sink.wants_conversations:
+            return None
+        return LinkLog(sink.spoken, "upstream" if self._exchange else "outbound")
+
     # ------------------------------------------------------------ the pool
 
     async def _deliver(
@@ -134,7 +145,11 @@ class SmtpUpstream:
         reach("upstream.connecting")
         try:
             link = await open_link(
-                self._config, self._hostname, self._tls, deadline.within(self._config.connect_seconds)
+                self._config,
+                self._hostname,
+                self._tls,
+                deadline.within(self._config.connect_seconds),
+                self._link_log,
             )
         except LinkRefusedError as error:
             return Delivery(tuple(error.reply for _ in recipients), None)

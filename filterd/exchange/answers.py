@@ -15,6 +15,10 @@ _MAX_TEXT = (
     600  # a reply line has at most 512 octets (RFC 5321 4.5.3.1.5); what comes after more lines says nothing new
 )
 _PRX = re.compile(r"\bprx\d{1,3}\b")
+# Addresses that a server quotes are a stranger's words: a sender <"submission rate"@evil.example> must not slow us down.
+# Quoted local-parts first, for they may hold a ">"; what is cut off in the middle goes to its end.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)')
+_PATH = re.compile(r"<[^<>]*(?:>|$)")
 
 
 class Kind(StrEnum):
@@ -35,6 +39,7 @@ class Kind(StrEnum):
     RECIPIENTS = "recipients"
     LOOP = "loop"
     CONTENT = "content"
+    BLOCKED = "blocked"
     QUARANTINED = "quarantined"
     LINE_ENDS = "line_ends"
     TLS = "tls"
@@ -155,6 +160,12 @@ _CONTENT = Meaning(
     "a filter or a transport rule of Exchange refused the message",
     "Get-TransportRule and Get-ContentFilterConfig; with filterd in front the agents of Exchange need not be on",
 )
+_BLOCKED = Meaning(
+    Kind.BLOCKED,
+    "something behind filterd judges filterd's address or name as if it were the sender's (a block list, SPF, a name check)",
+    "it must not look at us: Get-TransportConfig | Format-List InternalSMTPServers must have our address, or switch that agent or list off; "
+    "`filterd exchange setup` prints the first",
+)
 _QUARANTINED = Meaning(
     Kind.QUARANTINED,
     "Exchange's own content filter put the message into its quarantine mailbox",
@@ -185,6 +196,8 @@ _OTHER = Meaning(
 )
 
 _RULES = tuple(f"7.{number}" for number in range(900, 1000))  # what transport rules may answer (New-TransportRule)
+# What Exchange Online says of the address, name or SPF of whoever hands over: of ours, when we stand in between.
+_JUDGED = ("7.23", "7.25", "7.506", "7.509", "7.511", "7.513", *(f"7.{number}" for number in range(606, 650)))
 
 # The first row that fits wins, so the narrow ones stand first.
 # Sources: exchange.md 2.1-2.4, 7, 8 of the facts behind docs/exchange.md, which has the same table for people.
@@ -197,7 +210,17 @@ _TABLE = (
     _Row(_BACK_PRESSURE, codes=(421, 451, 452), enhanced=("3.1",)),
     _Row(_BACK_PRESSURE, codes=(421, 451, 452), words=("insufficient system resources",)),
     _Row(_SERVICE, codes=(421, 451, 452, 454), enhanced=("3.2",)),
-    _Row(_SERVICE, words=("service not available", "service not active", "service unavailable")),
+    _Row(
+        _BLOCKED,
+        codes=(450, 451, 550, 553, 554),
+        words=("client host", "blocked using", "banned sending ip", "bad helo", "sender policy framework"),
+    ),
+    _Row(_BLOCKED, enhanced=_JUDGED),
+    _Row(
+        _SERVICE,
+        codes=(421, 451, 452, 454),
+        words=("service not available", "service not active", "service unavailable"),
+    ),
     _Row(_RATE, codes=(450, 451), words=("server busy",)),
     _Row(_SEND_AS, words=("send as this sender", "send as sender")),
     _Row(_RELAY, words=("unable to relay",)),
@@ -239,10 +262,16 @@ def _fits(row: _Row, code: int, subject: str, text: str) -> bool:
     return not row.words or any(word in text for word in row.words)
 
 
+def _own_words(text: str) -> str:
+    """`text` without the addresses in it."""
+    text = _PATH.sub(" ", _STRING.sub(" ", text))
+    return " ".join(word for word in text.split(" ") if "@" not in word)
+
+
 def meaning_of(reply: Reply) -> Meaning:
     """What a refusal or deferral says; Kind.OTHER for one that is not known.  A success has none: ask for refusals only."""
     subject = reply.enhanced.partition(".")[2]
-    text = reply.text[:_MAX_TEXT].lower()
+    text = _own_words(reply.text[:_MAX_TEXT].lower())
     for row in _TABLE:
         if _fits(row, reply.code, subject, text):
             return row.means

@@ -11,6 +11,7 @@ from filterd.adapters.upstream import SmtpUpstream
 from filterd.adapters.upstream_pressure import FIRST_PAUSE
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
+from filterd.exchange.answers import Kind
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.ports import Delivery
@@ -98,3 +99,9 @@ def test_another_next_hop_is_slowed_down_for_and_not_explained(caplog: pytest.Lo
     assert counted("back_pressure") == before
     assert gauge() == 0
     assert not [record for record in caplog.records if "upstream refused" in record.message]
+
+
+def test_every_kind_is_counted_from_zero() -> None:
+    make(1)
+    there = {sample.labels["kind"] for family in metrics.UPSTREAM_ANSWERS.collect() for sample in family.samples}
+    assert there == set(Kind)

@@ -55,7 +55,12 @@ REAL = [
     ("503 5.5.2 Send hello first", Kind.PROTOCOL),
     ("501 5.5.4 Invalid domain name", Kind.PROTOCOL),
     ("550 5.7.1 Go away", Kind.OTHER),
-    ("450 4.7.1 Client host rejected: cannot find your hostname", Kind.OTHER),
+    ("450 4.7.1 Client host rejected: cannot find your hostname", Kind.BLOCKED),
+    ("554 5.7.1 Service unavailable; Client host [10.0.0.25] blocked using zen.example.net", Kind.BLOCKED),
+    ("550 5.7.513 Service unavailable, Client host [10.0.0.25] blocked by example.org using Customer Block list", Kind.BLOCKED),
+    ("550 5.7.606 Access denied, banned sending IP [10.0.0.25]", Kind.BLOCKED),
+    ("550 5.7.23 The message was rejected because of Sender Policy Framework violation", Kind.BLOCKED),
+    ("550 5.7.1 Message blocked by a mail flow rule", Kind.OTHER),
 ]  # fmt: skip
 
 
@@ -93,6 +98,24 @@ def test_only_too_much_at_once_slows_us_down(line: str, less: bool) -> None:
     assert asks_for_less(reply(line)) is less
 
 
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ('450 4.1.8 <"submission rate"@evil.example>: Sender address rejected: Domain not found', Kind.OTHER),
+        ('450 4.1.8 "Insufficient system resources"@evil.example: Sender address rejected', Kind.OTHER),
+        ('451 4.7.1 <"a> \\" server busy"@evil.example>: try later', Kind.OTHER),
+        ('452 4.2.2 mailbox is full <"concurrent connections', Kind.OTHER),
+        ('452 4.2.2 mailbox is full "submission rate\\', Kind.OTHER),
+        ("451 4.7.1 prx1@evil.example: try later", Kind.OTHER),
+        ("550 5.1.1 <spam@example.org>: Recipient address rejected: User unknown", Kind.RECIPIENT),
+        ("550 5.1.1 starttls@example.org unknown", Kind.RECIPIENT),
+    ],
+)
+def test_a_stranger_chooses_no_meaning_by_the_name_of_an_address(line: str, kind: Kind) -> None:
+    assert meaning_of(reply(line)).kind is kind
+    assert not asks_for_less(reply(line))
+
+
 def test_a_meaning_tells_of_no_dangerous_connector() -> None:
     words = " ".join(f"{meaning_of_kind(kind).meaning} {meaning_of_kind(kind).remedy}" for kind in Kind).lower()
     assert "externalauthoritative" not in words
@@ -110,9 +133,12 @@ def test_any_answer_has_a_meaning(code: int, subject: str, text: str) -> None:
     assert not (code >= 500 and asks_for_less(given_reply))
 
 
+_AWKWARD = ("prx", "<", '"', "\\", '"\\', "<a", "@ ", " ")
+
+
 def test_time_is_bounded_whatever_the_text() -> None:
     def work(size: int) -> object:
-        answers = [Reply(550, "", ("prx" * 200)[:400]) for _ in range(size)]
+        answers = [Reply(550, "", (text * 400)[:400]) for _ in range(size // 8) for text in _AWKWARD]
         return lambda: [meaning_of(answer) for answer in answers]
 
     assert_growth(work, 200, 2000, 15)  # type: ignore[arg-type]
