@@ -136,9 +136,10 @@ class Ending:
         forward = [(r, v) for r, v in verdicts if v.action in (Action.ACCEPT, Action.TAG)]
         hold = [(r, v) for r, v in verdicts if v.action not in (Action.ACCEPT, Action.TAG)]
         now, engine, envelope = self.now, self.engine, self.now.envelope
-        # What users report has a reason of its own, copy by copy: it is worked on, while the rest waits for a person.
-        reported = {str(r.mailbox): v.reason.value for r, v in hold if v.reason is Reason.USER_REPORT}
-        others = [v for r, v in hold if str(r.mailbox) not in reported]
+        # What users report is worked on, while the rest waits for a person, who sees the whole under a reason of the rest.
+        reasons = {str(r.mailbox): v.reason.value for r, v in hold}
+        others = [why for why in reasons.values() if why != Reason.USER_REPORT.value]
+        hold_reason = next(iter(others or reasons.values()), "")
         passed = any(v.row == HYBRID_ROW for _, v in forward)
         cleaned = remove_forged(message, engine.authserv_id, cross_premises=passed)
         if cleaned.removed:
@@ -181,8 +182,8 @@ class Ending:
             hold=tuple(r for r, _ in hold),
             hold_prepended=hold_prepended,
             fields={str(r.mailbox): octets for r, octets in others_fields},
-            hold_reason=(others or [v for _, v in hold])[0].reason.value if hold else "",
-            hold_reasons=reported,
+            hold_reason=hold_reason,
+            hold_reasons={name: why for name, why in reasons.items() if why != hold_reason},
             refused=tuple(now.refused.values()),
         )
 

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 # Exchange may take 10 minutes after the final dot (facts: exchange.md 2.2); connecting and commands come on top.
 HANDOVER_SECONDS = 900.0
+# Later nobody else is served in the same hand-over: a client that gives up (10 minutes, RFC 5321 4.5.3.2.6) doubles everything.
+NEXT_GROUP_SECONDS = 120.0
+_LATE = Reply(451, "4.4.7", "The client has waited long enough, the outbox delivers this copy")
 
 # a full disk is noticed and cleared in minutes, or not soon
 RECORD_AGAIN_SECONDS = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
@@ -102,27 +105,29 @@ class HandOff:
         """
         deadline = Deadline.after(HANDOVER_SECONDS)
         replies: dict[str, Reply] = {}
-        lost: TemporaryError | None = None
+        later: Reply | None = None
         for prepended, recipients in job.groups():
             names = [str(r.mailbox) for r in recipients]
             taken = any(reply.is_success for reply in replies.values())
-            try:
-                if lost is None:
+            if taken and deadline.remaining < HANDOVER_SECONDS - NEXT_GROUP_SECONDS:
+                later = later or _LATE
+            if later is None:
+                try:
                     if replies:
                         reach("handoff.next")
                     answers = await self._deliver(job, prepended, recipients, deadline)
                     replies |= zip(names, answers, strict=True)
                     continue
-            except TemporaryError as error:
-                lost = error
-                if not taken:
-                    raise
-            except Exception:  # a fault of ours: the client would send to those again who have it
-                if not taken:
-                    raise
-                log.exception("engine failed between two groups of recipients", extra={"id": job.envelope.id})
-                lost = TemporaryError("engine failed", "in_doubt")
-            replies |= dict.fromkeys(names, _gone(lost, ""))
+                except TemporaryError as error:
+                    if not taken:
+                        raise
+                    later = _gone(error, "")
+                except Exception:  # a fault of ours: the client would send to those again who have it
+                    if not taken:
+                        raise
+                    log.exception("engine failed between two groups of recipients", extra={"id": job.envelope.id})
+                    later = failure_reply("upstream_in_doubt", "")
+            replies |= dict.fromkeys(names, later)
         return replies
 
     async def _deliver(
@@ -183,28 +188,26 @@ class HandOff:
             return None
         names = [str(r.mailbox) for r in held]
         refused = [name for name in names if name in replies]
-        forwarded = {name: job.fields.get(name, job.forward_prepended) for name in refused}
-        own = {name: forwarded.get(name) or job.fields.get(name, job.hold_prepended) for name in names}
+        usual = {name: job.forward_prepended if name in replies else job.hold_prepended for name in names}
+        own = {name: job.fields.get(name, usual[name]) for name in names}
         if refused:  # the sender is told 250 and no bounce: somebody here must look
             metrics.UPSTREAM_REFUSED_COPIES.inc(len(refused))
             log.warning(
                 "upstream refused some recipients, their copies are held",
-                extra={
-                    "id": job.envelope.id,
-                    "recipients": refused,
-                    "replies": [str(replies[name]) for name in refused],
-                },
+                extra={"id": job.envelope.id, "recipients": refused, "replies": [str(replies[n]) for n in refused]},
             )
+        reason = UPSTREAM_REFUSED if refused else job.hold_reason
+        own_reasons = {name: job.hold_reasons.get(name, job.hold_reason) for name in names if name not in replies}
         return HeldMessage(
             prepended=job.hold_prepended,
             chunks=job.chunks,
             recipients={str(r.mailbox): r.parameters for r in held},
-            reason=UPSTREAM_REFUSED if refused else job.hold_reason,
+            reason=reason,
             scl=job.evidence.scl,
             score=job.evidence.score,
             retry=frozenset(retry),
             parameters=job.envelope.parameters,
-            reasons={name: why for name, why in job.hold_reasons.items() if name not in refused},
+            reasons={name: why for name, why in own_reasons.items() if why != reason},
             fields={name: octets for name, octets in own.items() if octets != job.hold_prepended},
         )
 

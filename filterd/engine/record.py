@@ -28,13 +28,15 @@ log = logging.getLogger(__name__)
 RECORD_VERSION = 2
 TRUST = "trust"  # in `extra`: class of the client, without which no record can be decided again
 _MAX_USER = 320  # characters: a mailbox (RFC 5321 4.5.3.1)
+_MAX_CHANGES = 16  # searches for one message, 3 ms each, during which nobody else is served
 
 
 class Explainer:
     """Writes the verdicts of one message with their explanations.
 
     The nearest change of accepted mail is looked for only on demand (`accepted`): on the mail path nobody will ask, and it
-    costs a tenth of a millisecond.  Recipients for whom the same was found share it.
+    costs a tenth of a millisecond.  Recipients for whom the same was found share it; of the many kinds that thresholds of
+    their own can make of thousands, those behind the first _MAX_CHANGES have none.
     """
 
     def __init__(
@@ -113,6 +115,8 @@ class Explainer:
         exempt = is_exempt(verdict.recipient)
         key = (verdict.row, verdict.would, verdict.millis, verdict.stage, own, limits, exempt)
         if key not in self._changes:
+            if len(self._changes) >= _MAX_CHANGES:
+                return None
             try:
                 self._changes[key] = change_for(verdict, self._about(verdict), self._policy, self._trust)
             except Exception:  # a fault in the explanation costs the explanation, not the message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import ClassVar
 
@@ -186,7 +186,7 @@ def test_a_report_with_a_copy_for_somebody_else_does_both(order: tuple[str, ...]
     assert [r.code for r in stage.talk(*order)] == [250, 250, 250, 250]
     assert [names for names, _ in stage.upstream.taken] == [("bob@example.org",)]
     (held,) = stage.custody.held.values()
-    assert (held.reasons, list(held.recipients)) == ({REPORT_TO: "user_report"}, [REPORT_TO])
+    assert (held.reason, held.reasons, list(held.recipients)) == ("user_report", {}, [REPORT_TO])
 
 
 @pytest.mark.parametrize("order", [("bob", REPORT_TO), (REPORT_TO, "bob")])
@@ -206,6 +206,38 @@ def test_a_report_beside_a_copy_that_upstream_refuses_stays_a_report() -> None:
     (held,) = stage.custody.held.values()
     assert (held.reason, held.reasons) == ("upstream_refused", {REPORT_TO: "user_report"})
     assert set(held.recipients) == {REPORT_TO, "bob@example.org"}
+
+
+@dataclass
+class Blocked:
+    """The recipient bob blocks this sender."""
+
+    name: ClassVar[str] = "senders"
+    stage: ClassVar[Stage] = Stage.DATA
+    after: ClassVar[tuple[str, ...]] = ()
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        found = Evidence("senders", Stage.DATA, Result.POLICY, Reason.BLOCKED_SENDER, Scope.RECIPIENT)
+        return (replace(found, recipient="bob@example.org"),)
+
+
+def test_each_held_copy_has_the_reason_of_its_own_recipient() -> None:
+    stage = Stagehand(weight=5.0, more=(Blocked(),), policy=PolicyConfig(blocked_senders="quarantine"))
+    stage.talk("anna", "bob")
+    (held,) = stage.custody.held.values()
+    assert (held.reason, held.reasons) == ("looks_like_spam", {"bob@example.org": "blocked_sender"})
+    (ended,) = stage.custody.ended.values()
+    details = {outcome.recipient: outcome.detail for outcome in ended}
+    assert details == {"anna@example.org": "looks_like_spam", "bob@example.org": "blocked_sender"}
+
+
+def test_a_copy_held_beside_one_that_upstream_refuses_keeps_its_reason() -> None:
+    """Else malware would lie there as what Exchange refused, and a person might deliver it."""
+    upstream = ScriptedUpstream(rcpt={"anna@example.org": Reply(550, "5.1.1", "User unknown")})
+    stage = Stagehand(more=(Blocked(),), policy=PolicyConfig(blocked_senders="quarantine"), upstream=upstream)
+    stage.talk("anna", "bob", "carl")
+    (held,) = stage.custody.held.values()
+    assert (held.reason, held.reasons) == ("upstream_refused", {"bob@example.org": "blocked_sender"})
 
 
 def test_postmaster_of_the_report_domain_is_reachable() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -98,6 +100,42 @@ def test_with_the_same_fields_it_is_one_transaction() -> None:
 def test_all_groups_together_have_the_time_of_one() -> None:
     _, upstream, _ = run(job((ANNA, BOB), SPLIT))
     assert upstream.deadlines[0] is upstream.deadlines[1]
+
+
+@dataclass
+class Slow(ByTurns):
+    """Takes `seconds` for each transaction, by the clock that deadlines look at."""
+
+    clock: list[float] = field(default_factory=lambda: [0.0])
+    seconds: float = 0.0
+
+    async def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
+    ) -> Delivery:
+        self.clock[0] += self.seconds
+        return await super().deliver(envelope, recipients, chunks, deadline)
+
+
+@pytest.mark.parametrize(("seconds", "served"), [(119.0, [A, B]), (121.0, [A])])
+def test_a_client_that_has_waited_long_is_answered_and_the_outbox_does_the_rest(
+    seconds: float, served: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it gives up and sends again, everybody who was served gets it twice."""
+    upstream, custody = Slow([], seconds=seconds), ScriptedCustody()
+    after = partial(Deadline.after, clock=lambda: upstream.clock[0])
+    monkeypatch.setattr("filterd.engine.handoff.Deadline", SimpleNamespace(after=after))
+    reply = asyncio.run(HandOff(upstream, custody).run(job((ANNA, BOB, CARL), {B: b"b", C: b"c"})))
+    assert reply.code == 250
+    assert upstream.served == served
+    assert custody.held["ID1"].retry == {A, B, C} - set(served)
+
+
+def test_while_nobody_has_it_every_group_is_asked_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be delivered twice yet, and a refusal for good must not be hidden behind a deferral."""
+    upstream, custody = Slow([REFUSED, REFUSED], seconds=300.0), ScriptedCustody()
+    after = partial(Deadline.after, clock=lambda: upstream.clock[0])
+    monkeypatch.setattr("filterd.engine.handoff.Deadline", SimpleNamespace(after=after))
+    assert asyncio.run(HandOff(upstream, custody).run(job((ANNA, BOB), SPLIT))).code == 550
 
 
 @pytest.mark.parametrize(("error", "enhanced"), [(UNREACHABLE, "4.4.1"), (IN_DOUBT, "4.4.2")])

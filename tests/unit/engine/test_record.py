@@ -132,6 +132,28 @@ def test_recipients_for_whom_the_same_was_found_share_one_search(monkeypatch: py
     assert len(searches) == 2, "one for all users, one for postmaster"
 
 
+def test_searches_for_one_message_are_bounded_however_many_kinds_of_mailboxes_it_is_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searches = []
+    monkeypatch.setattr("filterd.engine.record.change_for", lambda verdict, *_: searches.append(verdict))
+    limits = [(quarantine, delete) for quarantine in range(5) for delete in range(10)]
+    known = [
+        Evidence(
+            *("recipient", Stage.RCPT, Result.PASS, Reason.OK, Scope.RECIPIENT),
+            recipient=f"user{number}@example.org",
+            properties={"scl_quarantine": str(quarantine), "scl_delete": str(delete)},
+        )
+        for number, (quarantine, delete) in enumerate(limits)
+    ]
+    evidence = [SPAM, *known]
+    names = [str(item.recipient) for item in known]
+    verdicts = [(name, decide(evidence, POLICY, Stage.DATA, name)) for name in names]
+    record = evidence_record(evidence, verdicts, policy=POLICY)
+    assert [verdict["recipient"] for verdict in record.verdicts] == names
+    assert len(searches) == 16
+
+
 def test_a_fault_in_the_explanation_costs_the_explanation_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Change | None:
         raise ZeroDivisionError
