@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,14 +16,18 @@ from datetime import datetime, timedelta
 from filterd.config import Config, LdapConfig
 from filterd.directory.snapshot import BadSnapshotError, Snapshot
 from filterd.directory_store import snapshot_path
-from filterd.directory_sync import SYNC_SECONDS, Outcome, Sync
+from filterd.directory_sync import SYNC_SECONDS, Outcome, Sync, SyncError
 from filterd.errors import FilterdError
 
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 60.0  # after a sync that failed: a server that was started anew is there by then
 FULL_AGAIN_SECONDS = 3600.0  # after a nightly one that failed; what changes is read meanwhile
+PASSWORD_AGAIN_SECONDS = (
+    900.0  # after a wrong password: each try counts at the directory, which locks the account after some
+)
 _MARGIN_SECONDS = 60.0  # beyond what a sync allows itself
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")  # in a text: what our clock says is no news
 
 
 class DirectoryRunner:
@@ -80,13 +85,10 @@ class _Table:
                 self._full_tried = self._clock()
             outcome = await self._in_thread(self._sync(self._config, self._table), full, stop)
         except FilterdError as error:
-            if stop.is_set():
-                return usual
-            text = str(error)
-            if text != self._told:
-                log.error("directory sync failed, the old list stays", extra={"table": self._table.name, "error": text})
-            self._told = text
-            return min(usual, AGAIN_SECONDS)
+            kind = error.kind if isinstance(error, SyncError) else ""
+            if not stop.is_set():
+                self._tell_failure(str(error), kind)
+            return _again(kind, usual)
         except Exception:  # a fault of ours in one sync must not end all later ones
             log.exception("directory sync crashed", extra={"table": self._table.name})
             return usual
@@ -120,15 +122,26 @@ class _Table:
     def _full_is_due(self, full_ms: int) -> bool:
         now = self._clock()
         moment = last_hour(now, self._table.reconcile_hour)
-        return full_ms / 1000 < moment and now - self._full_tried >= FULL_AGAIN_SECONDS
+        # One from the future was written while the clock was wrong: waiting for that day, nobody who left would ever go.
+        due = full_ms / 1000 < moment or full_ms / 1000 > now + _MARGIN_SECONDS
+        return due and abs(now - self._full_tried) >= FULL_AGAIN_SECONDS
+
+    def _tell_failure(self, text: str, kind: str) -> None:
+        if kind == "busy":  # somebody does it by hand
+            return
+        if _MOMENT.sub("", text) != _MOMENT.sub("", self._told):
+            kept = "is not whole, nobody is dropped" if kind == "guard" else "failed, the old list stays"
+            log.error(f"directory sync {kept}", extra={"table": self._table.name, "error": text})
+        self._told = text
 
     def _tell(self, outcome: Outcome) -> None:
         if self._told:
             log.warning("directory sync works again", extra={"table": outcome.name})
             self._told = ""
-        if outcome.notes and outcome.notes != self._notes:
+        notes = tuple(_MOMENT.sub("", note) for note in outcome.notes)
+        if notes and notes != self._notes:
             log.warning("directory sync has notes", extra={"table": outcome.name, "notes": list(outcome.notes)})
-        self._notes = outcome.notes
+        self._notes = notes
         facts = {
             "table": outcome.name,
             "kind": outcome.kind,
@@ -140,6 +153,13 @@ class _Table:
         }
         quiet = outcome.kind == "incremental" and not outcome.added and not outcome.dropped
         log.log(logging.DEBUG if quiet else logging.INFO, "directory synced", extra=facts)
+
+
+def _again(kind: str, usual: float) -> float:
+    """Seconds until the next sync after one that failed so."""
+    if kind == "password":
+        return max(usual, PASSWORD_AGAIN_SECONDS)
+    return usual if kind == "guard" else min(usual, AGAIN_SECONDS)
 
 
 def last_hour(now: float, hour: int) -> float:

@@ -15,7 +15,7 @@ import pytest
 from filterd.config import Config, LdapConfig
 from filterd.directory.snapshot import Header, write_snapshot
 from filterd.directory.table import Builder
-from filterd.directory_runner import FULL_AGAIN_SECONDS, DirectoryRunner, _Table, last_hour
+from filterd.directory_runner import FULL_AGAIN_SECONDS, PASSWORD_AGAIN_SECONDS, DirectoryRunner, _Table, last_hour
 from filterd.directory_store import snapshot_path
 from filterd.directory_sync import Outcome, Sync, SyncError
 
@@ -91,7 +91,7 @@ def test_a_night_that_fails_is_tried_again_each_hour_and_changes_are_read_meanwh
     now, fake = [at(3, 1)], Fake(fail)
     one = table(tmp_path, now, fake)
     snapshot(tmp_path, at(2, 55), at(2, 55) - 86_400)
-    assert once(one) == 60
+    assert once(one) == 300
     now[0] += 60
     once(one)
     now[0] += FULL_AGAIN_SECONDS
@@ -176,3 +176,72 @@ def test_a_broken_snapshot_is_none(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"nonsense")
     assert asyncio.run(table(tmp_path, [at(10)], Fake())._first_pause()) == 0
+
+
+def test_a_snapshot_from_the_future_does_not_put_off_the_nightly_sync(tmp_path: Path) -> None:
+    """The clock was wrong for a while: until that day nobody who left would be dropped."""
+    now, fake = [at(12)], Fake()
+    one = table(tmp_path, now, fake)
+    snapshot(tmp_path, at(12), at(12) + 86_400 * 365)
+    once(one)
+    assert fake.calls == [True]
+    snapshot(tmp_path, at(12), at(12) + 30)  # what another clock calls now is no future
+    once(_Table(config(tmp_path), config(tmp_path).ldap[0], lambda: now[0], fake))
+    assert fake.calls == [True, False]
+
+
+def test_a_clock_that_was_ahead_at_the_last_try_does_not_put_it_off(tmp_path: Path) -> None:
+    now, fake = [at(3, 1) + 86_400 * 365], Fake()
+    one = table(tmp_path, now, fake)
+    snapshot(tmp_path, at(2), at(2) - 86_400)
+    once(one)
+    now[0] = at(3, 1)
+    once(one)
+    assert fake.calls == [True, True]
+
+
+def test_a_wrong_password_is_not_tried_until_the_account_is_locked(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise SyncError("wrong user or password", "password")
+
+    snapshot(tmp_path, at(12), at(12))
+    assert once(table(tmp_path, [at(12)], Fake(fail))) == PASSWORD_AGAIN_SECONDS
+    assert once(table(tmp_path, [at(12)], Fake(fail), sync_minutes=60)) == 3600
+
+
+def test_the_guard_waits_for_somebody_as_long_as_usual(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise SyncError("20 of 80 would be dropped", "guard")
+
+    snapshot(tmp_path, at(12), at(12))
+    assert once(table(tmp_path, [at(12)], Fake(fail))) == 300
+    assert [record.message for record in caplog.records] == ["directory sync is not whole, nobody is dropped"]
+
+
+def test_what_the_clock_says_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    minutes = iter(range(10, 60))
+
+    def fail() -> None:
+        raise SyncError(f"expired (our clock says 2026-11-27 00:{next(minutes)} UTC): renew it", "certificate")
+
+    snapshot(tmp_path, at(12), at(12))
+    one = table(tmp_path, [at(12)], Fake(fail))
+    once(one)
+    once(one)
+    assert len(caplog.records) == 1
+    caplog.clear()
+    well = Fake()
+    one = table(tmp_path, [at(12)], well)
+    for minute in (10, 15):
+        well.notes = (f"the directory's clock is 61 minutes behind ours (2026-11-27 00:{minute} UTC there)",)
+        once(one)
+    assert [record.message for record in caplog.records].count("directory sync has notes") == 1
+
+
+def test_a_sync_by_hand_at_the_same_time_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise SyncError("is being written by another sync just now", "busy")
+
+    snapshot(tmp_path, at(12), at(12))
+    assert once(table(tmp_path, [at(12)], Fake(fail))) == 60
+    assert not caplog.records
