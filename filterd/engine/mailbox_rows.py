@@ -41,8 +41,11 @@ def thresholds_of(evidence: Iterable[Evidence]) -> Thresholds:
 
 
 def mailbox_refused(case: Case) -> Found | None:
-    """With the safeguards of reject_score: never for content alone, never postmaster."""
-    return (Action.REJECT, case.decisive.reason, refusal(case)) if _refuses(case) and case.may_refuse else None
+    """With the safeguards of reject_score: never for content alone, never postmaster.  What is below tag_score is ham: held at worst."""
+    is_spam = case.score >= case.config.tag_score
+    return (
+        (Action.REJECT, case.decisive.reason, refusal(case)) if _refuses(case) and is_spam and case.may_refuse else None
+    )
 
 
 def mailbox_not_refused(case: Case) -> Found | None:

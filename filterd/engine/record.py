@@ -92,7 +92,12 @@ class Explainer:
         wanted = verdict.row == "quarantine_score" and config is not None and verdict.score >= config.reject_score
         if not wanted and (verdict.row != "mailbox_reject" or verdict.would is not Action.QUARANTINE):
             return words
-        why = "postmaster" if is_exempt(verdict.recipient) else "what speaks against it is mostly the message itself"
+        if is_exempt(verdict.recipient):
+            why = "postmaster"
+        elif config is not None and verdict.score < config.tag_score:
+            why = f"the score stays below {config.tag_score:g}"
+        else:
+            why = "what speaks against it is mostly the message itself"
         return f"{words}, but not refused: {why}"
 
     def _missing(self, verdict: Verdict) -> list[dict[str, str]]:

@@ -100,6 +100,15 @@ def test_a_mailbox_refuses_what_others_speak_against_and_never_content_alone() -
     assert verdict(content(9.0), reject=0).action is Action.QUARANTINE
 
 
+@pytest.mark.parametrize("limit", range(5))
+def test_ham_is_held_at_worst_whatever_stands_in_the_directory(limit: int) -> None:
+    """A listed client with a message that looks like ham: nobody would tag it, so a slip in a directory must not refuse it."""
+    found = verdict(listed(3.5), content(-1.6), reject=limit)
+    assert (found.score, found.action, found.row) == (1.9, Action.QUARANTINE, "mailbox_reject")
+    assert said(listed(3.5), content(-1.6), reject=limit).endswith("but not refused: the score stays below 2")
+    assert verdict(listed(3.5), content(-1.5), reject=limit).action is Action.REJECT
+
+
 def test_nothing_is_refused_for_a_mailbox_before_its_message_is_known() -> None:
     evidence = [mailbox(Thresholds(reject=4, quarantine=4)), listed(3.5)]
     assert decide(evidence, Policy(), Stage.RCPT, ANNA).action is Action.ACCEPT
