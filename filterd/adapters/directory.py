@@ -63,6 +63,10 @@ class ChainDirectory:
             silent = [source.name for source in self._all if source.domains() is None]
             if silent:
                 raise TemporaryError(f"accepted domains of {', '.join(silent)} are not known yet", "directory")
+            if (
+                self._all and not self._accepted
+            ):  # Exchange's could not be read, or stand nowhere: nobody is refused for that
+                raise TemporaryError("no accepted domain is known: see filterd directory status", "directory")
             return RecipientAnswer(RecipientStatus.FOREIGN_DOMAIN, CONFIGURATION)
         if local.lower() == "postmaster":  # RFC 5321 4.5.1
             return RecipientAnswer(RecipientStatus.KNOWN, CONFIGURATION)

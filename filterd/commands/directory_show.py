@@ -128,7 +128,8 @@ def status_lines(
     said = [(s.status.name, text) for s in sources for text in (s.status.problem, *s.status.notes) if text]
     if said:
         lines += ["", *(f"{name}: {printable(text)}" for name, text in said)]
-    lines += ["", f"accepted domains: {len(domains) or 'none, so all mail is refused'}"]
+    none = "none, so all mail is put off (451)" if sources else "none, so all mail is refused"
+    lines += ["", f"accepted domains: {len(domains) or none}"]
     below = {True: ", its subdomains too", False: ""}
     lines += [f"  {d.name}  {_words(d.type.value)}{below[d.subdomains]}" for d in domains[:_SHOWN]]
     lines += [f"  and {len(domains) - _SHOWN} more (--json has all)"] if len(domains) > _SHOWN else []

@@ -92,6 +92,17 @@ def says(*said: Found | TemporaryError, fixed: tuple[AcceptedDomain, ...] = (ORG
         return f"{error.kind}: {error}"
 
 
+@pytest.mark.parametrize("fixed", [(), (ORG,)])
+def test_while_no_accepted_domain_is_known_nobody_is_refused(fixed: tuple[AcceptedDomain, ...]) -> None:
+    """A directory whose configuration could not be read: all mail would get 550 relaying denied."""
+    chain = ChainDirectory(fixed, [Source("ldap ad")])
+    if fixed:
+        assert ask(chain, "anna", "other.example").status is FOREIGN
+        return
+    with pytest.raises(TemporaryError, match="no accepted domain is known"):
+        ask(chain, "anna")
+
+
 def test_the_first_that_knows_answers() -> None:
     assert says(None, answer("b"), answer("c", INTERNAL)) == answer("b")
     assert says(answer("a", INTERNAL), answer("b")) == answer("a", INTERNAL)
