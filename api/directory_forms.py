@@ -30,6 +30,8 @@ class SiteKey(View):
     algorithm: str = ALGORITHM
     key: str
     """The site's key in hexadecimal digits."""
+    name: str
+    """Of the key; give it back when a push begins."""
 
 
 class Domain(Body):
@@ -52,7 +54,7 @@ class Person(Body):
 class NewPush(Body):
     """What is about to be pushed."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31)
     """Of this form: 1."""
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Of the whole list, made by whoever pushes: what has the digest of the list in use is not sent again."""
@@ -62,6 +64,8 @@ class NewPush(Body):
     domains: list[Domain] | None = Field(default=None, max_length=MAX_DOMAINS)
     """Accepted domains; null: those of the configuration are all."""
     people: list[Person] = Field(default=[], max_length=MAX_PEOPLE)
+    key_name: str = Field(default="", pattern=r"^([0-9a-f]{8})?$")
+    """Name of the key that keys were made with, as GET /v1/directory/key gave it: was the key exchanged since, 409."""
 
 
 class Begun(View):

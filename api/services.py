@@ -25,6 +25,7 @@ from filterd.storage import lists
 from filterd.storage.database import Database
 
 SCANS = 2  # at once, scans and reports together; each holds a whole message in memory
+PARTS = 2  # at once of pushed lists
 
 
 class Scans(Protocol):
@@ -111,6 +112,7 @@ class Services:
     directory: DirectoryCache
     config_path: Path | None = None
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SCANS))
+    parts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PARTS))
     started: float = field(default_factory=time.monotonic)
     outbox_alive: Callable[[], bool] = lambda: False
     vitals: Vitals = field(default_factory=Vitals)
@@ -120,15 +122,27 @@ class Services:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """One of SCANS places for a whole message in memory; take it before the body is read.  Raises ApiError 503."""
-        try:
-            async with asyncio.timeout(PLACE_SECONDS):
-                await self.places.acquire()
-        except TimeoutError:
-            raise unavailable("too many messages at once", 10) from None
-        try:
+        async with _place(self.places, "too many messages at once"):
             yield
-        finally:
-            self.places.release()
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """One of PARTS places for a part of a pushed list, as `place`: who pushes slowly holds up nobody who reports mail."""
+        async with _place(self.parts, "too many parts of pushed lists at once"):
+            yield
+
+
+@asynccontextmanager
+async def _place(places: asyncio.Semaphore, problem: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(PLACE_SECONDS):
+            await places.acquire()
+    except TimeoutError:
+        raise unavailable(problem, 10) from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def services_of(request: Request) -> Services:

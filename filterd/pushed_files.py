@@ -59,6 +59,7 @@ class Declared:
         recipients: objects that receive mail, in all parts together.
         domains: accepted domains; None: this directory does not say.
         people: names of protected people; their addresses stay inside.
+        key: name of the site key that its keys were made with (keys.key_name); empty where who pushes does not say.
     """
 
     digest: str
@@ -66,6 +67,7 @@ class Declared:
     recipients: int
     domains: tuple[AcceptedDomain, ...] | None
     people: tuple[str, ...] = ()
+    key: str = ""
 
 
 class PushFiles:
@@ -174,6 +176,7 @@ def _head_text(declared: Declared, begun_ms: int) -> str:
             "recipients": declared.recipients,
             "domains": None if domains is None else [[d.name, d.type.value, d.subdomains] for d in domains],
             "people": declared.people,
+            "key": declared.key,
         }
     )
 
@@ -190,6 +193,7 @@ def _read_head(folder: Path) -> tuple[Declared, int] | None:
             if domains is None
             else tuple(AcceptedDomain(name, DomainType(kind), sub) for name, kind, sub in domains),
             tuple(data["people"]),
+            str(data["key"]),
         )
         return declared, int(data["begun_ms"])
     except (OSError, ValueError, KeyError, TypeError):

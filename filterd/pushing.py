@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from filterd.adapters.site_key import site_key
 from filterd.auth.names import ascii_domain
 from filterd.config import Config
-from filterd.directory.guard import gone_domains, refusal
+from filterd.directory.guard import fewer, gone_domains, newly_looked_up, refusal
 from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Entry
@@ -33,6 +33,7 @@ MAX_DOMAINS = 5000
 MAX_PEOPLE = 1000
 
 _HEX_KEY = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
+_ANOTHER_KEY = "the site key is not the one that the list was made with: nobody in it would be found"
 _ANOTHER_LOOK = "look at what the script reads; when it is right, run it once with -AcceptDrop (accept_drop)"
 
 
@@ -73,9 +74,12 @@ class Pushes:
         if declared.parts > MAX_PARTS:
             raise PushRefusedError(f"more than {MAX_PARTS} parts", "put more recipients into a part", "parts")
         domains = _normal(declared.domains)
+        key = key_name(site_key(self._state_dir))
+        if declared.key not in ("", key):
+            raise PushRefusedError(_ANOTHER_KEY, "ask for the key again and make the list anew")
         if self._is_current(declared.digest):
             return None
-        return self._files.create(replace(declared, domains=domains))
+        return self._files.create(replace(declared, domains=domains, people=_names(declared.people), key=key))
 
     def add(self, identity: str, number: int, recipients: Sequence[Entry]) -> int:
         """Keep a part; the same part again takes the place of the first.  The number of its addresses.
@@ -102,29 +106,41 @@ class Pushes:
         """
         self._must_be_enabled()
         declared, begun_ms = self._files.declared(identity)
-        table = self._files.table(identity, declared)
-        if not len(table):
-            problem = "the list is empty: every recipient would be unknown"
-            raise PushRefusedError(problem, "look at what the script reads; to stop using it set push.enabled = false")
-        self._must_fit(len(table), "")
-        with self._writing():
-            old = self._current()
+        key = site_key(self._state_dir)
+        if declared.key != key_name(key):
+            raise PushRefusedError(_ANOTHER_KEY, "begin a new push")
+        with self._writing():  # before the parts are read: one whole list in memory at a time
+            table = self._files.table(identity, declared)
+            if not len(table):
+                remedy = "look at what the script reads; to stop using it set push.enabled = false"
+                raise PushRefusedError("the list is empty: every recipient would be unknown", remedy)
+            self._must_fit(len(table), "")
+            old = self._there()
             # A list of the future was written by a clock that was wrong: it does not stand in the way.
             if old is not None and begun_ms < old.header.read_ms <= int(self._clock() * 1000):
                 raise PushRefusedError("a newer list was pushed meanwhile", "begin a new push if this one counts")
-            before = old.table() if old is not None else Builder().table()
-            problem = refusal(before, table, self._config.max_drop_percent)
-            problem = problem or gone_domains(old.header.domains if old is not None else None, declared.domains)
+            limit = self._config.max_drop_percent
+            before = Builder().table()
+            if old is not None and old.header.is_under(key):
+                before = old.table()
+                problem = refusal(before, table, limit)
+            else:  # under another key no address is the same: their number is all that can be compared
+                problem = fewer(len(old) if old is not None else 0, len(table), limit)
+            had = old.header.domains if old is not None else None
+            problem = problem or gone_domains(had, declared.domains)
             if problem and not accept_drop:
                 raise PushRefusedError(f"{problem}; the old list stays", _ANOTHER_LOOK, "accept_drop")
             people = tuple(ProtectedPerson(name) for name in declared.people)
-            key = key_name(site_key(self._state_dir))
-            header = Header("push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest, key=key)
+            header = Header(
+                "push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest, key=declared.key
+            )
             write_snapshot(self._snapshot, header, table)
         self._files.remove(identity)
         done = Committed(len(table), table.missing_from(before), before.missing_from(table))
         numbers = {"addresses": len(table), "added": done.added, "dropped": done.dropped, "accept_drop": accept_drop}
         log.info("pushed recipients are in use", extra=numbers)
+        for name in newly_looked_up(had, declared.domains):
+            log.warning("recipients of a domain are looked up from now on (authoritative)", extra={"domain": name})
         return done
 
     def drop(self, identity: str) -> None:
@@ -146,11 +162,14 @@ class Pushes:
         return True
 
     def _current(self) -> Snapshot | None:
+        """The list in use, if it is under the site's key."""
+        found = self._there()
+        return found if found is not None and found.header.is_under(site_key(self._state_dir)) else None
+
+    def _there(self) -> Snapshot | None:
+        """The list that lies there, under whatever key."""
         try:
-            found = Snapshot(self._snapshot)
-            if not found.header.is_under(site_key(self._state_dir)):
-                raise BadSnapshotError(f"{self._snapshot}: was made with another site key")
-            return found
+            return Snapshot(self._snapshot)
         except FileNotFoundError:
             return None
         except BadSnapshotError as error:
@@ -166,9 +185,8 @@ class Pushes:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise PushBusyError("another push is being put in place", "try again in a minute") from None
-            for half in self._folder.glob(
-                f".{self._snapshot.name}.*"
-            ):  # of a process that was killed: nobody else writes now
+            # Of a process that was killed: nobody else writes now.
+            for half in self._folder.glob(f".{self._snapshot.name}.*"):
                 half.unlink(missing_ok=True)
             yield
 
@@ -199,13 +217,19 @@ def sender_key(key: bytes, text: str) -> bytes:
 def _normal(domains: tuple[AcceptedDomain, ...] | None) -> tuple[AcceptedDomain, ...] | None:
     if domains is None:
         return None
-    found = {}
+    found: dict[tuple[str, bool], AcceptedDomain] = {}  # contoso.com and *.contoso.com are two domains
     for domain in domains:
         name = ascii_domain(domain.name)
         if name is None:
             raise PushRefusedError("one of them is no domain name", "push names such as example.org", "domains")
-        found[name] = replace(domain, name=name)
+        found.setdefault((name, domain.subdomains), replace(domain, name=name))
     if not found:
         problem = "there is no accepted domain: mail for nobody would be accepted"
         raise PushRefusedError(problem, "push them, or null when the configuration has them all", "domains")
     return tuple(found.values())
+
+
+def _names(people: tuple[str, ...]) -> tuple[str, ...]:
+    """What can be the display name of somebody, each once; the others would be everybody's or nobody's."""
+    stripped = (name.strip() for name in people)
+    return tuple(dict.fromkeys(name for name in stripped if name and name.isprintable()))

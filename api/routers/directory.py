@@ -31,6 +31,7 @@ from api.directory_forms import (
 from api.problems import ApiError, conflict, unavailable
 from api.services import Svc
 from api.views import Done, errors
+from filterd.directory.keys import key_name
 from filterd.directory.values import AcceptedDomain
 from filterd.directory_view import BadAddressError, json_of
 from filterd.pushed_files import MAX_PARTS, Declared, PushRefusedError, UnknownPushError
@@ -64,10 +65,10 @@ def _whole(schema: dict[str, Any]) -> dict[str, Any]:
 @router.get("/key", responses=errors(409))
 def key(services: Svc, who: Annotated[Principal, Depends(needs("directory"))]) -> SiteKey:
     """The site's key, under which whoever pushes makes keys of addresses."""
-    with _answers():
+    with _answers(who):
         found = Pushes(services.config).site_key()
     log.info("site key given out", extra={"by": who.actor})
-    return SiteKey(key=found.hex())
+    return SiteKey(key=found.hex(), name=key_name(found))
 
 
 @router.post(
@@ -86,8 +87,9 @@ def begin(
     if body.domains is not None:
         domains = tuple(AcceptedDomain(domain.name, domain.type, domain.subdomains) for domain in body.domains)
     people = tuple(person.name for person in body.people)
-    with _answers():
-        identity = Pushes(services.config).begin(Declared(body.digest, body.parts, body.recipients, domains, people))
+    declared = Declared(body.digest, body.parts, body.recipients, domains, people, body.key_name)
+    with _answers(who):
+        identity = Pushes(services.config).begin(declared)
     if identity is None:
         response.status_code = 200
     log.info("push begun", extra={"push": identity or "unchanged", "recipients": body.recipients, "by": who.actor})
@@ -97,7 +99,6 @@ def begin(
 @router.put(
     "/pushes/{id}/parts/{number}",
     responses=errors(404, 408, 409, 413),
-    dependencies=[Depends(needs("directory"))],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -105,12 +106,18 @@ def begin(
         }
     },
 )
-async def add(request: Request, services: Svc, id: PushId, number: Annotated[int, Path(ge=1, le=MAX_PARTS)]) -> Part:
+async def add(
+    request: Request,
+    services: Svc,
+    id: PushId,
+    number: Annotated[int, Path(ge=1, le=MAX_PARTS)],
+    who: Annotated[Principal, Depends(needs("directory"))],
+) -> Part:
     """Send a part, numbered from 1; sent again it takes the place of the first one.  At most 5,000 recipients and 8 MB."""
-    async with services.place():
+    async with services.part():
         raw = b"".join([block async for block in request.stream()])
         pushes = Pushes(services.config)
-        with _answers():
+        with _answers(who):
             site_key = await anyio.to_thread.run_sync(pushes.site_key)
             entries = await anyio.to_thread.run_sync(entries_of, raw, site_key)
             return Part(number=number, addresses=await anyio.to_thread.run_sync(pushes.add, id, number, entries))
@@ -124,16 +131,18 @@ def commit(
     body: Commit | None = None,
 ) -> InUse:
     """Put the list in use.  409 when parts are missing, when it would drop too much (the old list stays), or when a newer one is in use."""
-    with _answers():
-        done = Pushes(services.config).commit(id, body is not None and body.accept_drop)
-    log.info("push committed", extra={"push": id, "addresses": done.addresses, "by": who.actor})
+    accept_drop = body is not None and body.accept_drop
+    with _answers(who):
+        done = Pushes(services.config).commit(id, accept_drop)
+    numbers = {"addresses": done.addresses, "added": done.added, "dropped": done.dropped}
+    log.info("push committed", extra={"push": id, **numbers, "accept_drop": accept_drop, "by": who.actor})
     return InUse.model_validate(done)
 
 
 @router.delete("/pushes/{id}", responses=errors(404, 409))
 def drop(services: Svc, id: PushId, who: Annotated[Principal, Depends(needs("directory"))]) -> Done:
     """Forget a push that was not committed."""
-    with _answers():
+    with _answers(who):
         Pushes(services.config).drop(id)
     log.info("push dropped", extra={"push": id, "by": who.actor})
     return Done(id=id, done="dropped")
@@ -165,8 +174,8 @@ async def look(services: Svc, address: Mail, sender: Mail | None = None) -> Addr
 
 
 @contextmanager
-def _answers() -> Iterator[None]:
-    """What pushing refuses, as an answer.  Raises ApiError."""
+def _answers(who: Principal) -> Iterator[None]:
+    """What pushing refuses, as an answer and in the log: whoever looks after the filter sees no script.  Raises ApiError."""
     try:
         yield
     except UnknownPushError as error:
@@ -174,6 +183,7 @@ def _answers() -> Iterator[None]:
     except PushBusyError as error:
         raise unavailable(str(error), 60) from None
     except PushRefusedError as error:
+        log.warning("push refused", extra={"problem": str(error), "remedy": error.remedy, "by": who.actor})
         if error.field in ("", "accept_drop"):
             raise conflict(str(error), error.remedy) from None
         raise ApiError(422, str(error), error.remedy, f"body.{error.field}") from None

@@ -30,6 +30,7 @@ param(
     [switch]$AcceptDrop
 )
 $ErrorActionPreference = 'Stop'   # half a list must never look like a whole one
+$before = $global:ErrorActionPreference   # Exchange's commands are functions of a module of their own, which see the global one only
 $utf8 = New-Object System.Text.UTF8Encoding($false)
 $sha = [System.Security.Cryptography.SHA256]::Create()
 $idn = New-Object System.Globalization.IdnMapping
@@ -38,14 +39,12 @@ $idn = New-Object System.Globalization.IdnMapping
 [System.Net.WebRequest]::DefaultWebProxy = $null
 
 function ConvertTo-Hex([byte[]]$Octets) { return [BitConverter]::ToString($Octets).Replace('-', '').ToLowerInvariant() }
-
 function ConvertTo-Canonical([string]$Address) {   # the domain in ASCII, then each letter by itself in lower case: as filterd does
     $at = $Address.LastIndexOf('@') + 1
     $domain = $Address.Substring($at)
     if ($domain -match '[^\x00-\x7f]') { try { $domain = $idn.GetAscii($domain) } catch { Write-Verbose "kept as it is: $domain" } }
     return ($Address.Substring(0, $at) + $domain).ToLowerInvariant()
 }
-
 function Get-Distinct($Texts) {   # octet by octet: to Sort-Object -Unique two spellings of one word may be the same
     $set = New-Object 'System.Collections.Generic.SortedSet[string]' -ArgumentList ([StringComparer]::Ordinal)
     foreach ($text in $Texts) { if ($text) { $null = $set.Add([string]$text) } }
@@ -56,7 +55,7 @@ function Get-Senders($Entries) {   # addresses, and domains as @domain
 }
 function Get-Keys([string[]]$Texts) { foreach ($text in $Texts) { ConvertTo-Hex ($hmac.ComputeHash($utf8.GetBytes($text))[0..15]) } }
 function Send-Request([string]$Method, [string]$Path, $Body) {
-    $request = @{ Method = $Method; Uri = "$node/v1/directory/$Path"; Headers = @{ Authorization = "Bearer $token" }; TimeoutSec = 600; UseBasicParsing = $true }
+    $request = @{ Method = $Method; Uri = "$node/v1/directory/$Path"; Headers = @{ Authorization = "Bearer $token" }; TimeoutSec = 600; UseBasicParsing = $true; MaximumRedirection = 0 }
     if ($Body) { $request.Body = $utf8.GetBytes($Body); $request.ContentType = 'application/json' }
     try { return Invoke-RestMethod @request }
     catch {
@@ -68,6 +67,7 @@ function Send-Request([string]$Method, [string]$Path, $Body) {
 }
 
 try {
+    $global:ErrorActionPreference = 'Stop'
     if (-not (Get-Command Get-Recipient -ErrorAction SilentlyContinue)) { throw 'Get-Recipient is not here: run this in the Exchange Management Shell' }
     $token = $env:FILTERD_TOKEN
     if ($TokenFile) { $token = (New-Object System.Net.NetworkCredential('', (ConvertTo-SecureString (Get-Content -LiteralPath $TokenFile -TotalCount 1)))).Password }
@@ -97,7 +97,8 @@ try {
             }
             if ($own.Count) { $limits[$guid] = $own }
             if (-not $SafeSenders) { continue }
-            $junk = Get-MailboxJunkEmailConfiguration -Identity $guid
+            try { $junk = Get-MailboxJunkEmailConfiguration -Identity $guid } catch [System.Management.Automation.CommandNotFoundException] { throw }
+            catch { Write-Warning "$($item.Identity): safe and blocked senders cannot be read, pushed without them: $_"; continue }
             $lists[$guid] = @{ safe = @(Get-Senders $junk.TrustedSendersAndDomains); blocked = @(Get-Senders $junk.BlockedSendersAndDomains) }
         }
     }
@@ -108,6 +109,7 @@ try {
     if (-not $recipients.Count) { throw 'Get-Recipient returned nobody: may this account see recipients?' }
 }
 catch { [Console]::Error.WriteLine("nothing was sent: $_"); exit 2 }
+finally { $global:ErrorActionPreference = $before }
 
 $failed = 0
 foreach ($node in $Url.TrimEnd('/')) {
@@ -129,7 +131,7 @@ foreach ($node in $Url.TrimEnd('/')) {
             $rows.Add($json); $size += $json.Length
         }
         $parts.Add('{"recipients":[' + ($rows -join ',') + ']}')
-        $head = [ordered]@{ version = 1; parts = $parts.Count; recipients = $recipients.Count; domains = $domains; people = $people }
+        $head = [ordered]@{ version = 1; parts = $parts.Count; recipients = $recipients.Count; domains = $domains; people = $people; key_name = $site.name }
         $sums = @(foreach ($text in @(ConvertTo-Json -InputObject $head -Compress -Depth 4) + $parts.ToArray()) { ConvertTo-Hex ($sha.ComputeHash($utf8.GetBytes($text))) })
         $head.digest = ConvertTo-Hex ($sha.ComputeHash($utf8.GetBytes($sums -join '')))
         $push = Send-Request 'POST' 'pushes' (ConvertTo-Json -InputObject $head -Compress -Depth 4)

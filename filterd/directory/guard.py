@@ -18,14 +18,20 @@ def refusal(old: Table, new: Table, max_drop_percent: float) -> str:
     """Why `new` may not take the place of `old`; empty when it may."""
     if not len(old):
         return ""
-    dropped = old.missing_from(new)
     if not len(new):
         return f"all {len(old)} recipients would be dropped"
-    share = 100 * dropped / len(old)
+    return _too_many(old.missing_from(new), len(old), max_drop_percent)
+
+
+def fewer(old: int, new: int, max_drop_percent: float) -> str:
+    """The same where addresses cannot be compared, by their number: so many at least would be dropped."""
+    return _too_many(max(0, old - new), old, max_drop_percent)
+
+
+def _too_many(dropped: int, of: int, max_drop_percent: float) -> str:
+    share = 100 * dropped / max(1, of)
     if dropped > FREE and share > max_drop_percent:
-        return (
-            f"{dropped} of {len(old)} recipients would be dropped ({share:.1f} %, allowed are {max_drop_percent:g} %)"
-        )
+        return f"{dropped} of {of} recipients would be dropped ({share:.1f} %, allowed are {max_drop_percent:g} %)"
     return ""
 
 

@@ -133,6 +133,7 @@ def push(exchange: Organization, send: Send, *, accept_drop: bool = False) -> st
         "recipients": len(recipients),
         "domains": domains,
         "people": people,
+        "key_name": site["name"],
     }
     sums = [hashlib.sha256(text.encode()).hexdigest() for text in (to_json(head), *parts)]
     head["digest"] = hashlib.sha256("".join(sums).encode()).hexdigest()

@@ -25,9 +25,10 @@ SCRIPT = (CHECKOUT / "deploy" / "exchange" / "Push-FilterdDirectory.ps1").read_t
 )  # PowerShell 5.1 reads others as ANSI
 CODE = SCRIPT.partition("#>")[2]
 
-# Cmdlets and those of their parameters that exist in Exchange Server 2013 to SE.  Source: Microsoft's cmdlet reference
-# (MicrosoftDocs/office-docs-powershell, snapshot of 2026), "Applicable" of each parameter.  Get-AcceptedDomain has ResultSize in the
-# cloud only.
+# Cmdlets and those of their parameters that exist in Exchange Server 2013 to 2019.  Source: the page of each cmdlet in Microsoft's
+# reference (MicrosoftDocs/office-docs-powershell, exchange/exchange-ps/exchange/NAME.md), its syntax and the line "Applicable".  Read
+# there: all twelve.  The versions that were read end with 2019 (Set-ADServerSettings and Get-DistributionGroup: with 2016); that
+# Exchange SE has the same is expected, not read.
 EXCHANGE = {
     "Get-AcceptedDomain": set(),
     "Get-DistributionGroup": {"ResultSize"},
@@ -50,7 +51,8 @@ WINDOWS = {
     "ForEach-Object": set(),
     "Get-Command": {"ErrorAction"},
     "Get-Content": {"LiteralPath", "TotalCount"},
-    "Invoke-RestMethod": {"Method", "Uri", "Headers", "TimeoutSec", "UseBasicParsing", "Body", "ContentType"},
+    "Invoke-RestMethod": {"Method", "Uri", "Headers", "TimeoutSec", "UseBasicParsing", "MaximumRedirection"}
+    | {"Body", "ContentType"},
     "New-Object": {"ArgumentList"},
     "Sort-Object": set(),
     "Write-Verbose": set(),
@@ -60,7 +62,7 @@ WINDOWS = {
 # (MailEnabledRecipient.RequireSenderAuthenticationEnabled); SCL...: exchange.md 1.6 of the facts, Set-Mailbox.
 PROPERTIES = {
     "domain": {"DomainName", "DomainType", "MatchSubDomains"},
-    "item": {"Guid", "RequireSenderAuthenticationEnabled", "SCL${kind}Threshold", "SCL${kind}Enabled"},
+    "item": {"Guid", "Identity", "RequireSenderAuthenticationEnabled", "SCL${kind}Threshold", "SCL${kind}Enabled"},
     "junk": {"TrustedSendersAndDomains", "BlockedSendersAndDomains"},
     "_": {"DisplayName", "EmailAddresses", "Guid"},
 }
@@ -119,6 +121,21 @@ def test_what_makes_it_safe_stands_in_it() -> None:
     assert "exit 2" in CODE
     assert CODE.rstrip().endswith("exit $failed")
     assert not re.search(r"Write\S+ .*\$token|SkipCertificate|\| *\w+-Object -Unique", CODE)
+
+
+def test_an_error_of_exchange_ends_it_also_in_a_remote_session() -> None:
+    """There its commands are functions of a module, which do not see the script's own preference (PowerShell/PowerShell#4568)."""
+    reading = CODE[CODE.index("\ntry {\n") : CODE.index("\n$failed = 0")]
+    assert reading.index("$global:ErrorActionPreference = 'Stop'") < reading.index("Get-Command Get-Recipient")
+    kept = re.search(r"^\$(\w+) = \$global:ErrorActionPreference", CODE, re.MULTILINE)
+    assert kept is not None
+    assert reading.rstrip().endswith(f"finally {{ $global:ErrorActionPreference = ${kept[1]} }}"), "as it was"
+
+
+def test_one_mailbox_that_cannot_be_opened_stops_nobody_but_a_command_that_is_missing_does() -> None:
+    asked = CODE[CODE.index("try { $junk = ") :].partition("$lists[$guid] =")[0]
+    assert "catch [System.Management.Automation.CommandNotFoundException] { throw }" in asked
+    assert re.search(r"catch \{ Write-Warning .*; continue \}", asked)
 
 
 def test_every_exchange_command_gets_all_there_is() -> None:

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filterd import pushed_files
-from filterd.directory.keys import address_key
+from filterd.directory.domains import AcceptedDomains
+from filterd.directory.keys import address_key, key_name
 from filterd.directory.snapshot import Snapshot, sender_candidates
 from filterd.directory.table import Entry
 from filterd.directory.values import AcceptedDomain, DomainType, SenderWord, Thresholds
@@ -43,7 +44,8 @@ class House:
 
     def begin(self, names: Sequence[str], parts: int = 1, digest: str = "", **more: Any) -> str:
         domains = more.pop("domains", (DOMAIN,))
-        identity = self.pushes.begin(Declared(digest or "".join(names), parts, len(names), domains, **more))
+        declared = Declared(digest or "".join(names), parts, len(names), domains, **more)
+        identity = self.pushes.begin(declared)
         assert identity is not None
         return identity
 
@@ -326,13 +328,89 @@ def test_a_damaged_list_in_use_is_replaced(house: House) -> None:
 
 
 def test_a_list_under_another_key_is_replaced_whole(house: House) -> None:
-    """As when a node gets the key of another one after its first push."""
-    house.push(many(20), digest="same")
+    """As when a node gets the key of another one after its first push: of the guard what can be compared stays."""
+    both = (DOMAIN, AcceptedDomain("example.net"))
+    house.push(many(20), digest="same", domains=both)
     before = house.snapshot.header.key
     (house.folder / "site-key").write_text("ab" * 32 + "\n")
-    assert house.pushes.begin(Declared("same", 1, 2, (DOMAIN,))) is not None, "it is not the list in use"
-    assert house.push(many(2), digest="same").addresses == 2
+    assert house.pushes.begin(Declared("same", 1, 2, both)) is not None, "it is not the list in use"
+    with pytest.raises(PushRefusedError, match="18 of 20 recipients would be dropped"):
+        house.push(many(2), domains=both)
+    with pytest.raises(PushRefusedError, match=r"example\.net is gone"):
+        house.push(many(20))
+    assert house.push(many(19), digest="same", domains=both).addresses == 19
     assert house.snapshot.header.key not in ("", before)
+    assert house.push(many(2), True, domains=both).dropped == 17
+
+
+def test_a_push_that_began_before_the_key_was_exchanged_does_not_count(house: House) -> None:
+    """Its keys are of no use under the new one: everybody in it would be unknown, and refused."""
+    identity = house.begin(["anna"])
+    house.pushes.add(identity, 1, entries(["anna"]))
+    (house.folder / "site-key").write_text("ab" * 32 + "\n")
+    with pytest.raises(PushRefusedError, match="the site key is not the one"):
+        house.pushes.commit(identity, accept_drop=True)
+    assert not (house.folder / "push.snapshot").exists()
+    assert house.push(["anna"]).addresses == 1
+
+
+def test_a_list_made_with_another_key_is_not_begun(house: House) -> None:
+    name = key_name(house.pushes.site_key())
+    other = "0" * 8
+    assert house.begin(["anna"], key=name)
+    with pytest.raises(PushRefusedError, match="the site key is not the one") as caught:
+        house.begin(["anna"], key=other)
+    assert "ask for the key again" in caught.value.remedy
+    house.push(["anna"], digest="same")
+    with pytest.raises(PushRefusedError, match="the site key is not the one"):  # nor is it the list in use
+        house.begin(["anna"], digest="same", key=other)
+
+
+def test_a_domain_and_all_below_it_are_two_domains(house: House) -> None:
+    """As Exchange has example.org and *.example.org, each of its own type, in any order."""
+    itself = AcceptedDomain("example.org", DomainType.AUTHORITATIVE)
+    below = AcceptedDomain("example.org", DomainType.INTERNAL_RELAY, subdomains=True)
+    for number, domains in enumerate(((itself, below), (below, itself), (below, itself, below))):
+        house.push(["anna"], digest=str(number), domains=domains)
+        accepted = AcceptedDomains(others=house.snapshot.header.domains or ())
+        assert accepted.find("example.org") == itself
+        assert accepted.find("dept.example.org") == below
+
+
+def test_names_that_nobody_has_protect_nobody(house: House) -> None:
+    names = (" Anna Example ", "Anna Example", "", "  ", "Bob\x00", "Carl\nDoe", "J\u00fcrgen M\u00fcller")
+    house.push(["anna"], people=names)
+    assert [person.name for person in house.snapshot.header.people] == ["Anna Example", "J\u00fcrgen M\u00fcller"]
+
+
+def test_a_relay_domain_whose_recipients_are_looked_up_from_now_on_is_said(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.push(["anna"], domains=(AcceptedDomain("example.org", DomainType.INTERNAL_RELAY),))
+    house.push(["anna"], digest="strict", domains=(DOMAIN,))
+    (record,) = [r for r in caplog.records if "looked up from now on" in r.message]
+    assert record.__dict__["domain"] == "example.org"
+
+
+def test_parts_are_read_by_one_commit_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole list is hundreds of megabytes in memory; whoever repeats commits must not fill it."""
+    identity = house.begin(["anna"])
+    house.pushes.add(identity, 1, entries(["anna"]))
+    read: list[str] = []
+    table = pushed_files.PushFiles.table
+
+    def counted(*arguments: Any) -> Any:
+        read.append("")
+        return table(*arguments)
+
+    monkeypatch.setattr(pushed_files.PushFiles, "table", counted)
+    with (house.folder / "push.snapshot.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(PushBusyError):
+            house.pushes.commit(identity)
+    assert read == []
+    house.pushes.commit(identity)
+    assert read == [""]
 
 
 def _interrupted(folder: Path, at: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from api.jobs import Jobs
 from api.problems import ApiError
-from api.services import SCANS, DirectoryCache, ScannerCache, Services
+from api.services import PARTS, SCANS, DirectoryCache, ScannerCache, Services
 from filterd import modelstore
 from filterd.config import Config
 from filterd.storage import lists, settings
@@ -89,6 +89,15 @@ def test_whole_messages_wait_for_a_place(tmp_path: Path, monkeypatch: pytest.Mon
         async with services.place():
             assert services.places.locked()
         assert not services.places.locked()
+        for _ in range(PARTS):  # who pushes a list takes no place from who reports mail, nor the other way round
+            await services.parts.acquire()
+        with pytest.raises(ApiError, match="parts of pushed lists"):
+            async with services.part():
+                pytest.fail("there was no place")
+        async with services.place():
+            services.parts.release()
+            async with services.part():
+                assert services.parts.locked()
 
     asyncio.run(story())
     database.close()

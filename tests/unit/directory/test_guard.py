@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from filterd.directory.guard import FREE, gone_domains, newly_looked_up, refusal, with_old
+from filterd.directory.guard import FREE, fewer, gone_domains, newly_looked_up, refusal, with_old
 from filterd.directory.keys import address_key
 from filterd.directory.table import Builder, Entry, Table
 from filterd.directory.values import AcceptedDomain, DomainType
@@ -37,6 +37,14 @@ def people(*numbers: int) -> Table:
 def test_how_many_may_go(before: range, after: range, refused: bool) -> None:
     said = refusal(people(*before), people(*after), 10)
     assert bool(said) is refused
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [(0, 0, False), (0, 9, False), (100, 90, False), (100, 89, True), (20, 15, False), (20, 14, True), (9, 100, False)],
+)
+def test_how_many_fewer_there_may_be(before: int, after: int, refused: bool) -> None:
+    assert bool(fewer(before, after, 10)) is refused
 
 
 def test_the_text_says_how_many() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from api.routers.directory import BEGIN_BYTES
 from api.services import DirectoryCache
-from filterd.directory.keys import address_key
+from filterd.directory.keys import address_key, key_name
 from filterd.directory.snapshot import Snapshot
 from filterd.pushing import PART_BYTES, PART_RECIPIENTS
 from tests.support.sideservice import Side, make_config, side_service
@@ -64,6 +64,7 @@ def test_a_push_from_the_key_to_the_commit(pushed: Side) -> None:
     told = pushed.json("GET", "/v1/directory/key", "directory")
     assert told["algorithm"] == "HMAC-SHA-256, first 16 octets, address in lower case"
     assert told["version"] == 1
+    assert told["name"] == key_name(bytes.fromhex(told["key"]))
     anna = recipient(pushed, "anna", "a.example", internal_only=True, thresholds={"junk": 3, "delete": 9})
     assert push(pushed, anna, recipient(pushed, "bob")) == {"addresses": 3, "added": 3, "dropped": 0}
     found = snapshot(pushed).find(bytes.fromhex(anna["keys"][1]))
@@ -112,6 +113,29 @@ def test_a_drop_is_refused_with_numbers_and_remedy_until_it_is_meant(pushed: Sid
     assert "empty" in empty["problem"]
 
 
+def test_who_pushed_what_stands_in_the_log(pushed: Side, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    many = [recipient(pushed, f"user{number}") for number in range(20)]
+    push(pushed, *many, digest="1" * 64)
+    push(pushed, *many[:10], status=409)
+    push(pushed, *many[:10], commit={"accept_drop": True})
+    said = [r.__dict__ for r in caplog.records if r.name == "api.routers.directory"]
+    assert all("token" in record["by"] for record in said)
+    assert {record["message"] for record in said} >= {"site key given out", "push begun"}
+    ends = [record for record in said if record["message"] in ("push committed", "push refused")]
+    assert [record["message"] for record in ends] == ["push committed", "push refused", "push committed"]
+    assert [ends[at]["accept_drop"] for at in (0, 2)] == [False, True]
+    assert (ends[1]["levelname"], "10 of 20 recipients" in ends[1]["problem"]) == ("WARNING", True)
+    assert (ends[2]["added"], ends[2]["dropped"]) == (0, 10)
+
+
+def test_a_list_made_with_a_key_that_was_exchanged_is_refused(pushed: Side) -> None:
+    name = pushed.json("GET", "/v1/directory/key", "directory")["name"]
+    assert begin(pushed, key_name=name)["id"]
+    error = begin(pushed, status=409, key_name="0" * 8)["error"]
+    assert "the site key is not the one" in error["problem"]
+
+
 def test_a_dropped_push_is_gone(pushed: Side) -> None:
     identity = begin(pushed)["id"]
     path = f"/v1/directory/pushes/{identity}"
@@ -127,6 +151,8 @@ def test_a_dropped_push_is_gone(pushed: Side) -> None:
     ("change", "field"),
     [
         ({"version": 2}, "body.version"),
+        ({"version": 10**4000}, "body.version"),
+        ({"key_name": "../x"}, "body.key_name"),
         ({"digest": "x"}, "body.digest"),
         ({"parts": 0}, "body.parts"),
         ({"recipients": -1}, "body.recipients"),
