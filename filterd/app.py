@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from weakref import WeakSet
 
 from filterd import metrics, modelstore
+from filterd.adapters.exchange_logs import ExchangeLogs, TrackedCustody
 from filterd.adapters.signing_key import outbound_signers
 from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
@@ -81,6 +82,7 @@ class App:
         # Weak: what earlier configurations built goes with the last connection that uses it.
         self._writers: WeakSet[HandOff | SenderNotes | Collector | CampaignNotes | CorrespondentNotes] = WeakSet()
         self.custody = SqlCustody(self.database)
+        self.exchange_logs = ExchangeLogs(config)
         self._place.recover(self.database, self.custody, self.boot_id)
         self.graph = self._build(config)
 
@@ -94,7 +96,7 @@ class App:
         graph = build_graph(
             config,
             self.database,
-            self.custody,
+            TrackedCustody(self.custody, self.exchange_logs),
             worker,
             model_path,
             self.tallies,
@@ -102,6 +104,8 @@ class App:
             in_use=in_use,
             correspondents=self._correspondents,
         )
+        if isinstance(graph.upstream, SmtpUpstream):
+            graph.upstream.conversations = self.exchange_logs
         self._build_outbound(config, graph)
         graph.engine.has_room = self.has_room
         self._writers.add(graph.engine.handoff)
@@ -121,7 +125,9 @@ class App:
         """What mail of our own Exchange for the world needs, and the notes of whom it is for.  Raises ConfigError, OSError."""
         graph.outbound = outbound_upstream(config)
         if graph.outbound is not None:
-            handoff = OutboundHandOff(graph.outbound, self.custody, Teller(self.database, config.server.hostname))
+            graph.outbound.conversations = self.exchange_logs
+            custody = TrackedCustody(self.custody, self.exchange_logs)
+            handoff = OutboundHandOff(graph.outbound, custody, Teller(self.database, config.server.hostname))
             graph.engine.outbound = Outbound(handoff, by_domain(outbound_signers(config)))
             self._writers.add(handoff)
         spoof = graph.check_by_name["spoof"]
@@ -174,6 +180,7 @@ class App:
         check_names(config)
         fresh = await asyncio.to_thread(self._build, config, content_of(self.graph).model)
         old, self.graph, self.config = self.graph, fresh, config
+        self.exchange_logs.take(config)
         if isinstance(fresh.upstream, SmtpUpstream) and isinstance(old.upstream, SmtpUpstream):
             fresh.upstream.extensions = old.upstream.extensions  # until its first connection says otherwise
         if fresh.outbound is not None and old.outbound is not None:
@@ -271,4 +278,5 @@ class App:
         if self._correspondents is not None:
             await asyncio.to_thread(self._correspondents.close)
         await asyncio.to_thread(self.custody.close)
+        await asyncio.to_thread(self.exchange_logs.close)
         self._place.release()

@@ -67,6 +67,10 @@ REFUSED_CONNECTIONS = Counter("filterd_refused_connections_total", "Connections 
 PROTOCOL_LOG_DROPPED = Counter(
     "filterd_protocol_log_dropped_total", "Conversations that the protocol log could not keep"
 )
+EXCHANGE_LOG_DROPPED = Counter(
+    "filterd_exchange_log_dropped_total",
+    "Messages and conversations that the logs in Exchange's formats could not keep",
+)
 OUTBOX = Counter("filterd_outbox_total", "Deliveries of the outbox", ["result"])
 REPORT_MAILS = Counter(
     "filterd_report_mails_total",

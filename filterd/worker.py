@@ -63,6 +63,7 @@ def front_end(config: Config, app: App, tallies: Tallies, protocol_log: Protocol
         outbound_extensions=lambda: app.outbound_extensions,
         authenticator=build_authenticator(config.auth),
         transcripts=protocol_log,
+        every_transcript=lambda: app.exchange_logs if app.exchange_logs.wants_conversations else None,
     )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 
+from filterd.adapters.upstream_log import LinkLog
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.mail.reply import Reply
@@ -47,9 +49,11 @@ class UpstreamLink(asyncio.Protocol):
         idle_since: when it was last put aside, in seconds of the event loop.
         errors: refusals that upstream has counted against it.
         unfinished: a transaction was begun and not ended by an answer to its data.
+        log: what is said is noted there; None for nowhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: LinkLog | None = None) -> None:
+        self.log = log
         self.extensions: dict[str, str] = {}
         self.name = ""
         self.used = 0
@@ -71,6 +75,8 @@ class UpstreamLink(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected; asyncio and uvloop have set TCP_NODELAY."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        if self.log is not None:
+            self.log.connected(_name(transport, "sockname"), _name(transport, "peername"))
 
     def data_received(self, data: bytes) -> None:
         """Queue replies.  One that nobody asked for ends the link; if it refuses, it is kept to be reported."""
@@ -100,6 +106,8 @@ class UpstreamLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._break(f"connection to upstream lost{f': {exc}' if exc else ''}")
+        if self.log is not None:
+            self.log.close(self._lost)
 
     def pause_writing(self) -> None:
         """The socket's buffer is full."""
@@ -173,10 +181,16 @@ class UpstreamLink(asyncio.Protocol):
             if self._lost:
                 raise LinkLostError(self._lost)
             await self._wait(deadline, "answer")
-        return self._replies.popleft()
+        raw = self._replies.popleft()
+        if self.log is not None:
+            for text in raw.lines or ("",):
+                self.log.note("<", f"{raw.code} {text}")
+        return raw
 
     async def ask(self, text: str, deadline: Deadline) -> RawReply:
         """Send one command and wait for its reply.  Raises LinkLostError."""
+        if self.log is not None:
+            self.log.note(">", text)
         self.write(command(text), 1)
         return await self.answer(deadline)
 
@@ -252,6 +266,11 @@ class UpstreamLink(asyncio.Protocol):
         return True
 
 
+def _name(transport: asyncio.BaseTransport, side: str) -> str:
+    name = transport.get_extra_info(side) or ("", 0)
+    return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
+
+
 def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:
     """The TLS settings, None for tls = off.  Raises OSError when tls_ca_file cannot be used."""
     if config.tls == "off":
@@ -264,13 +283,17 @@ def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:
 
 
 async def open_link(
-    config: UpstreamConfig, hostname: str, tls: ssl.SSLContext | None, deadline: Deadline
+    config: UpstreamConfig,
+    hostname: str,
+    tls: ssl.SSLContext | None,
+    deadline: Deadline,
+    log: Callable[[], LinkLog | None] = lambda: None,
 ) -> UpstreamLink:
     """A connection that is ready for MAIL.  Raises LinkLostError, LinkRefusedError."""
     loop = asyncio.get_running_loop()
     try:
         async with deadline.timeout():
-            _, link = await loop.create_connection(UpstreamLink, config.host, config.port)
+            _, link = await loop.create_connection(lambda: UpstreamLink(log()), config.host, config.port)
     except TimeoutError:
         raise LinkLostError("no connection to upstream in time", timeout=True) from None
     except OSError as error:
@@ -285,4 +308,4 @@ async def open_link(
         raise
     else:
         return link
-    return await open_link(config, hostname, None, deadline)
+    return await open_link(config, hostname, None, deadline, log)

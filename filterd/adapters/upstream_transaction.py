@@ -114,6 +114,7 @@ class Transaction:
         # With BDAT the octets follow their command at once, so it has to wait until somebody is known to want them.
         early_data = pipelining and not self._chunking
         if pipelining:
+            self._note(b"".join([*commands, b"DATA\r\n" if early_data else b""]))
             link.write(b"".join([*commands, b"DATA\r\n" if early_data else b""]), len(commands) + early_data)
             commands = [b""] * len(commands)
         refused = await self._ask(commands[0])
@@ -161,6 +162,7 @@ class Transaction:
         that it refuses (TarpitInterval), which for many is long, but no silence.
         """
         if line:
+            self._note(line)
             self._link.write(line, 1)
         deadline = self._deadline.within(self._config.command_seconds if seconds is None else seconds)
         reply = (await self._link.answer(deadline)).reply
@@ -171,6 +173,10 @@ class Transaction:
         if 300 <= reply.code < 400 and not data:
             raise LinkLostError(f"upstream answers a command with {reply}")
         return reply
+
+    def _note(self, commands: bytes) -> None:
+        if self._link.log is not None:
+            self._link.log.commands(commands)
 
     async def _send(self, pieces: Iterator[bytes]) -> Reply:
         """Send the message with its framing, and wait for the answer to all of it.
@@ -189,6 +195,8 @@ class Transaction:
             block.append(piece)
             size += len(piece)
         self._sending = True
+        if link.log is not None:
+            link.log.note("*", f"message of {sum(map(len, self._chunks))} octets")
         link.write(b"".join(block), 1)  # raises before anything of this block has left, or else has the end in it
         self._complete = True
         reach("upstream.sent")

@@ -32,6 +32,14 @@ _TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing connection", cl
 _TOO_MANY_COMMANDS = Reply(421, "4.7.0", "Too many commands without a message, closing connection", close=True)
 
 
+def socket_name(transport: asyncio.BaseTransport) -> str:
+    """Our address and port of a connection; empty when it is gone already."""
+    name = transport.get_extra_info("sockname")
+    if not name:
+        return ""
+    return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
+
+
 class SmtpConversation(SmtpLink):
     """One connection from its greeting to its end."""
 
@@ -84,6 +92,9 @@ class SmtpConversation(SmtpLink):
             guest.shared.listener.protocol_log,
             guest.shared.listener.name,
             str(guest.address),
+            self.endpoint.front.every_transcript(),
+            port=guest.port,
+            server=socket_name(transport),
         )
         self.endpoint.conversations.add(self)
         # Nothing cancels this task: a hand-over to upstream that has begun must end with a known answer.

@@ -87,6 +87,7 @@ class FrontEnd:
         outbound_extensions: the same of the server that mail of our own Exchange goes to.
         authenticator: accounts for AUTH, if there are any.
         transcripts: the protocol log, if there is one.
+        every_transcript: who takes each conversation, whatever the listener's protocol_log says; None for nobody.
     """
 
     hostname: str
@@ -98,6 +99,7 @@ class FrontEnd:
     outbound_extensions: UpstreamExtensions = field(default=lambda: None)
     authenticator: Authenticator | None = None
     transcripts: TranscriptSink | None = None
+    every_transcript: Callable[[], TranscriptSink | None] = lambda: None
 
 
 @dataclass(slots=True)

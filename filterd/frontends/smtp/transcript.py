@@ -47,11 +47,27 @@ class Transcript:
         failed: something was refused, or the conversation broke.
     """
 
-    def __init__(self, sink: TranscriptSink | None, mode: Mode, listener: str, client: str) -> None:
-        """Begin now.  Without a sink nothing is kept, whatever the mode."""
+    def __init__(
+        self,
+        sink: TranscriptSink | None,
+        mode: Mode,
+        listener: str,
+        client: str,
+        also: TranscriptSink | None = None,
+        *,
+        port: int = 0,
+        server: str = "",
+    ) -> None:
+        """Begin now.  Without a sink nothing is kept, whatever the mode; `also` takes every conversation in any mode.
+
+        `port`: of the client.  `server`: address and port that it has connected to.
+        """
         self.client = client
         self.failed = False
         self._sink = sink if mode != "off" else None
+        self._also = also
+        self._kept = self._sink is not None or also is not None
+        self._port, self._server = port, server
         self._all = mode == "all"
         self._listener = listener
         self._began = time.time()
@@ -69,7 +85,7 @@ class Transcript:
         What follows AUTH and its mechanism is left out, and what comes after it and is no command: a client whose AUTH was
         refused may say its password all the same.
         """
-        if self._sink is not None:
+        if self._kept:
             text = text[:MAX_TEXT]
             if found := _AUTH.match(text):
                 self._auth = True
@@ -80,39 +96,44 @@ class Transcript:
 
     def said(self, text: str) -> None:
         """A reply of ours, without the last CRLF."""
-        if self._sink is not None:
+        if self._kept:
             # A goodbye because of a restart, or to make room, is no failure of this conversation.
             self.failed = self.failed or (text[:1] in ("4", "5") and not text.startswith("421 4.3.2"))
             self._add("S", text)
 
     def note(self, text: str, failed: bool = False) -> None:
         """Something that happened beside commands and replies."""
-        if self._sink is not None:
+        if self._kept:
             self.failed = self.failed or failed
             self._add("*", text)
 
     def reference(self, message_id: str) -> None:
         """An id of ours that belongs to this conversation."""
-        if self._sink is not None and message_id and len(self._ids) < MAX_IDS and message_id not in self._ids[-1:]:
+        if self._kept and message_id and len(self._ids) < MAX_IDS and message_id not in self._ids[-1:]:
             self._ids.append(message_id)
 
     def close(self, reason: str) -> None:
         """The conversation is over, for one of the reasons of Session.close."""
-        if self._sink is None or not (self._all or self.failed or reason not in _GOOD_ENDS):
+        sinks = [self._also] if self._also is not None else []
+        if self._sink is not None and (self._all or self.failed or reason not in _GOOD_ENDS):
+            sinks.append(self._sink)
+        self._sink, self._also, self._kept = None, None, False
+        if not sinks:
             return
         left_out = self._count - len(self._lines) - len(self._last)
         between = [(0.0, "*", f"… {left_out} lines left out")] if left_out else []
-        self._sink.write(
-            {
-                "at": round(self._began, 3),
-                "listener": self._listener,
-                "client": self.client,
-                "ids": self._ids,
-                "end": reason,
-                "lines": [[round(at, 3), who, text] for at, who, text in [*self._lines, *between, *self._last]],
-            }
-        )
-        self._sink = None
+        entry = {
+            "at": round(self._began, 3),
+            "listener": self._listener,
+            "client": self.client,
+            "port": self._port,
+            "server": self._server,
+            "ids": self._ids,
+            "end": reason,
+            "lines": [[round(at, 3), who, text] for at, who, text in [*self._lines, *between, *self._last]],
+        }
+        for sink in sinks:
+            sink.write(entry)
 
     def _add(self, who: str, text: str) -> None:
         text = text[:MAX_TEXT]
