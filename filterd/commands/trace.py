@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -58,7 +59,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _authentication(evidence: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """What was found about who sent it, a line each, with the text that only we see."""
-    found = [Evidence.from_dict(item) for item in evidence if item["check"] in METHODS]
+    found = []
+    for item in evidence:
+        if item.get("check") in METHODS:
+            with suppress(KeyError, ValueError, TypeError):  # another version of filterd wrote it
+                found.append(Evidence.from_dict(item))
     order = list(METHODS)
     lines = []
     for item in sorted(found, key=lambda item: order.index(item.check)):

@@ -110,6 +110,18 @@ def test_a_record_of_version_1_reads_as_well(tmp_path: Path, capsys: pytest.Capt
     assert "-0.600" in out
 
 
+def test_a_finding_of_another_version_does_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = evidence_record(FOUND, [("anna@example.net", decide(FOUND, Policy()))])
+    strange = [{**record.evidence[1], "reason": "not_thought_of_yet"}, {"check": "spf"}, record.evidence[2]]
+    path, message_id = kept(tmp_path, replace(record, evidence=strange))
+    assert main(["trace", message_id, "--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "dmarc=pass" in out
+    assert "dkim=" not in out
+
+
 def test_for_programs_the_answers_of_dns_stand_there(
     traced: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
