@@ -196,7 +196,7 @@ class _File:
 
     def is_good(self, now: float, folder: Path, most: int) -> bool:
         """Whether more may be written; without a name it was deleted, and what is written would be gone too."""
-        same = folder == self._folder and _day(now) == self._day and self._size < most
+        same = folder == self._folder and _day(now) == self._day and self._size + len(self._waiting) < most
         return same and os.fstat(self._descriptor).st_nlink > 0
 
     def write(self, text: str) -> None:
