@@ -197,7 +197,9 @@ class Sync:
             gone += f" from Exchange; accepted until `filterd directory sync {table.name} --accept-drop`"
         strict = newly_looked_up(had, domains)
         clock_note = directory.clock_note(datetime.fromtimestamp(now_ms / 1000, UTC))
-        lasting = tuple(filter(None, (*directory.notes, clock_note, gone, refused)))
+        # With several tables somebody has written one for each domain of the forest.
+        elsewhere = directory.elsewhere_note() if len(self._config.ldap) == 1 else ""
+        lasting = tuple(filter(None, (*directory.notes, elsewhere, clock_note, gone, refused)))
         state = {"invocation": invocation, "usn": str(root.usn), "asked": asked, "url": url}
         header = Header(
             backend="ldap",

@@ -24,8 +24,11 @@ MAX_CHANGES = 50_000  # objects changed since the last sync; of more, everything
 MAX_DOMAINS = 20_000  # accepted domains; Exchange holds some thousands
 MAX_PEOPLE = 2_000  # members of all protected groups
 MAX_GROUPS = 500  # nested in them, where the directory does not follow them itself
+MAX_NOTES = 50  # of one sync; people read them
 MAX_SKEW_SECONDS = 300  # Kerberos allows as much; more is a clock to repair
 
+_ZONES = ("dc=domaindnszones,", "dc=forestdnszones,")  # naming contexts of name servers
+_OF_ONE_NAME = ("referral", "base", "rights")  # kinds of failures that a name asked with can lead to
 _IN_CHAIN = "1.2.840.113556.1.4.1941"  # LDAP_MATCHING_RULE_IN_CHAIN: nested groups, by the server
 
 
@@ -58,6 +61,15 @@ class LdapDirectory:
         """What people should know of what was read, one sentence each."""
         return (*self._notes, *self._tally.notes())
 
+    def elsewhere_note(self) -> str:
+        """A word about domains below this one, which the server refers to and nobody reads; empty when there are none."""
+        names = [name for name in sorted(self._link.elsewhere) if name.lower().startswith("dc=")]
+        names = [name for name in names if not name.lower().startswith(_ZONES)]
+        if not names or not self.root.default:
+            return ""
+        shown = " and ".join(map(printable, names[:3])) + (" and others" if len(names) > 3 else "")
+        return f"{shown} lie below and are not read, their recipients are unknown: write an [[ldap]] for each domain, or ask a global catalog (port 3269)"
+
     def clock_note(self, now: datetime) -> str:
         """A word about clocks that differ; empty when they do not."""
         if self.root.now is None or abs((self.root.now - now).total_seconds()) <= MAX_SKEW_SECONDS:
@@ -77,9 +89,9 @@ class LdapDirectory:
         if not self._config.read_domains:
             return None
         if not self.root.configuration:
-            self._notes[
+            self._note(
                 "no Exchange configuration in this directory: accepted domains stand in recipients.accepted_domains"
-            ] = None
+            )
             return None
         found: dict[AcceptedDomain, None] = {}
         query = "(objectClass=msExchAcceptedDomain)"
@@ -89,15 +101,13 @@ class LdapDirectory:
                 name = printable(
                     b" ".join(entry.attributes.get(words.DOMAIN_NAME.lower(), [])).decode("utf-8", "replace")
                 )
-                self._notes[
-                    f"accepted domain {name or '(without a name)'} is not taken over: it is no domain's name"
-                ] = None
+                self._note(f"accepted domain {name or '(without a name)'} is not taken over: it is no domain's name")
             else:
                 found[domain] = None
         if not found:
-            self._notes[
+            self._note(
                 "no accepted domains can be read: no Exchange in this forest, or no right to read its configuration; with ldap.read_domains = false they stand in [recipients] only"
-            ] = None
+            )
             return None
         return tuple(sorted(found, key=lambda domain: (domain.name, domain.subdomains)))
 
@@ -158,20 +168,28 @@ class LdapDirectory:
         """Members of the protected groups, nested ones too."""
         found: dict[bytes, ProtectedPerson] = {}
         for group in self._config.protected_groups:
-            if self._link.read(group, ["cn"]) is None:
-                self._notes[
-                    f"protected group {group} does not exist, or may not be read: correct ldap.protected_groups"
-                ] = None
-                continue
-            for entry in self._members(group):
-                person = words.person(entry.attributes, self._config.address_attributes, Tally())
-                if person is not None:
-                    found[words.identity(entry.dn, entry.attributes)] = person
-                if len(found) >= MAX_PEOPLE:
-                    self._notes[
-                        f"the protected groups have more than {MAX_PEOPLE} members: the others are not protected"
-                    ] = None
-                    return _sorted(found.values())
+            try:
+                if self._link.read(group, ["cn"]) is None:
+                    self._note(
+                        f"protected group {group} does not exist, or may not be read: correct ldap.protected_groups"
+                    )
+                    continue
+                for entry in self._members(group):
+                    person = words.person(entry.attributes, self._config.address_attributes, Tally())
+                    if person is not None:
+                        found[words.identity(entry.dn, entry.attributes)] = person
+                    if len(found) >= MAX_PEOPLE:
+                        self._note(
+                            f"the protected groups have more than {MAX_PEOPLE} members: the others are not protected"
+                        )
+                        return _sorted(found.values())
+            except LdapError as error:
+                if error.kind not in _OF_ONE_NAME:
+                    raise
+                # A wrong name in this list must not keep recipients from being read.
+                self._note(
+                    f"protected group {group} cannot be read here: correct ldap.protected_groups, or name it in the [[ldap]] of its own domain"
+                )
         return _sorted(found.values())
 
     def missing_attributes(self) -> tuple[str, ...]:
@@ -197,6 +215,10 @@ class LdapDirectory:
             raise LdapError(f"{self._link.where}: {text}", "base")
         if missing:
             text = f"the global catalog does not hold {', '.join(missing)}: for them name domain controllers (port 636), one [[ldap]] for each domain"
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        if len(self._notes) < MAX_NOTES:
             self._notes[text] = None
 
     def _own_bases(self) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class Link:
     Attributes:
         where: the server, for people.
         is_global_catalog: as its port says.
-        references: how often a server pointed elsewhere for more; nobody goes there.
+        elsewhere: DNs for which the server pointed to another one; nobody goes there.
     """
 
     def __init__(
@@ -89,12 +89,11 @@ class Link:
             raise ConfigError([f"ldap ({config.name}): urls: {url}: expected a port from 1 to 65535"]) from None
         self.where = f"ldap {config.name}, {url}"
         self.is_global_catalog = self._address[1] in _GLOBAL_CATALOG
-        self.references = 0
+        self.elsewhere: set[str] = set()
         self._config, self._context, self._password, self._deadline = config, context, password, deadline
         self._encrypted = parts.scheme == "ldaps"
         self._socket: socket.socket | None = None
-        self._number = 0
-        self._abandoned = False
+        self._number, self._abandoned = 0, False
 
     def open(self) -> None:
         """Connect, TLS, bind.  Blocks; raises LdapError."""
@@ -186,23 +185,25 @@ class Link:
 
     def _wrap(self) -> None:
         assert self._socket is not None
-        host = self._address[0]
         try:
             self._socket.settimeout(self._patience())
-            self._socket = self._context.wrap_socket(self._socket, server_hostname=host, do_handshake_on_connect=False)
+            self._socket = self._context.wrap_socket(
+                self._socket, server_hostname=self._address[0], do_handshake_on_connect=False
+            )
             self._socket.do_handshake()
         except TimeoutError as error:
             raise no_connection(self.where, error) from None
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
             shown = self._shown() if isinstance(error, ssl.SSLCertVerificationError) else None
-            raise tls_failed(self.where, error, host, shown, datetime.now(UTC)) from None
+            raise tls_failed(self.where, error, self._address[0], shown, datetime.now(UTC)) from None
 
     def _shown(self) -> bytes | None:
         """The certificate that was refused, so that people can be told what is wrong; nothing is sent over this connection."""
         loose = ssl.create_default_context()
         loose.check_hostname = False
         loose.verify_mode = ssl.CERT_NONE
-        again = Link(self._config.model_copy(update={"user": ""}), self._url(), loose, b"", self._deadline)
+        url = self.where.rpartition(" ")[2]
+        again = Link(self._config.model_copy(update={"user": ""}), url, loose, b"", self._deadline)
         try:
             again.open()
             return again._socket.getpeercert(binary_form=True) if isinstance(again._socket, ssl.SSLSocket) else None
@@ -210,9 +211,6 @@ class Link:
             return None
         finally:
             again.close()
-
-    def _url(self) -> str:
-        return self.where.rpartition(" ")[2]
 
     def _patience(self) -> float:
         """Seconds that may be waited now.  Raises LdapError when there are none."""
@@ -280,7 +278,8 @@ class Link:
                 if len(entries) > 2 * self._config.page_size + MAX_REFERENCES:
                     raise LdapError(f"{self.where}: a page of more entries than were asked for", "broken")
         elif isinstance(answer, Reference):
-            self.references += 1
+            if len(self.elsewhere) < MAX_REFERENCES:
+                self.elsewhere.update(answer.names())
         elif isinstance(answer, Goodbye):
             raise result_error(self.where, answer.code, answer.text, "the server ends the connection")
         else:

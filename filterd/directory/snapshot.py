@@ -178,7 +178,10 @@ class Snapshot:
 
 
 def write_snapshot(path: Path, header: Header, table: Table) -> None:
-    """Put a snapshot in place: durable and whole, or not at all.  Readers see the old or the new one.  Raises OSError."""
+    """Put a snapshot in place: durable and whole, or not at all.  Readers see the old or the new one.  Raises OSError.
+
+    Raises BadSnapshotError for a header that nobody would read.
+    """
     document = {
         "header": asdict(header),
         "keys": len(table.keys),
@@ -187,6 +190,9 @@ def write_snapshot(path: Path, header: Header, table: Table) -> None:
         "sender_bytes": table.sender_bytes,
     }
     head = json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(head) > _MAX_HEADER:
+        text = f"accepted domains and protected people take {len(head)} octets, the most is {_MAX_HEADER}"
+        raise BadSnapshotError(f"{path}: {text}; the old list stays: name smaller groups in ldap.protected_groups")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from filterd.errors import FilterdError
 
@@ -20,6 +21,7 @@ _SEQUENCE, _SET, _INTEGER, _ENUMERATED, _OCTETS = 0x30, 0x31, 0x02, 0x0A, 0x04
 _ENTRY, _REFERENCE, _EXTENDED = 0x64, 0x73, 0x78  # application tags 4, 19, 24
 _RESULTS = (0x61, 0x65, _EXTENDED)  # application tags 1, 5, 24: bind, search, extended operation
 _REFERRAL, _CONTROLS = 0xA3, 0xA0
+_MAX_URIS, _MAX_URI = 10, 2048  # of one reference; characters, of which a DN has some hundreds
 _MAX_CODE = 4  # octets of a resultCode; people are told it as a number
 
 
@@ -43,6 +45,11 @@ class Reference(NamedTuple):
     """More may be found elsewhere; nobody goes there."""
 
     uris: tuple[str, ...]
+
+    def names(self) -> tuple[str, ...]:
+        """The DNs in the URIs (RFC 4516), each once; what is too long for a DN is left out."""
+        paths = (uri.partition("://")[2].partition("/")[2].partition("?")[0] for uri in self.uris[:_MAX_URIS])
+        return tuple(dict.fromkeys(unquote(path) for path in paths if path and len(path) <= _MAX_URI))
 
 
 class Done(NamedTuple):

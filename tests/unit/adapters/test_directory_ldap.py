@@ -41,11 +41,15 @@ class Answering:
         self, root: dict[str, list[bytes]] | None, pages: Answers = lambda base, query, deleted: [[]], gc: bool = False
     ) -> None:
         self._root, self._pages, self.is_global_catalog = root, pages, gc
+        self.elsewhere: set[str] = set()
+        self.unreadable: dict[str, str] = {}  # DN -> kind of the failure
         self.asked: list[tuple[str, str]] = []
 
     def read(self, base: str, attributes: Sequence[str]) -> Entry | None:
         if base == "":
             return Entry(b"", self._root) if self._root is not None else None
+        if base in self.unreadable:
+            raise LdapError(f"{base}: refused", self.unreadable[base])
         return Entry(base.encode(), {"invocationid": [b"\xab" * 16]})
 
     def pages(
@@ -266,3 +270,43 @@ def test_protected_people_are_found_by_the_chain_of_groups(monkeypatch: pytest.M
     assert [person.name for person in found.people()] == ["Boss 0", "Boss 1", "Boss 2"]
     assert "(memberOf:1.2.840.113556.1.4.1941:=CN=Board \\28all\\29,DC=example)" in link.asked[0][1]
     assert "more than 3 members" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fatal"), [("referral", False), ("base", False), ("rights", False), ("timeout", True)]
+)
+def test_a_protected_group_of_another_domain_keeps_no_recipients_from_being_read(kind: str, fatal: bool) -> None:
+    link = Answering(AD, lambda *_: [[somebody(1, displayname=[b"Boss"])]])
+    link.unreadable["CN=Board,DC=child"] = kind
+    found = directory(link, protected_groups=["CN=Board,DC=child", "CN=Ours"])
+    if fatal:
+        with pytest.raises(LdapError):
+            found.people()
+        return
+    assert [person.name for person in found.people()] == ["Boss"]
+    assert found.notes[0].startswith(
+        "protected group CN=Board,DC=child cannot be read here: correct ldap.protected_groups"
+    )
+
+
+def test_domains_below_this_one_are_noted() -> None:
+    link = Answering(AD)
+    found = directory(link)
+    link.elsewhere |= {
+        "CN=Configuration,DC=example,DC=org",
+        "DC=DomainDnsZones,DC=example,DC=org",
+        "DC=ForestDnsZones,DC=example,DC=org",
+    }
+    assert found.elsewhere_note() == ""
+    link.elsewhere.add("DC=child,DC=example,DC=org")
+    assert found.elsewhere_note().startswith("DC=child,DC=example,DC=org lie below and are not read")
+    link.elsewhere |= {f"DC=c{number},DC=example,DC=org" for number in range(9)}
+    assert " and others lie below" in found.elsewhere_note()
+
+
+def test_notes_are_bounded() -> None:
+    """20,000 accepted domains that are none make no log line of megabytes."""
+    page = [Entry(b"cn=%d" % n, {"msexchaccepteddomainname": [b"no domain %d" % n]}) for n in range(500)]
+    found = directory(Answering(AD, lambda *_: [page]))
+    found.domains()
+    assert len(found.notes) == directory_ldap.MAX_NOTES

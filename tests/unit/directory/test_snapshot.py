@@ -141,3 +141,13 @@ def test_a_header_that_is_none_is_refused(tmp_path: Path, head: bytes) -> None:
     path.write_bytes(body + hashlib.sha256(body).digest())
     with pytest.raises(BadSnapshotError):
         Snapshot(path)
+
+
+def test_a_header_that_nobody_would_read_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    write_snapshot(path, Header("ldap", "ad", 1, 1), Builder().table())
+    people = (ProtectedPerson("x" * 17_000_000),)
+    with pytest.raises(BadSnapshotError, match="the old list stays"):
+        write_snapshot(path, Header("ldap", "ad", 2, 2, people=people), Builder().table())
+    assert Snapshot(path).header.read_ms == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]

@@ -148,3 +148,15 @@ def test_reading_takes_linear_time() -> None:
 
     assert_growth(entries, 500, 4000, 20)
     assert_growth(pieces, 2000, 16_000, 20)
+
+
+def test_the_names_that_a_reference_points_to() -> None:
+    uris = (
+        "ldap://child.example.org/DC=child,DC=example%20x,DC=org??base",
+        "ldaps://other.example.org:636/DC=child,DC=example%20x,DC=org",
+        "ldap://dc1.example.org",
+        "nothing",
+        "ldap://h/" + "x" * 3000,
+    )
+    assert Reference(uris).names() == ("DC=child,DC=example x,DC=org",)
+    assert len(Reference(tuple(f"ldap://h/DC={n}" for n in range(99))).names()) == 10
