@@ -41,7 +41,7 @@ class AddressView:
     Attributes:
         status: a word of RecipientStatus, or UNAVAILABLE.
         backend: who says so.
-        as_of_ms: Unix milliseconds at which that was true; None for now.
+        as_of_ms: Unix milliseconds at which that was true, of several sources the oldest; None for now.
         domain: the accepted domain that it belongs to, empty for none.
         domain_type: as Exchange names types of accepted domains.
         reply: what a stranger is told at RCPT.
@@ -115,7 +115,7 @@ class DirectoryView:
             address=str(given),
             status=answer.status.value if answer else UNAVAILABLE,
             backend=found.backend,
-            as_of_ms=found.as_of_ms,
+            as_of_ms=found.as_of_ms if answer is None or answer.as_of_ms is not None else self._as_of(answer),
             domain=accepted.name if accepted else "",
             domain_type=accepted.type.value if accepted else "",
             thresholds=found.thresholds,
@@ -146,6 +146,12 @@ class DirectoryView:
         evidence = await Pipeline([check]).run(Stage.RCPT, context)
         verdict = decide(evidence, Policy.of(self._config), Stage.RCPT, mailbox.key)
         return verdict.reply or Reply(250, "2.1.5", "Recipient OK")
+
+    def _as_of(self, answer: RecipientAnswer) -> int | None:
+        """Of "unknown": the time of the oldest list in which nobody was found; it may be too old."""
+        asked = answer.backend.split(", ") if answer.status is RecipientStatus.UNKNOWN else []
+        times = (status.read_ms for status in self.directory.status() if status.name in asked)
+        return min((at_ms for at_ms in times if at_ms is not None), default=None)
 
     def _ours(self, mailbox: Mailbox) -> Mailbox:
         """The postmaster of our own names is the first accepted domain's."""

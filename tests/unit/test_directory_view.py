@@ -71,6 +71,15 @@ def test_what_is_known_and_what_a_stranger_is_told(
     assert found.is_known == (status in ("known", "internal_only"))
 
 
+def test_who_is_unknown_is_told_how_old_the_list_is(config: Config) -> None:
+    """Somebody who was made an hour ago is not in a list of two hours ago."""
+    found = told(config, "carl@example.org")
+    assert found.backend == "push"
+    assert 7100 < json_of(found)["age_seconds"] < 7300
+    for address in ("x@partner.example", "x@elsewhere.example"):  # not looked up
+        assert told(config, address).as_of_ms is None
+
+
 def test_the_mailbox_and_its_word_about_a_sender(config: Config) -> None:
     found = told(config, "anna@example.org", "news@SHOP.example")
     assert (found.thresholds.junk, found.sender_word, found.has_senders, found.backend) == (3, "safe", True, "push")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
+from filterd.adapters.site_key import path_of, site_key
 from filterd.config import Config
+from filterd.directory.keys import key_name
 from filterd.directory.snapshot import Header, write_snapshot
 from filterd.directory.table import Builder, Entry
 from filterd.doctor.finding import Level
@@ -18,10 +22,11 @@ def config(folder: Path, *, enabled: bool = True, api: bool = True) -> Config:
 
 
 def put(folder: Path, hours: float) -> None:
+    name = key_name(site_key(folder))
     builder = Builder()
     builder.add(Entry(bytes(16), (b"k" * 16,)))
     at_ms = int((time.time() - hours * 3600) * 1000)
-    write_snapshot(folder / "directory" / "push.snapshot", Header("push", "", at_ms, at_ms), builder.table())
+    write_snapshot(folder / "directory" / "push.snapshot", Header("push", "", at_ms, at_ms, key=name), builder.table())
 
 
 def test_nothing_where_nobody_pushes(tmp_path: Path) -> None:
@@ -53,6 +58,26 @@ def test_a_damaged_list(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     (found,) = pushed(config(tmp_path))
     assert (found.level, "damaged" in found.text) == (Level.FAIL, True)
+
+
+@pytest.mark.parametrize("key", ["ab" * 32 + "\n", "no key", None])
+def test_a_list_under_a_key_that_is_not_there_any_more(tmp_path: Path, key: str | None) -> None:
+    put(tmp_path, 0)
+    path_of(tmp_path).unlink()
+    if key is not None:
+        path_of(tmp_path).write_text(key)
+    (found,) = pushed(config(tmp_path))
+    assert (found.level, "another site key" in found.text) == (Level.FAIL, True)
+    assert path_of(tmp_path).exists() is (key is not None), "who looks makes none"
+
+
+def test_a_list_of_the_future(tmp_path: Path) -> None:
+    put(tmp_path, -3)
+    (found,) = pushed(config(tmp_path))
+    assert (found.level, found.text) == (Level.WARN, "1 addresses, 180 minutes from now: a clock was wrong")
+    put(tmp_path, -0.01)
+    (found,) = pushed(config(tmp_path))
+    assert (found.level, found.text) == (Level.OK, "1 addresses, 0 minutes old")
 
 
 def test_no_door_for_pushes(tmp_path: Path) -> None:
