@@ -240,6 +240,7 @@ class SqlCustody:
 
     def _connect(self, durable: bool) -> Connection:
         if self._connection is None:
+            self.database.hold_open()
             self._connection = self.database.writer.connect()
             self._durable = None
         if durable != self._durable and self.database.is_sqlite:

@@ -84,6 +84,7 @@ class Database:
         with translated():
             self.engine = _make_engine(str(url), self.is_sqlite)
         self.writer = self.engine.execution_options(filterd_write=True)
+        self._held_open: sqlite3.Connection | None = None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -130,9 +131,26 @@ class Database:
                 + (f", {times} times as many are needed" if times > 1 else "")
             )
 
+    def hold_open(self) -> None:
+        """Have the database open until `close`, for who throws connections away after errors.
+
+        Whoever opens a database that nobody has open reads SQLite's log anew, with what a COMMIT wrote there before its fsync
+        failed: what was answered as failed would be there after all.
+        """
+        if self.is_sqlite and self._held_open is None:
+            pooled = self.engine.raw_connection()
+            raw = pooled.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            pooled.detach()  # the pool counts it no longer
+            raw.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # who has not read has not opened it
+            self._held_open = raw
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+        if self._held_open is not None:
+            self._held_open.close()
+            self._held_open = None
 
 
 def open_database(config: Config) -> Database:

@@ -93,6 +93,21 @@ def test_a_cancelled_caller_harms_nobody(sqlite_db: Database, custody: SqlCustod
     assert audit(sqlite_db, wall_ms(), 0).clean
 
 
+def test_after_an_error_the_database_is_not_opened_anew(sqlite_db: Database, custody: SqlCustody) -> None:
+    """Opened alone, SQLite would read its log anew: a COMMIT whose fsync failed, answered 451, would hold its message all the same."""
+    log_file = Path(f"{sqlite_db.url.database}-wal")
+    asyncio.run(custody.begin(message()))
+    sqlite_db.engine.dispose()  # nothing of the pool is open any more
+    custody._drop_connection()
+    assert log_file.exists(), "the last one who closes it takes the log away"
+    record = message()
+    asyncio.run(custody.finish(record, outcomes(record, Q), evidence(), held(record)))
+    assert ended(sqlite_db, record.id)
+    custody.close()
+    sqlite_db.close()
+    assert not log_file.exists(), "whoever holds it open lets go of it"
+
+
 def test_a_loop_that_ended_does_not_stop_the_writer(sqlite_db: Database, custody: SqlCustody) -> None:
     left, next_one = message(), message()
 
