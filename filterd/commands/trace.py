@@ -60,10 +60,10 @@ def run(options: argparse.Namespace) -> int:
 def _authentication(evidence: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """What was found about who sent it, a line each, with the text that only we see."""
     found = []
-    for item in evidence:
-        if item.get("check") in METHODS:
+    for row in evidence:
+        if row.get("check") in METHODS:
             with suppress(KeyError, ValueError, TypeError):  # another version of filterd wrote it
-                found.append(Evidence.from_dict(item))
+                found.append(Evidence.from_dict(row))
     order = list(METHODS)
     lines = []
     for item in sorted(found, key=lambda item: order.index(item.check)):
