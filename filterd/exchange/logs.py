@@ -64,6 +64,8 @@ FORMATS = {
     Kind.SEND: Format("SMTP Send Protocol Log", _PROTOCOL),
 }
 
+_KNOWN = {kind: frozenset(form.fields) for kind, form in FORMATS.items()}
+
 
 def stamp(at_ms: int) -> str:
     """Unix milliseconds as Exchange writes a time: UTC, with milliseconds."""
@@ -100,11 +102,11 @@ def line(kind: Kind, values: dict[str, str], wide: Iterable[str] = ()) -> str:
 
     Raises KeyError for a field that the format does not have.
     """
-    fields = FORMATS[kind].fields
-    if unknown := values.keys() - set(fields):
-        raise KeyError(f"{kind} has no field {min(unknown)}")
-    long = set(wide)
-    text = ",".join(
-        cell(values.get(name, ""), MAX_VALUE if name not in long else len(values.get(name, ""))) for name in fields
-    )
-    return text + EOL
+    if not values.keys() <= _KNOWN[kind]:
+        raise KeyError(f"{kind} has no field {min(values.keys() - _KNOWN[kind])}")
+    long = frozenset(wide)
+    cells = []
+    for name in FORMATS[kind].fields:  # most are empty
+        text = values.get(name, "")
+        cells.append(cell(text, len(text) if name in long else MAX_VALUE) if text else "")
+    return ",".join(cells) + EOL
