@@ -2,7 +2,7 @@
 .SYNOPSIS
 Pushes recipients, accepted domains and thresholds of Exchange to filterd: addresses as keyed hashes only.
 .DESCRIPTION
-For the Exchange Management Shell (Windows PowerShell 5.1). It reads only; the account needs View-Only Organization Management.
+For the Exchange Management Shell (Windows PowerShell 5.1). It reads only; the account should need View-Only Organization Management. It was never run on a real Exchange: begin with -WhatIf.
 Exit code: 0 every node has the list, 1 a node has not, 2 something could not be read and nothing was sent.
 
 Once, as the account of the task and on its computer (DPAPI: nobody else can read the file):
