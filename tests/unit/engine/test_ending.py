@@ -226,6 +226,9 @@ def test_each_held_copy_has_the_reason_of_its_own_recipient() -> None:
     stage.talk("anna", "bob")
     (held,) = stage.custody.held.values()
     assert (held.reason, held.reasons) == ("looks_like_spam", {"bob@example.org": "blocked_sender"})
+    assert b"\tSFV:SPM;" in held.prepended
+    assert list(held.fields) == ["bob@example.org"], "and the marks"
+    assert b"\tSFV:BLK;" in held.fields["bob@example.org"]
     (ended,) = stage.custody.ended.values()
     details = {outcome.recipient: outcome.detail for outcome in ended}
     assert details == {"anna@example.org": "looks_like_spam", "bob@example.org": "blocked_sender"}

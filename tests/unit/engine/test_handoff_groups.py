@@ -144,6 +144,9 @@ def test_a_first_group_that_fails_leaves_all_with_the_client(error: TemporaryErr
     assert (reply.code, reply.enhanced) == (451, enhanced)
     assert len(upstream.asked) == 1
     assert custody.states() == {A: TerminalState.DEFERRED, B: TerminalState.DEFERRED}
+    assert {outcome.detail for outcome in custody.ended["ID1"]} == {str(error)}, (
+        "what happened, not what the client was told"
+    )
 
 
 @pytest.mark.parametrize("failure", [UNREACHABLE, IN_DOUBT, LATER, RuntimeError("bug")])
