@@ -10,9 +10,10 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+from filterd.adapters.exchange_logs import ExchangeLogs
 from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.signing_key import report_signer
 from filterd.adapters.upstream import SmtpUpstream
@@ -21,14 +22,16 @@ from filterd.auth.seal import sign_dkim
 from filterd.config import Config
 from filterd.directory_runner import DirectoryRunner
 from filterd.errors import ConfigError, StorageError
+from filterd.mail.reply import Reply
 from filterd.notices import NoticeRunner
 from filterd.outbound import Teller, outbound_upstream
 from filterd.outbox import OutboxRunner
 from filterd.parent import watch_parent
-from filterd.ports import Upstream
+from filterd.ports import EvidenceRecord, MessageRecord, Outcome, TerminalState, Upstream
 from filterd.report_mail import ReportMailRunner
 from filterd.storage import aggregate, campaigns, correspondents, greylist, ledger, notices, quarantine, shadow
 from filterd.storage.database import Database, now_ms, open_database
+from filterd.storage.outbox import OutboxItem
 from filterd.watching import Watching
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,12 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
     stop = asyncio.Event()
     async with _reports(config, database) as reports:
         outbound = _outbound(config)
-        outbox = OutboxRunner(database, upstream, outbound=outbound, tell=Teller(database, config.server.hostname))
+        logs = ExchangeLogs(config)
+        for server in (upstream, outbound):
+            if isinstance(server, SmtpUpstream):
+                server.conversations = logs
+        tell, sent = Teller(database, config.server.hostname), _sent(logs, database)
+        outbox = OutboxRunner(database, upstream, outbound=outbound, tell=tell, sent=sent)
         deliveries = asyncio.create_task(outbox.run(stop), name="outbox")
         sending = {deliveries, asyncio.create_task(Watching(config, database).run(stop), name="watching models")}
         sending.add(asyncio.create_task(NoticeRunner(database, upstream).run(stop), name="notices"))
@@ -72,6 +80,38 @@ async def background(config: Config, database: Database, upstream: Upstream) -> 
             for server in (upstream, outbound):
                 if isinstance(server, SmtpUpstream):
                     await server.close()
+            await asyncio.to_thread(logs.close)
+
+
+def _sent(logs: ExchangeLogs, database: Database) -> Callable[[OutboxItem, Reply], Awaitable[None]] | None:
+    """Tells the message tracking log of copies that were delivered later; None where there is none."""
+    if not logs.config.tracking:
+        return None
+
+    async def sent(item: OutboxItem, reply: Reply) -> None:
+        found = await asyncio.to_thread(ledger.trace, database, item.message_id)
+        if found is None:
+            return
+        known = found.message
+        message = MessageRecord(
+            known.id,
+            known.received_ms,
+            known.worker,
+            known.listener,
+            known.client_ip,
+            known.helo,
+            known.mail_from,
+            (item.recipient,),
+            known.size,
+            known.header_from,
+            known.subject,
+            known.message_id,
+        )
+        outcome = Outcome(item.recipient, TerminalState.FORWARDED, str(reply), f"upstream: {reply}")
+        trust = "outbound" if item.outbound else "internet"
+        logs.delivered(message, outcome, EvidenceRecord("", 0, 0.0, 0.0, [], [], extra={"trust": trust}))
+
+    return sent
 
 
 def _outbound(config: Config) -> SmtpUpstream | None:

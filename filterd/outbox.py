@@ -72,6 +72,7 @@ class OutboxRunner:
         *,
         outbound: Upstream | None = None,
         tell: Callable[[Undelivered], Awaitable[None]] | None = None,
+        sent: Callable[[OutboxItem, Reply], Awaitable[None]] | None = None,
         clock_ms: Callable[[], int] = now_ms,
         owner: str = "",
         workers: int = 2,
@@ -80,12 +81,15 @@ class OutboxRunner:
     ) -> None:
         """`outbound`: who takes mail for the world, and `tell` what becomes of it to its author (raises StorageError).
 
+        `sent`: told of each copy that was taken, when that is written down.
+
         `clock_ms`: Unix milliseconds.  `workers`: 2, so that one slow hand-over does not hold up all others.
         """
         self._database = database
         self._upstream = upstream
         self._outbound = outbound
         self._tell = tell
+        self._sent = sent
         self._clock_ms = clock_ms
         self._owner = owner or f"outbox:{os.getpid()}:{secrets.token_hex(4)}"
         self._workers = workers
@@ -179,6 +183,11 @@ class OutboxRunner:
         log.info("released copy delivered", extra={"id": item.message_id, "outbox": item.id, "reply": str(reply)})
         # A cancelled caller must not undo it: upstream has the copy.
         await asyncio.shield(self._insist(lambda: outbox.delivered(self._database, item.id, str(reply))))
+        if self._sent is not None:
+            try:
+                await self._sent(item, reply)
+            except Exception:  # a log's fault; the delivery is written down
+                log.exception("a delivery could not be told", extra={"id": item.message_id})
 
     async def _failed(self, item: OutboxItem, error: str, *, permanent: bool = False, kind: str = "temporary") -> None:
         metrics.OUTBOX.labels("permanent" if permanent else kind).inc()

@@ -23,7 +23,7 @@ from filterd import metrics
 from filterd.config import Config, ExchangeLogsConfig
 from filterd.exchange.logs import Kind, header
 from filterd.exchange.spoken import Conversation, spoken_rows
-from filterd.exchange.tracked import Ended, Place, agent_rows, endpoint, session_id, tracking_rows
+from filterd.exchange.tracked import Ended, Place, agent_rows, end_rows, endpoint, session_id, tracking_rows
 from filterd.ports import Custody, EvidenceRecord, HeldMessage, MessageRecord, Outcome
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,12 @@ class ExchangeLogs:
                 yield Kind.AGENT, agent_rows(found)
 
         self._put(rows)
+
+    def delivered(self, message: MessageRecord, outcome: Outcome, evidence: EvidenceRecord) -> None:
+        """A copy that was held has been taken by the next server; never waits and never fails."""
+        if self.config.tracking:
+            found, place = Ended(message, (outcome,), evidence, int(self._clock() * 1000)), self._place
+            self._put(lambda config: [(Kind.TRACKING, end_rows(found, place))])
 
     def spoken(self, conversation: Conversation) -> None:
         """A conversation is over; never waits and never fails."""

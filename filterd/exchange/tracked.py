@@ -104,6 +104,14 @@ def tracking_rows(ended: Ended, place: Place) -> Iterator[str]:
     if evidence.verdicts and known:
         decided = {"source": "AGENT", "event-id": "AGENTINFO", "server-hostname": place.hostname}
         yield from _rows(common | decided | {"custom-data": _decision(ended)}, known)
+    yield from end_rows(ended, place)
+
+
+def end_rows(ended: Ended, place: Place) -> Iterator[str]:
+    """What became of each copy, alone: also of one that is delivered later."""
+    message, evidence = ended.message, ended.evidence
+    known = [outcome for outcome in ended.outcomes if outcome.state is not TerminalState.ABORTED]
+    common = _common(ended, len(known))
     for (event, source, status), group in _ends(known).items():
         more = {
             "source": source,

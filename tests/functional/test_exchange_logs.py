@@ -103,6 +103,27 @@ def test_the_logs_tell_what_happened(tmp_path: Path, exchange: StandInExchange) 
     assert b"See you" not in everything, "no content of messages"
 
 
+def test_a_copy_that_waited_is_sent_later(tmp_path: Path, exchange: StandInExchange) -> None:
+    exchange.answers["rcpt late@example.org"] = ["452 4.3.1 Insufficient system resources"]
+    head = b"From: Anna <anna@example.com>\r\nTo: bob@example.org\r\nSubject: twice\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n"
+    with running_nameserver() as dns_port:
+        daemon = Daemon(tmp_path / "f", exchange.port, dns_port, workers=1, extra=EXTRA).start()
+        try:
+            with smtplib.SMTP("127.0.0.1", daemon.smtp_port, timeout=20) as client:
+                both = ["bob@example.org", "late@example.org"]
+                client.sendmail("anna@example.com", both, head + b"Message-ID: <2@example.com>\r\n\r\nHello\r\n")
+            wait_until(lambda: len(exchange.received) == 2, 60, "the second copy")
+            folder = daemon.folder / "state" / "log" / "exchange"
+            late = lambda: tracking_log(read_folder(folder, "MSGTRK"), recipients=both[1], message_id="<2@example.com>")  # noqa: E731
+            wait_until(lambda: len(late()) == 4, 20, "the row of the delivery")
+        finally:
+            daemon.stop()
+    rows = sorted(late(), key=lambda row: row["date-time"])
+    assert {row["event-id"] for row in rows[:3]} == {"RECEIVE", "AGENTINFO", "DEFER"}
+    assert (rows[3]["event-id"], rows[3]["message-subject"], rows[3]["recipient-address"]) == ("SEND", "twice", both[1])
+    assert well_numbered(read_folder(folder, "SEND"))
+
+
 def well_numbered(rows: list[Row]) -> bool:
     """Whether each session counts from 0, begins with + and ends with -."""
     sessions: dict[str, list[Row]] = {}
