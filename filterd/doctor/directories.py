@@ -21,6 +21,7 @@ from filterd.errors import ConfigError
 
 _SHOWN = 5  # accepted domains in a text
 _HOUR_MS = 3_600_000
+_MORE = "docs/active-directory.md says more"
 
 
 def seconds(config: Config) -> float:
@@ -33,7 +34,8 @@ def directories(config: Config) -> list[Finding]:
     found: list[Finding] = []
     for table in config.ldap:
         found += _servers(config, table)
-        found.append(_snapshot(config, table))
+        said = {finding.text for finding in found}
+        found += [finding for finding in _snapshot(config, table) if finding.text not in said]
     return found
 
 
@@ -102,26 +104,27 @@ def _contents(what: str, directory: LdapDirectory) -> list[Finding]:
         shown = ", ".join(f"{domain.name} ({domain.type})" for domain in domains[:_SHOWN])
         rest = f" and {len(domains) - _SHOWN} more" if len(domains) > _SHOWN else ""
         found.append(ok(f"{what}, accepted domains", shown + rest))
-    found += [warn(what, note, "docs/active-directory.md says more") for note in directory.notes]
+    found += [warn(what, note, _MORE) for note in directory.notes]
     return found
 
 
-def _snapshot(config: Config, table: LdapConfig) -> Finding:
+def _snapshot(config: Config, table: LdapConfig) -> list[Finding]:
+    """How old it is, and what the last sync had to say."""
     what, path = f"ldap {table.name}, snapshot", snapshot_path(config.state_dir, table.name)
     try:
         header, count = _opened(config, table)
     except FileNotFoundError:
         remedy = f"`filterd directory sync {table.name}`; a running filterd does it by itself"
-        return fail(what, "there is none yet: RCPT gets 451 4.4.3", remedy)
+        return [fail(what, "there is none yet: RCPT gets 451 4.4.3", remedy)]
     except (OSError, BadSnapshotError) as error:
-        return fail(what, f"{path}: {error}", f"`filterd directory sync {table.name}` writes a new one")
+        return [fail(what, f"{path}: {error}", f"`filterd directory sync {table.name}` writes a new one")]
     hours = (time.time() * 1000 - header.read_ms) / _HOUR_MS
     text = (
         f"{count} addresses, {hours * 60:.0f} minutes old" if hours < 2 else f"{count} addresses, {hours:.0f} hours old"
     )
-    if hours >= table.warn_hours:
-        return warn(what, text, "see above why it is not read anew; is filterd running?")
-    return ok(what, text)
+    old = hours >= table.warn_hours
+    age = warn(what, text, "see above why it is not read anew; is filterd running?") if old else ok(what, text)
+    return [age, *(warn(f"{what}, last sync", note, _MORE) for note in header.notes)]
 
 
 def _opened(config: Config, table: LdapConfig) -> tuple[Header, int]:

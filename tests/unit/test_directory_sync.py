@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -219,11 +221,12 @@ def test_after_the_key_was_exchanged_everything_is_read_anew(server: ExchangeDir
     assert sync(given).kind != "full"
 
 
-@pytest.mark.parametrize("what", ["invocation", "usn", "host", "bases", "attributes"])
+@pytest.mark.parametrize("what", ["invocation", "usn", "host", "bases", "attributes", "user"])
 def test_when_what_changed_is_not_enough(server: ExchangeDirectory, state: Path, what: str) -> None:
     server.publish(people(*range(10)), usn=50)
     sync(config(server, state))
-    usn, keys, why = 60, {}, ""
+    usn, why = 60, ""
+    keys: dict[str, object] = {}
     if what == "invocation":
         server.invocation, why = bytes(16), "the server was restored from a backup"
     elif what == "usn":
@@ -232,7 +235,11 @@ def test_when_what_changed_is_not_enough(server: ExchangeDirectory, state: Path,
         server.host, why = "dc2.example.org", "another server than last time"
     else:
         why = "other settings than last time"
-        keys = {"bases": [STAFF]} if what == "bases" else {"address_attributes": ["proxyAddresses", "mail"]}
+        keys = {
+            "bases": {"bases": [STAFF]},
+            "attributes": {"address_attributes": ["proxyAddresses", "mail"]},
+            "user": {"user": READER.upper()},  # may see others
+        }[what]
     server.publish([*people(*range(11)), user("m", mail="m@example.org")], usn=usn)  # nobody has a new USN
     given = config(server, state, **keys)
     outcome = sync(given)
@@ -482,6 +489,41 @@ def test_members_of_groups_of_groups(server: ExchangeDirectory, state: Path) -> 
 
 
 # ---------------------------------------------------------------- the file
+
+
+def test_a_disk_that_is_full_changes_nothing(
+    server: ExchangeDirectory, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.publish(people(1))
+    given = config(server, state)
+    sync(given)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    text = refused(given, "disk")
+    assert text.endswith(
+        "No space left on device, so the old list stays: give it to the service's user, and room on its disk"
+    )
+    assert not list((state / "directory").glob(".ldap-ad.snapshot.*"))
+
+
+def test_a_file_of_another_owner_is_named(
+    server: ExchangeDirectory, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.publish(people(1))
+    given = config(server, state)
+    sync(given)
+    path = snapshot_path(given.state_dir, "ad")
+
+    def denied(self: Snapshot, path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Snapshot, "__init__", denied)
+    with pytest.raises(SyncError) as caught:
+        sync(given)
+    assert str(caught.value).startswith(f"ldap ad: {path}: Permission denied, so the old list stays: give it to")
 
 
 def test_a_damaged_snapshot_is_made_anew(server: ExchangeDirectory, state: Path) -> None:

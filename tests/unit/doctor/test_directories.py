@@ -97,6 +97,15 @@ def test_nobody_there_but_a_snapshot(tmp_path: Path) -> None:
     assert snapshot.text == "0 addresses, 30 hours old"
 
 
+def test_what_the_last_sync_had_to_say(tmp_path: Path) -> None:
+    given = config(tmp_path, None, urls=["ldaps://127.0.0.1:1"])
+    now = int(time.time() * 1000)
+    notes = ("the accepted domain old.example is gone from Exchange; accepted until …",)
+    write_snapshot(snapshot_path(tmp_path, "ad"), Header("ldap", "ad", now, now, notes=notes), Builder().table())
+    note = directories(given)[-1]
+    assert (note.level, note.what, note.text) == (Level.WARN, "ldap ad, snapshot, last sync", notes[0])
+
+
 def test_a_damaged_snapshot_and_a_missing_password(tmp_path: Path) -> None:
     given = config(tmp_path, None)
     (tmp_path / "password").unlink()
