@@ -91,7 +91,7 @@ class LdapConfig(Table):
     max_entries: int = Field(default=5_000_000, ge=1)
     """Most objects that are read; beyond it the old snapshot stays. Default 5000000."""
     max_drop_percent: float = Field(default=10.0, ge=0, le=100)
-    """A sync that would drop more than this share of the recipients is refused, the old snapshot stays. Default 10."""
+    """A sync that would drop more than this share of the recipients drops nobody until somebody has looked; who is new is taken over. Default 10."""
     warn_hours: int = Field(default=24, ge=1, le=8760)
     """Age of the snapshot from which doctor, status and metrics warn. Default 24."""
 
