@@ -62,7 +62,7 @@ class Stagehand:
     signer: Signer | None = None
     reports: str = ""
 
-    async def session(self) -> Session:
+    async def session(self, helo: str = "client.example") -> Session:
         table = NetworkTable(
             [*((n, "block", "test") for n in self.blocked), *((n, "allow", "test") for n in self.allowed)]
         )
@@ -87,14 +87,16 @@ class Stagehand:
             senders=SenderNotes(self.greylist, lambda: 1_800_000_000.0) if self.greylist else None,
         )
         session = await Session.connected(engine, self.client)
-        await session.helo("client.example", True)
+        await session.helo(helo, True)
         return session
 
-    def talk(self, *names: str, message: bytes | None = MAIL, refusal: Reply | None = None) -> list[Reply]:
+    def talk(
+        self, *names: str, message: bytes | None = MAIL, refusal: Reply | None = None, helo: str = "client.example"
+    ) -> list[Reply]:
         """MAIL, one RCPT per name at example.org (or the address itself), then the message."""
 
         async def scene() -> list[Reply]:
-            session = await self.session()
+            session = await self.session(helo)
             replies = [await session.mail(Mailbox("a", "sender.example"), ())]
             for name in names:
                 local, _, domain = name.partition("@")

@@ -240,6 +240,8 @@ def test_a_copy_held_beside_one_that_upstream_refuses_keeps_its_reason() -> None
     stage = Stagehand(more=(Blocked(),), policy=PolicyConfig(blocked_senders="quarantine"), upstream=upstream)
     stage.talk("anna", "bob", "carl")
     (held,) = stage.custody.held.values()
+    assert b"\tSFV:BLK;" in held.prepended, "what lies above most of the held copies"
+    assert list(held.fields) == ["anna@example.org"]
     assert (held.reason, held.reasons) == ("upstream_refused", {"bob@example.org": "blocked_sender"})
 
 

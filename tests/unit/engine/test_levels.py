@@ -57,6 +57,11 @@ def test_the_level_changes_at_its_bounds_only(score: float) -> None:
     assert level_of_score(score, True, CONFIG, EXCHANGE) == level_of_score(below, True, CONFIG, EXCHANGE)
 
 
+def test_a_low_tag_score_takes_the_place_of_the_bounds_above_it() -> None:
+    assert bounds_of_levels(PolicyConfig(tag_score=0.5)) == (-3.0, 0.0, 0.5, 4.0, 8.0)
+    assert bounds_of_levels(PolicyConfig(tag_score=-1.0)) == (-3.0, -1.0, 4.0, 8.0)
+
+
 def test_the_administrators_levels_stand_in_the_verdict() -> None:
     policy = Policy(exchange=ExchangeConfig(scl_tag=6, scl_quarantine=7, scl_allow_listed=-1))
     allowed = Evidence("lists", Stage.CONNECT, Result.PASS, Reason.ALLOW_LISTED, Scope.CONNECTION)

@@ -144,6 +144,12 @@ def test_it_can_be_switched_off() -> None:
     assert decide(evidence, Policy(PolicyConfig(observe=True)), recipient=ANNA).action is Action.ACCEPT
 
 
+def test_where_the_recipient_check_is_only_observed_its_thresholds_are_too() -> None:
+    evidence = [mailbox(Thresholds(quarantine=1)), content(1.5)]
+    policy = Policy(PolicyConfig(observe_checks=("recipient",)))
+    assert decide(evidence, policy, recipient=ANNA).row == "below_thresholds"
+
+
 def test_another_mailbox_is_none_of_its_business() -> None:
     evidence = [mailbox(Thresholds(quarantine=1)), content(1.5)]
     assert decide(evidence, Policy(), recipient="bob@example.org").row == "below_thresholds"

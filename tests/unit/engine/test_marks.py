@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import ClassVar
 
 import pytest
 
+from filterd.checks.base import CheckContext
 from filterd.config import ExchangeConfig, PolicyConfig
 from filterd.directory.values import RecipientAnswer, RecipientStatus, Thresholds
 from filterd.engine.marks import marks_of
@@ -17,6 +20,7 @@ from filterd.mail.envelope import Connection, TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.mail.reply import Reply
 from filterd.mail.verdict import Action, Contribution
+from filterd.outbox import as_released
 from filterd.ports import TerminalState
 from tests.support.doubles import ScriptedDirectory, ScriptedUpstream
 from tests.support.stagehand import MAIL, Finds, Stagehand
@@ -55,6 +59,45 @@ SPAM = found("content", Reason.LOOKS_LIKE_SPAM, 2.5)
 def test_what_happened_in_exchanges_words(evidence: list[Evidence], sfv: str, category: str) -> None:
     marks = marks_of(decide(evidence, Policy()))
     assert (marks.sfv, marks.category) == (sfv, category)
+
+
+def test_who_is_not_trusted_is_no_safe_sender_whatever_his_check_found() -> None:
+    assert marks_of(decide([found("senders", Reason.OK, 0.5)], Policy())).sfv == "NSPM"
+
+
+@dataclass
+class Apart:
+    """Speaks a little against the mail for bob."""
+
+    name: ClassVar[str] = "rdns"
+    stage: ClassVar[Stage] = Stage.DATA
+    after: ClassVar[tuple[str, ...]] = ()
+
+    async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
+        return (replace(found("rdns", Reason.NO_PTR, 0.3), recipient="bob@example.org"),)
+
+
+def test_copies_that_differ_in_their_score_alone_travel_together() -> None:
+    stage = Stagehand(more=(Apart(),))
+    stage.talk("anna", "bob")
+    ((recipients, octets),) = stage.upstream.taken
+    assert recipients == ("anna@example.org", "bob@example.org")
+    assert b"\tSCORE:-2.000;" in octets
+    ((first, second),) = [record.verdicts for record in stage.custody.evidence.values()]
+    assert first["score"] != second["score"]
+
+
+@pytest.mark.parametrize("name", ["SCL:-1", "SCL:-1;", "a;SFV:SKA;CAT:NONE", "x;\r\n\tSCL:-1;", "[SFV:SKA]", "\0SCL:5"])
+def test_no_name_of_a_client_says_a_level_in_our_report(name: str) -> None:
+    """Rules look for `SCL:5;` anywhere in the value: HELO and reverse name are the client's own words."""
+    stage = Stagehand(client=Connection(ip_address("2001:db8::1"), helo=name, client_name=name))
+    stage.talk("anna", helo=name)
+    (field,) = REPORT.findall(stage.upstream.taken[0][1])
+    keys = [part.strip().partition(b":")[0] for part in field.partition(b":")[2].split(b";")]
+    assert keys == [b"CIP", b"H", b"PTR", b"SCL", b"SFV", b"CAT", b"DIR", b"SCORE", b"PROB", b"ID"]
+    for key in (b"SCL:", b"SFV:", b"CAT:"):
+        assert field.count(key) == 1
+    assert as_released(field).count(b"SCL:-1;\r\n\tSFV:SKQ;") == 1
 
 
 def test_a_row_about_blocked_senders_and_a_weight_for_safe_ones_have_their_words() -> None:
