@@ -61,7 +61,7 @@ class SnapshotBackend(DirectoryBackend):
         self._gives_domains = gives_domains
         self._now_ms = now_ms
         remedy = "nothing was pushed yet (docs/push.md)" if name == "push" else "run `filterd directory sync`"
-        self._file = WatchedFile(path, self._open, clock, f"no snapshot is there; {remedy}")
+        self._file = WatchedFile(path, self._open, clock, f"no snapshot is there; {remedy}", sealed=True)
         self._tell()
 
     async def find(self, local: str, domain: str, deadline: Deadline) -> Found:

@@ -37,10 +37,12 @@ class WatchedFile(Generic[T]):
         read: Callable[[Path], T],
         clock: Callable[[], float] = time.monotonic,
         missing: str = "there is no such file",
+        sealed: bool = False,
     ) -> None:
         """Reads it at once.  `read` raises OSError or FilterdError for what it cannot read.
 
-        `clock`: seconds.  `missing`: what is said when the file is not there.
+        `clock`: seconds.  `missing`: what is said when the file is not there.  `sealed`: `read` tells by itself when it is not
+        whole (a digest), so nothing is waited for.
         """
         self.path = path
         self.value: T | None = None
@@ -49,7 +51,10 @@ class WatchedFile(Generic[T]):
         self._read = read
         self._clock = clock
         self._missing = missing
+        self._sealed = sealed
         self._tried: Stamp | None = None  # the last one whose octets were looked at
+        self._seen: Stamp | None = None  # at the last look, read or not
+        self._gone = False  # it was not there at some look
         self._next_look = clock() + LOOK_AGAIN_S
         self._looking: asyncio.Task[None] | None = None
         self._look()
@@ -88,11 +93,15 @@ class WatchedFile(Generic[T]):
             stamp = stamp_of(self.path)
             if stamp == self._tried:  # also one that cannot be used: it is no other by being read again
                 return
+            if self._in_place(stamp):
+                return  # half of it would be taken for the whole
             value = self._read(self.path)
-            if self.value is not None and stamp_of(self.path) != stamp:
-                return  # somebody is writing it: half of it would be taken for the whole
+            if stamp_of(self.path) != stamp:
+                if self.value is None:
+                    self._failed(f"{self.path}: it changes while it is read; write another file and rename it")
+                return
         except FileNotFoundError:
-            self._tried = None
+            self._tried, self._seen, self._gone = None, None, True
             self._failed(f"{self.path}: {self._missing}")
         except OSError as error:
             self._tried = None
@@ -109,6 +118,18 @@ class WatchedFile(Generic[T]):
             self.value, self._tried, self.changed_ms = value, stamp, stamp[0] // 1_000_000
             if again:
                 log.info("file can be read again", extra={"file": str(self.path)})
+
+    def _in_place(self, stamp: Stamp) -> bool:
+        """Whether somebody may still be writing: what is there has changed since the look before this one, or has just begun.
+
+        What was renamed into the place of another file is another inode, and whole.
+        """
+        before, self._seen = self._seen, stamp
+        if self._sealed:
+            return False
+        if before is None:
+            return self._gone
+        return stamp[2] == before[2] and stamp != before
 
     def _failed(self, problem: str) -> None:
         if problem == self.problem:

@@ -65,7 +65,7 @@ def test_what_was_good_stays_and_each_problem_is_said_once(tmp_path: Path, caplo
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
     put(path, "two")
     with caplog.at_level(logging.INFO):
-        assert (refreshed(file), file.problem) == ("two", "")
+        assert [refreshed(file), refreshed(file), file.problem] == ["one", "two", ""]
     assert "can be read again" in caplog.text
 
 
@@ -76,26 +76,81 @@ def test_a_file_that_comes_back_as_it_was_is_good_again(tmp_path: Path) -> None:
     refreshed(file)
     assert file.problem
     os.rename(tmp_path / "away", tmp_path / "f")
-    assert (refreshed(file), file.problem) == ("one", "")
+    assert [refreshed(file), refreshed(file), file.problem] == ["one", "one", ""]
 
 
-def test_a_file_that_is_being_written_is_taken_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_that_appears_is_taken_when_it_stays_as_it_is(tmp_path: Path) -> None:
+    """`rm list; make > list`, and a list that is made for the first time while filterd runs."""
+    path = tmp_path / "f"
+    file = WatchedFile(path, Reader(), Steps())
+    path.write_text("half")
+    assert refreshed(file) is None
+    path.write_text("half and the rest")
+    assert [refreshed(file), refreshed(file)] == [None, "half and the rest"]
+    path.unlink()
+    refreshed(file)
+    path.write_text("half")
+    assert refreshed(file) == "half and the rest"
+    path.write_text("all")
+    assert [refreshed(file), refreshed(file)] == ["half and the rest", "all"]
+
+
+def test_a_file_that_is_written_into_is_taken_when_nothing_was_added_between_two_looks(tmp_path: Path) -> None:
+    """However long its writer rests: what he has not written yet would be nobody's address."""
     path = tmp_path / "f"
     put(path, "one")
-    written = iter(["half", "half and the rest"])
+    reader = Reader()
+    file = WatchedFile(path, reader, Steps())
+    for number in range(3):
+        path.write_text("half" * (number + 1))
+        assert refreshed(file) == "one"
+    assert reader.reads == 1
+    assert (refreshed(file), refreshed(file), reader.reads) == ("halfhalfhalf", "halfhalfhalf", 2)
+
+
+def test_what_has_a_seal_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    file = WatchedFile(path, Reader(), Steps(), sealed=True)
+    path.write_text("one")
+    assert refreshed(file) == "one"
+    path.write_text("two")
+    assert refreshed(file) == "two"
+
+
+def test_what_changes_while_it_is_read_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    grows = ["half", "half and the rest"]
 
     def read(of: Path) -> str:
         text = of.read_text()
-        if text != "one":
+        if text != "one" and grows:
             with path.open("a") as file:
-                file.write(next(written, ""))
+                file.write(grows.pop(0))
         return text
 
+    put(path, "one")
     file = WatchedFile(path, read, Steps())
-    path.write_text("half")
-    assert refreshed(file) == "one", "it grew while it was read"
-    assert refreshed(file) == "one"
-    assert refreshed(file) == "halfhalfhalf and the rest"
+    put(path, "half")
+    assert [refreshed(file) for _ in range(5)] == ["one"] * 4 + ["halfhalfhalf and the rest"]
+
+
+def test_half_a_file_is_not_taken_at_the_start_either(tmp_path: Path) -> None:
+    """With half a list, known recipients would be refused; with none, they are told to come again."""
+    path = tmp_path / "f"
+    grows = ["and the rest"]
+
+    def read(of: Path) -> str:
+        text = of.read_text()
+        if grows:
+            with path.open("a") as file:
+                file.write(grows.pop(0))
+        return text
+
+    put(path, "half ")
+    file = WatchedFile(path, read, Steps())
+    assert file.value is None
+    assert "rename it" in file.problem
+    assert [refreshed(file), refreshed(file), file.problem] == [None, "half and the rest", ""]
 
 
 def test_a_crash_of_the_reader_ends_no_later_look(tmp_path: Path) -> None:
@@ -121,7 +176,7 @@ def test_what_was_read_serves_while_a_look_is_under_way_and_only_nothing_is_wait
         return of.read_text()
 
     async def scene() -> None:
-        file = WatchedFile(tmp_path / "f", slow, Steps())
+        file = WatchedFile(tmp_path / "f", slow, Steps(), sealed=True)
         put(tmp_path / "f", "one")
         waiting = [asyncio.create_task(file.current()) for _ in range(3)]
         await asyncio.sleep(0)
