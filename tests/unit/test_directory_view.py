@@ -76,6 +76,17 @@ def test_who_is_unknown_is_told_how_old_the_list_is(config: Config) -> None:
     found = told(config, "carl@example.org")
     assert found.backend == "push"
     assert 7100 < json_of(found)["age_seconds"] < 7300
+    key = site_key(config.state_dir)
+    older = config.state_dir / "directory" / "older.snapshot"
+    put_snapshot(older, [entry("dora@example.org", site_key=key)], domains=DOMAINS, age_hours=9)
+    sources = [
+        SnapshotBackend(name, path, key, warn_hours=99)
+        for name, path in (("push", snapshot_of(config)), ("ldap hq", older))
+    ]
+    view = DirectoryView(config, ChainDirectory((), sources))
+    both = json_of(asyncio.run(view.test("carl@example.org")))
+    assert both["backend"] == "push, ldap hq"
+    assert 9 * 3600 - 100 < both["age_seconds"] < 9 * 3600 + 100, "the oldest of those that were asked"
     for address in ("x@partner.example", "x@elsewhere.example"):  # not looked up
         assert told(config, address).as_of_ms is None
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from api.directory_forms import Commit, Domain, Limits, NewPart, NewPush, Person, Recipient
 from api.services import DirectoryCache
-from filterd.directory.keys import address_key, lower_case
+from filterd.directory.keys import KEY_BYTES, address_key, lower_case
+from filterd.pushing import PART_BYTES, PART_RECIPIENTS, VERSION
 from tests.support import powershell
 from tests.support.exchange_push import Item, Organization, PushFailedError, canonical, push, to_lower_invariant
 from tests.support.material import CHECKOUT
@@ -136,6 +137,19 @@ def test_one_mailbox_that_cannot_be_opened_stops_nobody_but_a_command_that_is_mi
     asked = CODE[CODE.index("try { $junk = ") :].partition("$lists[$guid] =")[0]
     assert "catch [System.Management.Automation.CommandNotFoundException] { throw }" in asked
     assert re.search(r"catch \{ Write-Warning .*; continue \}", asked)
+
+
+def test_its_numbers_are_those_of_the_filter() -> None:
+    rows, octets = re.findall(r"\$rows\.Count -eq (\d+) -or \(\$size \+ \$json\.Length\) -gt (\d+)", CODE)[0]
+    assert int(rows) == PART_RECIPIENTS
+    assert 2 * int(octets) <= PART_BYTES, "with the largest mailbox behind it, still a part"
+    assert f"[0..{KEY_BYTES - 1}]" in CODE
+    assert f"$site.version -ne {VERSION}" in CODE
+    assert f"version = {VERSION};" in CODE
+
+
+def test_a_list_of_nobody_is_not_sent() -> None:
+    assert re.search(r"^    if \(-not \$recipients\.Count\) \{ throw ", CODE, re.MULTILINE)
 
 
 def test_every_exchange_command_gets_all_there_is() -> None:

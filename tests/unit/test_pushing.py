@@ -49,9 +49,9 @@ class House:
         assert identity is not None
         return identity
 
-    def push(self, names: Sequence[str], accept_drop: bool = False, **more: Any) -> Committed:
+    def push(self, names: Sequence[str], accept_drop: bool = False, under: bytes = b"", **more: Any) -> Committed:
         identity = self.begin(names, **more)
-        self.pushes.add(identity, 1, entries(names))
+        self.pushes.add(identity, 1, entries(names, under or KEY))
         return self.pushes.commit(identity, accept_drop)
 
     def names(self, asked: Sequence[str]) -> list[str]:
@@ -64,12 +64,12 @@ class House:
         )
 
 
-def key_of(name: str) -> bytes:
-    return address_key(KEY, f"{name}@example.org")
+def key_of(name: str, under: bytes = KEY) -> bytes:
+    return address_key(under, f"{name}@example.org")
 
 
-def entries(names: Sequence[str]) -> list[Entry]:
-    return [Entry(address_key(KEY, f"id {name}"), (key_of(name),)) for name in names]
+def entries(names: Sequence[str], under: bytes = KEY) -> list[Entry]:
+    return [Entry(address_key(KEY, f"id {name}"), (key_of(name, under),)) for name in names]
 
 
 def many(count: int, first: int = 0) -> list[str]:
@@ -332,15 +332,17 @@ def test_a_list_under_another_key_is_replaced_whole(house: House) -> None:
     both = (DOMAIN, AcceptedDomain("example.net"))
     house.push(many(20), digest="same", domains=both)
     before = house.snapshot.header.key
-    (house.folder / "site-key").write_text("ab" * 32 + "\n")
+    new = bytes.fromhex("ab" * 32)
+    (house.folder / "site-key").write_text(new.hex() + "\n")
     assert house.pushes.begin(Declared("same", 1, 2, both)) is not None, "it is not the list in use"
     with pytest.raises(PushRefusedError, match="18 of 20 recipients would be dropped"):
-        house.push(many(2), domains=both)
+        house.push(many(2), under=new, domains=both)
     with pytest.raises(PushRefusedError, match=r"example\.net is gone"):
-        house.push(many(20))
-    assert house.push(many(19), digest="same", domains=both).addresses == 19
+        house.push(many(20), under=new)
+    assert house.push(many(19), under=new, digest="same", domains=both).addresses == 19
     assert house.snapshot.header.key not in ("", before)
-    assert house.push(many(2), True, domains=both).dropped == 17
+    assert house.snapshot.find(key_of("user3", new)) is not None
+    assert house.push(many(2), True, under=new, domains=both).dropped == 17
 
 
 def test_a_push_that_began_before_the_key_was_exchanged_does_not_count(house: House) -> None:
@@ -390,6 +392,14 @@ def test_a_relay_domain_whose_recipients_are_looked_up_from_now_on_is_said(
     house.push(["anna"], digest="strict", domains=(DOMAIN,))
     (record,) = [r for r in caplog.records if "looked up from now on" in r.message]
     assert record.__dict__["domain"] == "example.org"
+
+
+def test_what_a_killed_process_left_half_written_goes(house: House) -> None:
+    house.push(["anna"])
+    (house.folder / ".push.snapshot.123.abcd").write_bytes(b"half")
+    (house.folder / ".ldap-hq.snapshot.123.abcd").write_bytes(b"somebody else's, perhaps being written")
+    house.push(["anna", "bob"])
+    assert house.left() == [".ldap-hq.snapshot.123.abcd", "push.snapshot"]
 
 
 def test_parts_are_read_by_one_commit_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
