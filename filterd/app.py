@@ -123,15 +123,16 @@ class App:
 
     def _build_outbound(self, config: Config, graph: Graph) -> None:
         """What mail of our own Exchange for the world needs, and the notes of whom it is for.  Raises ConfigError, OSError."""
+        spoof = graph.check_by_name["spoof"]
+        assert isinstance(spoof, Spoof)  # who knows our own domains, also when they change
         graph.outbound = outbound_upstream(config)
         if graph.outbound is not None:
             graph.outbound.conversations = self.exchange_logs
             custody = TrackedCustody(self.custody, self.exchange_logs)
-            handoff = OutboundHandOff(graph.outbound, custody, Teller(self.database, config.server.hostname))
+            tell = Teller(self.database, config.server.hostname)
+            handoff = OutboundHandOff(graph.outbound, custody, tell, lambda: spoof.ours)
             graph.engine.outbound = Outbound(handoff, by_domain(outbound_signers(config)))
             self._writers.add(handoff)
-        spoof = graph.check_by_name["spoof"]
-        assert isinstance(spoof, Spoof)  # who knows our own domains, also when they change
         if self._correspondents is not None:
             notes = CorrespondentNotes(self._correspondents, lambda: spoof.ours, time.time)
             graph.engine.correspondents = notes

@@ -27,7 +27,7 @@ from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.headers import REPORT_FIELD, SCL_FIELD
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply, printable
-from filterd.ports import Upstream
+from filterd.ports import OUTBOUND_DEFERRED, Upstream
 from filterd.storage import outbox, quarantine
 from filterd.storage.database import Database, now_ms
 from filterd.storage.entries import CUSTODY
@@ -198,8 +198,8 @@ class OutboxRunner:
         await asyncio.to_thread(outbox.failed, self._database, item.id, error, permanent, self._clock_ms())
 
     def _is_authors(self, item: OutboxItem) -> bool:
-        """Whether it is for the world and nobody has looked at it: then its author hears what becomes of it, and no person here must."""
-        return item.outbound and item.created_by == CUSTODY and self._tell is not None
+        """Whether its author hears what becomes of it: he is ours, and no person has released it, who would have to look."""
+        return item.held_for == OUTBOUND_DEFERRED and item.created_by == CUSTODY and self._tell is not None
 
     def _is_too_old(self, item: OutboxItem) -> bool:
         return self._is_authors(item) and self._clock_ms() - item.created_ms >= GIVE_UP_SECONDS * 1000
@@ -210,11 +210,14 @@ class OutboxRunner:
         assert self._tell is not None
         assert mailbox is not None  # it was tried
         refused = Refused(Recipient(mailbox, item.parameters), reply)
-        if sender is not None and wants_notice(refused.recipient):
+        told = sender is not None and wants_notice(refused.recipient)
+        if sender is not None and told:
             body = await asyncio.to_thread(quarantine.body, self._database, item.message_id)
             header = bytes(body[:MAX_QUOTED])
             await self._tell(Undelivered(item.message_id, sender, item.mail_parameters, (refused,), header, True))
-        await self._failed(item, f"{reply}; its author was told", permanent=True)
+        await self._failed(
+            item, f"{reply}; {'its author was told' if told else 'nobody wants to be told'}", permanent=True
+        )
         await asyncio.to_thread(outbox.remove, self._database, item.id)
 
     async def _insist(self, write: Callable[[], T]) -> T:

@@ -1,7 +1,8 @@
 """Owns what is different for mail of our own Exchange for the world: its hand-over, its signatures, and whom our people write to.
 
-Nothing of it is quarantined by us: what the next server refuses for good ends as rejected, and its author is told.  RFC 6376
-5 (who signs), RFC 5321 6.1 (a refusal after a 250 must be told).  Must not know SMTP, SQL, nor how a notice is delivered.
+Nothing of it is quarantined by us: what the next server refuses for good ends as rejected, and its author is told.  Only what
+a rule in Exchange passes on for a stranger is held then, as inbound mail is: a report to him would be backscatter.  RFC 6376 5
+(who signs), RFC 5321 6.1 (a refusal after a 250 must be told).  Must not know SMTP, SQL, nor how a notice is delivered.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ class OutboundHandOff(HandOff):
     has, the rest is ours: what comes later goes through the outbox, and what was refused for good is told to the author.
     """
 
-    def __init__(self, upstream: Upstream, custody: Custody, tell: Tell) -> None:
-        """`tell` raises StorageError."""
+    def __init__(self, upstream: Upstream, custody: Custody, tell: Tell, ours: Callable[[], Iterable[str]]) -> None:
+        """`tell` raises StorageError.  `ours`: our own domains as `ascii_domain` gives them, asked anew each time."""
         super().__init__(upstream, custody)
         self._tell = tell
+        self._ours = ours
 
     async def _conclude(
         self,
@@ -68,7 +70,7 @@ class OutboundHandOff(HandOff):
     ) -> Reply:
         names = [str(r.mailbox) for r in held]
         refused = [r for r, name in zip(held, names, strict=True) if name in replies and name not in retry]
-        if not refused:
+        if not refused or self._is_strangers(job.envelope):
             return await super()._conclude(job, accepted, held, replies, retry)
         told = await self._told(job, refused, replies)
         if isinstance(told, StorageError):
@@ -124,8 +126,14 @@ class OutboundHandOff(HandOff):
         box = super()._held(job, held, replies, retry)
         if box is None:
             return None
-        reason = OUTBOUND_DEFERRED if box.reason == UPSTREAM_REFUSED else box.reason
+        tells = box.reason == UPSTREAM_REFUSED and not self._is_strangers(job.envelope)
+        reason = OUTBOUND_DEFERRED if tells else box.reason  # the other one never expires: nobody is told
         return replace(box, outbound=True, reason=reason)
+
+    def _is_strangers(self, envelope: Envelope) -> bool:
+        """Whether a rule passes it on with the reverse-path of somebody else, whom Exchange takes no report for."""
+        sender = envelope.reverse_path
+        return sender is not None and not is_ours(sender.domain, self._ours())
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +195,9 @@ class CorrespondentNotes:
         sender, recipients = envelope.reverse_path, envelope.recipients
         if connection.trust not in _WRITERS or not reply.is_success or sender is None:
             return
-        if len(recipients) > MAX_RECIPIENTS or not _by_a_person(message) or not self._is_ours(sender.domain):
+        if len(recipients) > MAX_RECIPIENTS or not _by_a_person(message) or not is_ours(sender.domain, self._ours()):
             return
-        elsewhere = (r.mailbox for r in recipients if not self._is_ours(r.mailbox.domain))
+        elsewhere = (r.mailbox for r in recipients if not is_ours(r.mailbox.domain, self._ours()))
         names = [address_form(mailbox.local, mailbox.domain_key) for mailbox in elsewhere]
         if not names:
             return
@@ -209,10 +217,6 @@ class CorrespondentNotes:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
-    def _is_ours(self, domain: str) -> bool:
-        name = ascii_domain(domain)
-        return name is not None and any(is_same_or_below(name, own) for own in self._ours())
-
     async def _remember(self, names: Sequence[str]) -> None:
         try:
             await self._memory.remember(names, int(self._clock() * 1000), Deadline.after(_REMEMBER_SECONDS))
@@ -220,6 +224,12 @@ class CorrespondentNotes:
         except TemporaryError as error:
             metrics.CORRESPONDENTS.labels("failed").inc()
             log.warning("cannot note whom somebody wrote to", extra={"kind": error.kind, "error": str(error)})
+
+
+def is_ours(domain: str, names: Iterable[str]) -> bool:
+    """Whether `domain` is one of `names`, which are as `ascii_domain` gives them, or below one."""
+    name = ascii_domain(domain)
+    return name is not None and any(is_same_or_below(name, own) for own in names)
 
 
 def _by_a_person(message: Message) -> bool:

@@ -51,6 +51,7 @@ class OutboxItem:
         next_ms: when it is due (Retry), Unix milliseconds.
         owner: who has it or had it last; lease_ms: until when (Active).
         outbound: it is for the next mail server of [outbound], not for Exchange.
+        held_for: why the message is in the quarantine.
     """
 
     id: int
@@ -71,6 +72,7 @@ class OutboxItem:
     created_by: str
     changed_ms: int
     outbound: bool = False
+    held_for: str = ""
 
 
 def claim(db: Database, now_ms: int, owner: str, lease_seconds: float) -> OutboxItem | None:
@@ -230,6 +232,7 @@ def _base() -> Select[Any]:
             messages.c.subject,
             quarantine.c.parameters.label("mail_parameters"),
             quarantine.c.outbound,
+            quarantine.c.reason.label("held_for"),
         )
         .join_from(outbox, messages, outbox.c.message_id == messages.c.id)
         .join(quarantine, quarantine.c.message_id == outbox.c.message_id)

@@ -66,7 +66,7 @@ class OutboundStage:
     def engine(self) -> Engine:
         directory = ScriptedDirectory(frozenset({"nobody"}))
         recipients = RecipientCheck(directory, "reports.example.org")
-        handoff = OutboundHandOff(self.world, self.custody, self.told)
+        handoff = OutboundHandOff(self.world, self.custody, self.told, lambda: {"example.org"})
         return Engine(
             Pipeline([Lists(NetworkTable([])), recipients, *self.checks, Weighs(self.weight)]),
             Policy(),

@@ -16,7 +16,7 @@ from filterd.mail.dsn import Undelivered
 from filterd.mail.reply import Reply
 from filterd.outbound import KIND, Teller, next_server, outbound_upstream
 from filterd.outbox import GIVE_UP_SECONDS, OutboxRunner
-from filterd.ports import OUTBOUND_DEFERRED, TerminalState
+from filterd.ports import OUTBOUND_DEFERRED, UPSTREAM_REFUSED, TerminalState
 from filterd.storage import notices, outbox, quarantine
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
@@ -36,11 +36,11 @@ def db(tmp_path: Path) -> Iterator[Database]:
     made.close()
 
 
-def keep(db: Database, mail_from: str = "anna@example.org", retry: bool = True) -> str:
+def keep(db: Database, mail_from: str = "anna@example.org", retry: bool = True, reason: str = OUTBOUND_DEFERRED) -> str:
     """The id of a message whose copy for carl waits for the next mail server."""
     record = message("carl@example.com", mail_from=mail_from)
     box = held(record, retry=record.recipients if retry else ())
-    box = replace(box, outbound=True, reason=OUTBOUND_DEFERRED, recipients=dict.fromkeys(record.recipients, ()))
+    box = replace(box, outbound=True, reason=reason, recipients=dict.fromkeys(record.recipients, ()))
     custody = SqlCustody(db)
     asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
     custody.close()
@@ -130,6 +130,21 @@ def test_a_bounce_that_is_refused_is_told_to_nobody(db: Database) -> None:
     keep(db, mail_from="")
     assert run_once(db, ScriptedUpstream(data=GONE)).notices == []
     assert row(db).state is QueueState.REMOVED
+
+
+@pytest.mark.parametrize("later", [0.0, GIVE_UP_SECONDS + 3600])
+def test_mail_of_a_stranger_waits_for_a_person_and_is_told_to_nobody(db: Database, later: float) -> None:
+    keep(db, mail_from="stranger@example.net", reason=UPSTREAM_REFUSED)
+    world = ScriptedUpstream(data=GONE)
+    assert run_once(db, world, later=later).notices == []
+    assert row(db).state is QueueState.SUSPENDED
+
+
+def test_nobody_is_said_to_be_told_who_is_not(db: Database, caplog: pytest.LogCaptureFixture) -> None:
+    keep(db, mail_from="")
+    run_once(db, ScriptedUpstream(data=GONE))
+    assert "told" in row(db).last_error
+    assert "its author was told" not in row(db).last_error
 
 
 def test_when_the_author_cannot_be_told_it_stays_in_the_queue(db: Database) -> None:

@@ -22,7 +22,7 @@ from filterd.mail.envelope import Envelope, Recipient, TrustClass
 from filterd.mail.evidence import Reason, Result, Stage
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
-from filterd.ports import OUTBOUND_DEFERRED, TerminalState
+from filterd.ports import OUTBOUND_DEFERRED, UPSTREAM_REFUSED, TerminalState
 from tests.support.arc import ed25519_signer, signer
 from tests.support.dns import MapResolver
 from tests.support.doubles import MemoryCorrespondents
@@ -181,6 +181,24 @@ def test_taken_deferred_and_refused_at_once() -> None:
         DORA: TerminalState.REJECTED,
     }
     assert [str(item.recipient.mailbox) for item in stage.told.notices[0].refused] == [DORA]
+
+
+def test_mail_of_a_stranger_that_a_rule_passes_on_is_held_and_no_backscatter() -> None:
+    stage = OutboundStage(sender="stranger@example.com")
+    stage.world.rcpt = {CARL: GONE, DORA: LATER}
+    assert stage.talk(BOB, CARL, DORA)[-1].code == 250
+    assert stage.told.notices == [], "Exchange would not take a report for a stranger, and he may be forged"
+    (held,) = stage.custody.held.values()
+    assert (set(held.recipients), held.retry, held.outbound) == ({CARL, DORA}, {DORA}, True)
+    assert held.reason == UPSTREAM_REFUSED, "nobody was told: only a person may end it"
+    assert stage.custody.states()[CARL] is TerminalState.QUARANTINED
+
+
+def test_senders_below_a_domain_of_ours_are_ours() -> None:
+    stage = OutboundStage(sender="scanner@Printers.Example.ORG")
+    stage.world.rcpt = {CARL: GONE}
+    stage.talk(BOB, CARL)
+    assert len(stage.told.notices) == 1
 
 
 def test_when_the_author_cannot_be_told_exchange_keeps_the_message() -> None:
