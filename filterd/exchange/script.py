@@ -21,7 +21,11 @@ from filterd.mail.headers import REPORT_FIELD
 
 # Our own fields come on top of what a client may send: a message of just the largest size must not fail for them.
 _OWN_FIELDS = 1_048_576
+_MOST_BYTES = 2_147_483_647  # New-ReceiveConnector -MaxMessageSize
 _AUTOMATIC = ("AutoReplyEnabled", "AutoForwardEnabled", "DeliveryReportEnabled", "NDREnabled")
+# One statement, so that a script which is pasted stops at its first error too; Exchange's own commands see the global preference only.
+_BEGIN = ("& {", "$before = $global:ErrorActionPreference", "try {", "$global:ErrorActionPreference = 'Stop'")
+_END = "}\nfinally { $global:ErrorActionPreference = $before }\n}\n"
 _ORGANIZATION_RIGHT = "ms-Exch-Accept-Headers-Organization"
 
 
@@ -31,45 +35,47 @@ def setup_script(setup: Setup) -> str:
         _head("makes Exchange take mail from filterd; run it again whenever something has changed"),
         _values(setup),
         _connectors(setup),
-        _rules() if setup.scl_mode == "rule" else [],
+        _rules() if setup.scl_mode == "rule" else _no_rules(),
         _internal_servers(),
         _reports(setup) if setup.report_domain else [],
         _outbound(setup) if setup.outbound else [],
         ["Write-Host 'Done.  Now, where filterd runs: filterd exchange verify'"],
     ]
-    return "\n".join(line for part in parts if part for line in (*part, ""))
+    return "\n".join(line for part in parts if part for line in (*part, "")) + _END
 
 
 def undo_script(setup: Setup) -> str:
     """PowerShell that takes away whatever any setup script for these servers and addresses has made."""
     contacts = array(contact_name(local) for local, _ in REPORT_CONTACTS)
-    return "\n".join(
-        [
-            *_head("takes away what the setup script has made; mail must reach Exchange another way before"),
-            "",
-            *_values(setup),
-            "",
-            "foreach ($server in $servers) {",
-            "    Get-ReceiveConnector -Server $server | Where-Object { $_.Name -eq $name } |",
-            "        ForEach-Object { Remove-ReceiveConnector -Identity $_.DistinguishedName -Confirm:$false }",
-            "}",
-            f"Get-TransportRule | Where-Object {{ $_.Name -like {literal(RULES + '*')} }} |",
-            "    ForEach-Object { Remove-TransportRule -Identity $_.Name -Confirm:$false }",
-            f"Get-SendConnector | Where-Object {{ {array((OUTBOUND, REPORTS))} -contains $_.Name }} |",
-            "    ForEach-Object { Remove-SendConnector -Identity $_.Name -Confirm:$false }",
-            f"Get-RemoteDomain | Where-Object {{ $_.Name -eq {literal(REPORTS)} }} |",
-            "    ForEach-Object { Remove-RemoteDomain -Identity $_.Name -Confirm:$false }",
-            f"Get-MailContact -ResultSize Unlimited | Where-Object {{ {contacts} -contains $_.Name }} |",
-            "    ForEach-Object { Remove-MailContact -Identity $_.DistinguishedName -Confirm:$false }",
-            *_known_servers(),
-            "foreach ($address in $addresses) {",
-            "    if ($internal -contains $address) {",
-            "        Set-TransportConfig -InternalSMTPServers @{ Remove = $address }",
-            "    }",
-            "}",
-            "Write-Host 'Done.  Send connectors that you switched off for the outbound way are still off.'",
-            "",
-        ]
+    return (
+        "\n".join(
+            [
+                *_head("takes away what the setup script has made; mail must reach Exchange another way before"),
+                "",
+                *_values(setup),
+                "",
+                "foreach ($server in $servers) {",
+                "    Get-ReceiveConnector -Server $server | Where-Object { $_.Name -eq $name } |",
+                "        ForEach-Object { Remove-ReceiveConnector -Identity $_.DistinguishedName -Confirm:$false }",
+                "}",
+                *_no_rules(),
+                f"Get-SendConnector | Where-Object {{ {array((OUTBOUND, REPORTS))} -contains $_.Name }} |",
+                "    ForEach-Object { Remove-SendConnector -Identity $_.Name -Confirm:$false }",
+                f"Get-RemoteDomain | Where-Object {{ $_.Name -eq {literal(REPORTS)} }} |",
+                "    ForEach-Object { Remove-RemoteDomain -Identity $_.Name -Confirm:$false }",
+                f"Get-MailContact -ResultSize Unlimited | Where-Object {{ {contacts} -contains $_.Name }} |",
+                "    ForEach-Object { Remove-MailContact -Identity $_.DistinguishedName -Confirm:$false }",
+                *_known_servers(),
+                "foreach ($address in $addresses) {",
+                "    if ($internal -contains $address) {",
+                "        Set-TransportConfig -InternalSMTPServers @{ Remove = $address }",
+                "    }",
+                "}",
+                "Write-Host 'Done.  Send connectors that you switched off for the outbound way are still off.'",
+                "",
+            ]
+        )
+        + _END
     )
 
 
@@ -77,7 +83,7 @@ def _head(purpose: str) -> list[str]:
     return [
         f"# filterd: {purpose}.",
         "# For the Exchange Management Shell, as a member of Organization Management.",
-        "$ErrorActionPreference = 'Stop'",
+        *_BEGIN,
         "if (-not (Get-Command New-ReceiveConnector -ErrorAction SilentlyContinue)) {",
         "    throw 'Run this in the Exchange Management Shell: New-ReceiveConnector is not known here.'",
         "}",
@@ -94,7 +100,7 @@ def _values(setup: Setup) -> list[str]:
 
 def _connectors(setup: Setup) -> list[str]:
     """One for each server: connectors belong to a server, those of the pool know nothing of each other."""
-    settings: dict[str, str | int | bool] = {
+    settings: dict[str, str | int | bool | list[str]] = {
         "PermissionGroups": "AnonymousUsers",  # -Custom begins with nobody
         "AuthMechanism": "Tls",
         "TarpitInterval": "00:00:00",  # ours is at the Internet's side; here it would only hold connections
@@ -102,20 +108,20 @@ def _connectors(setup: Setup) -> list[str]:
         "MaxInboundConnectionPercentagePerSource": 100,
         "MessageRateLimit": "unlimited",
         "MaxRecipientsPerMessage": setup.recipients,
-        "MaxMessageSize": str(setup.message_bytes + _OWN_FIELDS),
+        "MaxMessageSize": str(min(setup.message_bytes + _OWN_FIELDS, _MOST_BYTES)),
         "ProtocolLoggingLevel": "Verbose",
     }
     if setup.fqdn:
         settings["Fqdn"] = setup.fqdn
     v6 = any(":" in address for address in setup.addresses)
-    bindings = [f"0.0.0.0:{setup.port}", *([f"[::]:{setup.port}"] if v6 else [])]
+    settings["Bindings"] = [f"0.0.0.0:{setup.port}", *([f"[::]:{setup.port}"] if v6 else [])]
     return [
         "# The receive connector: Front End, anonymous, for our addresses only.",
         *table("settings", settings),
         "foreach ($server in $servers) {",
         "    $connector = Get-ReceiveConnector -Server $server | Where-Object { $_.Name -eq $name }",
         "    if (-not $connector) {",
-        f"        $made = @{{ TransportRole = 'FrontendTransport'; Custom = $true; Bindings = {array(bindings)} }}",
+        "        $made = @{ TransportRole = 'FrontendTransport'; Custom = $true }",
         "        $connector = New-ReceiveConnector -Name $name -Server $server -RemoteIPRanges $addresses @made @settings",
         '        Write-Host "$server`: receive connector made"',
         "    }",
@@ -124,7 +130,7 @@ def _connectors(setup: Setup) -> list[str]:
         '        Write-Host "$server`: receive connector was there, settings written again"',
         "    }",
         *(_certificate(setup.thumbprint) if setup.thumbprint else []),
-        *(_right() if setup.scl_mode == "organization" else []),
+        *_right(setup.scl_mode == "organization"),
         "}",
     ]
 
@@ -137,34 +143,61 @@ def _certificate(thumbprint: str) -> list[str]:
     ]
 
 
-def _right() -> list[str]:
-    """The name of the anonymous account differs with the language of Windows, its SID does not."""
+def _right(wanted: bool) -> list[str]:
+    """Gives the right, or takes it where an earlier run gave it.
+
+    The name of the anonymous account differs with the language of Windows, its SID does not.
+    """
     right = literal(_ORGANIZATION_RIGHT)
+    on = f"-Identity $connector.DistinguishedName -User $anonymous -ExtendedRights {right}"
+    mode = "organization: this connector lets" if wanted else "rule: this connector does not let"
+    change = (
+        ["if (-not $rights) {", f"    $null = Add-ADPermission {on}", '    Write-Host "$server`: right given"', "}"]
+        if wanted
+        else [
+            "if ($rights) {",
+            f"    Remove-ADPermission {on} -Confirm:$false",
+            '    Write-Host "$server`: right taken"',
+            "}",
+        ]
+    )
     return [
-        "    # Mode organization: this connector lets X-MS-Exchange-Organization-SCL of filterd through.",
+        f"    # Mode {mode} X-MS-Exchange-Organization-SCL of filterd through.",
         "    $sid = New-Object System.Security.Principal.SecurityIdentifier 'S-1-5-7'",
         "    $anonymous = $sid.Translate([System.Security.Principal.NTAccount]).Value",
-        "    $rights = Get-ADPermission -Identity $connector.DistinguishedName -User $anonymous |",
-        f'        Where-Object {{ "$($_.ExtendedRights)" -like {literal("*" + _ORGANIZATION_RIGHT + "*")} -and -not $_.Deny }}',
-        "    if (-not $rights) {",
-        f"        $null = Add-ADPermission -Identity $connector.DistinguishedName -User $anonymous -ExtendedRights {right}",
-        '        Write-Host "$server`: right given"',
+        "    $rights = Get-ADPermission -Identity $connector.DistinguishedName -User $anonymous | Where-Object {",
+        f'        "$($_.ExtendedRights)" -like {literal("*" + _ORGANIZATION_RIGHT + "*")} -and -not $_.Deny -and -not $_.IsInherited',
         "    }",
+        *(f"    {line}" for line in change),
     ]
 
 
 def _rules() -> list[str]:
-    """One for each SCL; filterd removes this field from whatever comes from outside, so that only its own is read."""
+    """One for each SCL; filterd removes this field from whatever comes from outside, so that only its own is read.
+
+    They stand before all others: a rule of the administrator's that looks at the SCL finds it, and one that sets it has the last word.
+    """
     return [
         "# Mode rule: transport rules read the SCL from the field that filterd writes.",
         "foreach ($scl in -1..9) {",
         f"    $rule = {literal(RULES)} + $scl",
+        f"    $settings = @{{ HeaderMatchesMessageHeader = {literal(REPORT_FIELD)}",
+        f'        HeaderMatchesPatterns = "{scl_pattern("${scl}")}"; SetSCL = $scl }}',
         "    if (-not (Get-TransportRule | Where-Object { $_.Name -eq $rule })) {",
-        f"        $null = New-TransportRule -Name $rule -HeaderMatchesMessageHeader {literal(REPORT_FIELD)}"
-        f' -HeaderMatchesPatterns "{scl_pattern("${scl}")}" -SetSCL $scl',
+        "        $null = New-TransportRule -Name $rule -Priority 0 @settings",
         '        Write-Host "transport rule made: $rule"',
         "    }",
+        "    else {",
+        "        Set-TransportRule -Identity $rule @settings",
+        "    }",
         "}",
+    ]
+
+
+def _no_rules() -> list[str]:
+    return [
+        f"Get-TransportRule | Where-Object {{ $_.Name -like {literal(RULES + '*')} }} |",
+        "    ForEach-Object { Remove-TransportRule -Identity $_.Name -Confirm:$false }",
     ]
 
 
@@ -220,9 +253,12 @@ def _reports(setup: Setup) -> list[str]:
         quiet["TnefEnabled"] = False  # no winmail.dat: what is reported comes as message/rfc822
     lines += [
         "# Nothing automatic goes there: it would be taken for a report.",
-        f"$remote = Get-RemoteDomain | Where-Object {{ [string]$_.DomainName -eq {literal(domain)} }}",
+        f"$domain = {literal(domain)}",
+        "Get-RemoteDomain | Where-Object { $_.Name -eq $name -and [string]$_.DomainName -ne $domain } |",
+        "    ForEach-Object { Remove-RemoteDomain -Identity $_.Name -Confirm:$false }  # of another report domain before",
+        "$remote = Get-RemoteDomain | Where-Object { [string]$_.DomainName -eq $domain }",
         "if (-not $remote) {",
-        f"    $remote = New-RemoteDomain -Name $name -DomainName {literal(domain)}",
+        "    $remote = New-RemoteDomain -Name $name -DomainName $domain",
         "}",
         *table("settings", quiet),
         "Set-RemoteDomain -Identity $remote.Name @settings",
@@ -232,9 +268,11 @@ def _reports(setup: Setup) -> list[str]:
         address = literal(f"{local}@{domain}")
         lines += [
             f"if (-not (Get-MailContact -ResultSize Unlimited | Where-Object {{ $_.Name -eq {own} }})) {{",
-            f"    $null = New-MailContact -Name {own} -DisplayName {literal(title)} -ExternalEmailAddress {address}",
-            f"    Set-MailContact -Identity {own} -UseMapiRichTextFormat Never",
+            f"    $null = New-MailContact -Name {own} -DisplayName {literal(title)} -ExternalEmailAddress {address}"
+            f" -PrimarySmtpAddress {address}",  # else it gets an address of your own domain, which the world could write to
             "}",
+            f"Set-MailContact -Identity {own} -ExternalEmailAddress {address} -UseMapiRichTextFormat Never"
+            " -RequireSenderAuthenticationEnabled $true",
         ]
     return lines
 

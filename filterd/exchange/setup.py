@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 from filterd.mail.address import is_domain
@@ -34,6 +34,22 @@ def scl_pattern(scl: int | str) -> str:
 def contact_name(local: str) -> str:
     """Name of a mail contact of ours: one that nobody else has, for undoing takes away what has it."""
     return f"filterd report {local}"
+
+
+def _own_address(text: str) -> str:
+    """One address that another machine can see us by, in its usual form.  Raises SetupError."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise SetupError(f"filter address: expected one IP address, found {text!r}") from None
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise SetupError(f"filter address: expected no zone behind it, found {text!r}")
+        address = address.ipv4_mapped or address
+    if address.is_unspecified or address.is_multicast or address.is_loopback or int(address) == 0xFFFFFFFF:
+        remedy = "the connector would be for Exchange itself, for everybody or for nobody; give the one it sees us by"
+        raise SetupError(f"filter address: {text} is no address of one machine in the network: {remedy}")
+    return str(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +92,9 @@ class Setup:
             raise SetupError(
                 "filter address: expected at least one address that Exchange sees us by, such as 10.0.0.25"
             )
-        for address in self.addresses:
-            try:
-                ip_address(address)
-            except ValueError:
-                raise SetupError(f"filter address: expected one IP address, found {address!r}") from None
+        # Once each, written as Exchange writes them: what is compared with its lists must be equal.
+        object.__setattr__(self, "addresses", tuple(dict.fromkeys(_own_address(text) for text in self.addresses)))
+        object.__setattr__(self, "servers", tuple({name.lower(): name for name in self.servers}.values()))
         for what, name in (("fqdn", self.fqdn), ("report domain", self.report_domain)):
             if name and not (name.isascii() and is_domain(name)):
                 raise SetupError(f"{what}: expected a name such as mail.example.org, found {name!r}")

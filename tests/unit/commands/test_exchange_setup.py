@@ -66,7 +66,7 @@ def test_the_configuration_says_the_rest(config: str, capsys: pytest.CaptureFixt
     assert "MaxMessageSize = '21048576'" in printed
     assert main([*GIVEN, "--config", config, "--scl-mode", "rule", "--report-domain", "", "--outbound"]) == 0
     printed = capsys.readouterr().out
-    assert "ms-Exch-Accept-Headers-Organization" not in printed
+    assert "Add-ADPermission" not in printed
     assert "reports.example.org" not in printed
     assert "SMTP:*;1" in printed
 

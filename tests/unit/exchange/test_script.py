@@ -29,7 +29,7 @@ from filterd.mail.evidence import Reason
 from filterd.mail.headers import report
 from filterd.mail.verdict import Action, Verdict
 from filterd.outbox import as_released
-from tests.support.powershell import commands, errors, strings
+from tests.support.powershell import commands, errors, nodes, strings
 
 BASE: dict[str, Any] = {"servers": ("EX01",), "addresses": ("10.0.0.25",)}
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -76,11 +76,18 @@ def test_the_connector_is_for_us_alone() -> None:
         "MaxRecipientsPerMessage": "500",
         "MaxMessageSize": "'51048576'",  # our fields come on top
         "ProtocolLoggingLevel": "'Verbose'",
+        "Bindings": "@('0.0.0.0:25', '[::]:25')",  # a second run with another address or port must listen there
     }
     assert "$addresses = @('10.0.0.25', 'fd00::25')" in script
     assert "-RemoteIPRanges $addresses" in script
-    assert "TransportRole = 'FrontendTransport'; Custom = $true; Bindings = @('0.0.0.0:25', '[::]:25')" in script
+    assert "TransportRole = 'FrontendTransport'; Custom = $true }" in script
+    assert script.count("-RemoteIPRanges $addresses @") == 2  # made, and written again
+    assert script.count("@settings", 0, script.index("Mode rule")) == 2
     assert "'[::]:25'" not in setup_script(Setup(**BASE))
+
+
+def test_a_limit_above_exchanges_own_is_what_exchange_can_take() -> None:
+    assert "MaxMessageSize = '2147483647'" in setup_script(Setup(**BASE, message_bytes=2_147_483_647))
 
 
 def test_each_scl_mode_has_its_own_way_and_only_that() -> None:
@@ -91,6 +98,52 @@ def test_each_scl_mode_has_its_own_way_and_only_that() -> None:
     assert "Add-ADPermission" in commands(organization)
     assert "ms-Exch-Accept-Headers-Organization" in strings(organization)
     assert "S-1-5-7" in strings(organization)  # the anonymous account, whatever it is called in the language of Windows
+
+
+def test_another_scl_mode_takes_the_first_one_away_after_the_new_one_is_there() -> None:
+    rule, organization = (commands(setup_script(Setup(**BASE, scl_mode=mode))) for mode in ("rule", "organization"))  # type: ignore[arg-type]
+    assert "Remove-ADPermission" in rule
+    assert "Remove-ADPermission" not in organization
+    assert "Remove-TransportRule" not in rule
+    assert organization.index("Add-ADPermission") < organization.index("Remove-TransportRule")
+    script = setup_script(Setup(**BASE))
+    assert "if ($rights) {" in script
+    assert "-not $_.Deny -and -not $_.IsInherited" in script  # what is given above the connector is none of ours
+
+
+def test_rules_stand_first_and_are_brought_into_line() -> None:
+    script = setup_script(Setup(**BASE))
+    assert "New-TransportRule -Name $rule -Priority 0 @settings" in script
+    assert (
+        "Set-TransportRule -Identity $rule @settings" in script
+    )  # without Priority: it may have been moved on purpose
+    assert "StopRuleProcessing" not in script
+
+
+@pytest.mark.parametrize("make", [setup_script, undo_script])
+def test_a_script_is_one_statement_that_stops_at_its_first_error(make: Any) -> None:
+    script = make(full())
+    tree = [node for node in nodes(script) if node.type == "pipeline" and node.start_point[1] == 0]
+    first = next(node for node in tree if (node.text or b"").startswith(b"& {"))
+    assert first.end_point[0] == len(script.splitlines()) - 1  # pasted, the shell waits for the last brace
+    assert "$global:ErrorActionPreference = 'Stop'" in script
+    assert script.endswith("finally { $global:ErrorActionPreference = $before }\n}\n")
+
+
+def test_another_report_domain_replaces_the_first() -> None:
+    script = setup_script(full())
+    assert script.index("Remove-RemoteDomain") < script.index("New-RemoteDomain")
+    assert "$_.Name -eq $name -and [string]$_.DomainName -ne $domain" in script
+    for local, _ in REPORT_CONTACTS:
+        there = f"Set-MailContact -Identity '{contact_name(local)}' -ExternalEmailAddress '{local}@filter.example.org'"
+        assert f"\n{there} " in script  # whether it was there or not
+
+
+def test_the_world_cannot_write_to_the_report_contacts() -> None:
+    script = setup_script(full())
+    assert script.count("-RequireSenderAuthenticationEnabled $true") == len(REPORT_CONTACTS)
+    for local, _ in REPORT_CONTACTS:  # else the address policy gives it one of an accepted domain
+        assert f"-PrimarySmtpAddress '{local}@filter.example.org'" in script
 
 
 def test_only_what_is_asked_for_is_made() -> None:

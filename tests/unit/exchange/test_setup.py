@@ -20,6 +20,11 @@ BASE: dict[str, Any] = {"servers": ("EX01",), "addresses": ("10.0.0.25",)}
         ({"addresses": ("10.0.0.0/8",)}, "one IP address"),
         ({"addresses": ("0.0.0.0-255.255.255.255",)}, "one IP address"),
         ({"addresses": ("10.0.0.25'; Remove-Mailbox *",)}, "one IP address"),
+        *(
+            ({"addresses": (address,)}, "no address of one machine")
+            for address in ("0.0.0.0", "::", "127.0.0.1", "::1", "224.0.0.1", "255.255.255.255", "::ffff:127.0.0.1")
+        ),
+        ({"addresses": ("fe80::1%eth0",)}, "no zone"),
         ({"fqdn": "mail server"}, "fqdn"),
         ({"fqdn": "Filter.example.org", "hostname": "filter.example.org"}, "our own name"),
         ({"report_domain": "x';y"}, "report domain"),
@@ -29,6 +34,12 @@ BASE: dict[str, Any] = {"servers": ("EX01",), "addresses": ("10.0.0.25",)}
 def test_what_cannot_work_is_refused_with_what_was_expected(changes: dict[str, Any], word: str) -> None:
     with pytest.raises(SetupError, match=word):
         Setup(**{**BASE, **changes})
+
+
+def test_addresses_and_servers_stand_once_and_as_exchange_writes_them() -> None:
+    setup = Setup(("EX01", "ex01", "EX02"), ("10.0.0.25", "FD00:0:0::25", "fd00::25", "::ffff:10.0.0.25", "10.0.0.25"))
+    assert setup.addresses == ("10.0.0.25", "fd00::25")
+    assert [name.upper() for name in setup.servers] == ["EX01", "EX02"]
 
 
 def test_what_is_enough() -> None:
