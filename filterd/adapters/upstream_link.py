@@ -204,6 +204,8 @@ class UpstreamLink(asyncio.Protocol):
         """Take leave without waiting for the answer."""
         if self._transport is not None and not self._lost:
             self._lost = "connection to upstream closed"
+            if self.log is not None:
+                self.log.note(">", "QUIT")
             self._transport.write(b"QUIT\r\n")
             self._transport.close()
 

@@ -96,6 +96,19 @@ def test_a_released_copy_is_delivered_octet_for_octet(db: Database) -> None:
     assert not run_once(runner)
 
 
+def test_who_is_told_of_deliveries_hears_of_those_that_were_taken_and_may_fail(db: Database) -> None:
+    released(db)
+    told: list[tuple[str, str]] = []
+
+    async def sent(item: OutboxItem, reply: Reply) -> None:
+        told.append((item.recipient, str(reply)))
+        raise ValueError("a log")
+
+    assert run_once(OutboxRunner(db, ScriptedUpstream(), sent=sent))
+    assert told == [("anna@example.net", "250 2.6.0 Queued mail for delivery")]
+    assert row(db).state is QueueState.DELIVERED
+
+
 @pytest.mark.parametrize(("mail_from", "reverse_path"), [("s@example.org", "s@example.org"), ("", None)])
 def test_the_envelope_is_the_original_one(db: Database, mail_from: str, reverse_path: str | None) -> None:
     id = released(db, mail_from=mail_from)

@@ -16,6 +16,7 @@ from filterd.adapters.upstream_transaction import Transaction
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
+from filterd.exchange.spoken import Conversation
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Envelope, Recipient
 from filterd.ports import Delivery
@@ -93,6 +94,51 @@ def test_message_arrives_as_it_is_in_two_writes(offered: tuple[str, ...]) -> Non
         assert [line.partition(":")[0] for line in fake.commands[1:]] == ["MAIL FROM", "RCPT TO", "RCPT TO", end]
 
     run(fake, story)
+
+
+class Conversations:
+    """Takes what was said."""
+
+    def __init__(self, wanted: bool = True) -> None:
+        self.wants_conversations = wanted
+        self.taken: list[Conversation] = []
+
+    def spoken(self, conversation: Conversation) -> None:
+        self.taken.append(conversation)
+
+
+@pytest.mark.parametrize("offered", EACH_WAY, ids=str)
+def test_what_was_said_is_remembered_without_the_message(offered: tuple[str, ...]) -> None:
+    fake = FakeUpstream(extensions=offered)
+
+    async def story(upstream: SmtpUpstream) -> None:
+        upstream.conversations = said = Conversations()
+        await send(upstream, ALICE)
+        await upstream.close()
+        await until(lambda: bool(said.taken))
+        (conversation,) = said.taken
+        events = [(event, text) for _, event, text in conversation.lines]
+        assert events[0] == ("+", "")
+        assert events[1][1].startswith("220 ")
+        ours = [text.split(" ")[0] for event, text in events if event == ">"]
+        assert ours == ["EHLO", "MAIL", "RCPT", *([] if "CHUNKING" in offered else ["DATA"]), "QUIT"]
+        assert ("*", f"message of {len(MESSAGE)} octets") in events
+        assert ("<", "250 2.6.0 <1@fake> [InternalId=1] Queued mail for delivery") in events
+        assert events[-1][0] == "-"
+        assert conversation.remote == f"127.0.0.1:{fake.port}"
+        assert "leading dot" not in str(events)
+
+    run(fake, story)
+
+
+def test_nothing_is_remembered_for_nobody() -> None:
+    async def story(upstream: SmtpUpstream) -> None:
+        upstream.conversations = said = Conversations(wanted=False)
+        await send(upstream)
+        await upstream.close()
+        assert said.taken == []
+
+    run(FakeUpstream(), story)
 
 
 def test_bdat_is_for_an_upstream_that_offers_it_and_only_when_it_is_wanted() -> None:

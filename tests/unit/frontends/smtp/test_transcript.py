@@ -64,6 +64,21 @@ def test_what_is_kept(mode: Literal["off", "failures", "all"], reply: str, reaso
         assert [line[1:] for line in entry["lines"]] == [["C", "EHLO x"], ["S", reply]]
 
 
+@pytest.mark.parametrize("mode", ["off", "failures", "all"])
+def test_who_wants_every_conversation_gets_it_in_any_mode(mode: Literal["off", "failures", "all"]) -> None:
+    sink, every = Sink(), Sink()
+    transcript = Transcript(sink, mode, "internet", "192.0.2.1", every, port=4711, server="192.0.2.2:25")
+    transcript.heard("AUTH PLAIN c2VjcmV0")
+    transcript.said("235 OK")
+    transcript.reference("ID1")
+    transcript.close("quit")
+    transcript.close("quit")
+    (entry,) = every.entries
+    assert (entry["port"], entry["server"], entry["ids"]) == (4711, "192.0.2.2:25", ["ID1"])
+    assert [line[1:] for line in entry["lines"]] == [["C", "AUTH PLAIN ***"], ["S", "235 OK"]]
+    assert len(sink.entries) == (mode == "all")
+
+
 def test_a_long_conversation_keeps_its_beginning_and_its_end() -> None:
     sink = Sink()
     transcript = Transcript(sink, "all", "internet", "192.0.2.1")
