@@ -20,7 +20,7 @@ from filterd.adapters.site_key import site_key
 from filterd.config import Config, RecipientsConfig
 from filterd.config.directory import Backend
 from filterd.deadline import Deadline
-from filterd.directory.domains import AcceptedDomains
+from filterd.directory.domains import AcceptedDomains, plain_local
 from filterd.directory.keys import address_key
 from filterd.directory.values import (
     AcceptedDomain,
@@ -68,6 +68,7 @@ class ChainDirectory:
             ):  # Exchange's could not be read, or stand nowhere: nobody is refused for that
                 raise TemporaryError("no accepted domain is known: see filterd directory status", "directory")
             return RecipientAnswer(RecipientStatus.FOREIGN_DOMAIN, CONFIGURATION)
+        local = plain_local(local)
         if local.lower() == "postmaster":  # RFC 5321 4.5.1
             return RecipientAnswer(RecipientStatus.KNOWN, CONFIGURATION)
         if accepted.type is DomainType.EXTERNAL_RELAY:
@@ -116,7 +117,8 @@ class ChainDirectory:
 
     def sender_list(self, local: str, domain: str) -> SenderList | None:
         """The safe and blocked senders of a mailbox, from what is in memory."""
-        return next((found.senders for found in self._at_hand(local, domain) if found.senders is not None), None)
+        answers = self._at_hand(plain_local(local), domain)
+        return next((found.senders for found in answers if found.senders is not None), None)
 
     def domains(self) -> tuple[AcceptedDomain, ...]:
         """The accepted domains as far as they are known now."""

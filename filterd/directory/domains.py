@@ -5,12 +5,16 @@ Facts: Exchange's accepted domains and MatchSubDomains (Set-AcceptedDomain).  Mu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from filterd.auth.names import ascii_domain
 from filterd.content.host import u_label
 from filterd.directory.keys import lower_case
 from filterd.directory.values import AcceptedDomain, DomainType
+from filterd.mail.address import parse_mailbox
+
+_PAIR = re.compile(r"\\(.)")  # quoted-pairSMTP
 
 
 class AcceptedDomains:
@@ -38,6 +42,9 @@ class AcceptedDomains:
     def find(self, domain: str) -> AcceptedDomain | None:
         """The accepted domain that `domain` (Mailbox.domain_key) is, or belongs to; None when no mail is taken for it."""
         found = self._by_name.get(domain)
+        if found is None and not domain.isascii():  # directories have A-labels, senders with SMTPUTF8 what they see
+            domain = ascii_domain(domain) or domain
+            found = self._by_name.get(domain)
         if found is not None or not self._above:
             return found
         above = domain
@@ -67,6 +74,14 @@ def postmasters(names: Iterable[str | None], accepted: Iterable[AcceptedDomain])
     """Whose postmaster is that of our own `names`: of those that we take no other mail for, the first accepted domain's."""
     domains = [domain.name for domain in accepted if domain.type is not DomainType.EXTERNAL_RELAY]
     return {name: domains[0] for name in names if domains and name and name not in domains}
+
+
+def plain_local(local: str) -> str:
+    """A local-part as directories have it: `"anna"` is anna (RFC 5321 4.1.2); one that needs its quotes keeps them."""
+    if len(local) < 2 or local[0] != '"' or local[-1] != '"':
+        return local
+    inner = _PAIR.sub(r"\1", local[1:-1])
+    return inner if not inner.startswith('"') and parse_mailbox(f"{inner}@x") is not None else local
 
 
 def address_form(local: str, domain: str) -> str:

@@ -164,6 +164,17 @@ def test_postmaster_is_known_whatever_the_sources_say() -> None:
     assert ask(chain, "Postmaster").status is KNOWN
 
 
+def test_quotes_that_are_not_needed_make_no_other_mailbox() -> None:
+    """RFC 5321 4.1.2: both are one mailbox, and whoever is refused for them is a known recipient."""
+    source = Source("a", {"anna": answer("a")}, memory={"anna": answer("a", senders=Everybody())})
+    chain = ChainDirectory([ORG], [source])
+    assert ask(chain, '"anna"').status is KNOWN
+    assert ask(chain, '"Postmaster"').status is KNOWN
+    assert ask(chain, '"an na"').status is UNKNOWN
+    assert source.asked == ["anna", '"an na"']
+    assert chain.sender_list('"anna"', "example.org") is not None
+
+
 def test_a_domain_is_foreign_only_when_all_that_know_domains_could_be_read() -> None:
     source = Source("ldap ad", {"anna": answer("ldap ad")}, known=None)
     chain = ChainDirectory([ORG], [source], [Source("push", known=(PARTNER,))])

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.directory.domains import AcceptedDomains, address_form, address_forms, own_domains, postmasters
+from filterd.directory.domains import (
+    AcceptedDomains,
+    address_form,
+    address_forms,
+    own_domains,
+    plain_local,
+    postmasters,
+)
 from filterd.directory.values import AcceptedDomain, DomainType
 from tests.support.growth import assert_growth
 
@@ -60,6 +67,32 @@ def test_a_name_in_letters_is_found_in_both_forms() -> None:
     assert own_domains(domains.all) == {"xn--mller-kva.example"}
 
 
+def test_what_a_directory_has_in_a_labels_is_found_in_letters() -> None:
+    """As it comes by SMTPUTF8: refused, it would be mail for one of our own domains."""
+    domains = AcceptedDomains(others=[AcceptedDomain("xn--mller-kva.example", subdomains=True)])
+    for name in ("m\u00fcller.example", "M\u00dcLLER.example", "a.m\u00fcller.example"):
+        assert domains.is_ours(name)
+    assert not domains.is_ours("mu\u0308ll.example")
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("Anna", "Anna"),
+        ('"Anna.B"', "Anna.B"),
+        ('"a\\nna"', "anna"),
+        ('"an na"', '"an na"'),
+        ('"a..b"', '"a..b"'),
+        ('"a@b"', '"a@b"'),
+        ('"\\"x\\""', '"\\"x\\""'),
+        ('""', '""'),
+        ('"', '"'),
+    ],
+)
+def test_quotes_go_where_they_are_not_needed(written: str, plain: str) -> None:
+    assert plain_local(written) == plain
+
+
 def test_what_is_passed_on_for_others_is_not_ours() -> None:
     domains = AcceptedDomains([AcceptedDomain("partner.example", FOREIGN)])
     assert domains
@@ -91,6 +124,7 @@ def test_forms_of_an_address() -> None:
 
 @given(st.text(max_size=40), st.text(max_size=80))
 def test_any_text_has_forms_and_is_looked_for(local: str, domain: str) -> None:
+    plain_local(local)
     assert address_form(local, domain) in address_forms(local, domain)
     AcceptedDomains([AcceptedDomain("example.org", subdomains=True)]).find(domain)
 
