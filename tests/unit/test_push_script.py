@@ -148,6 +148,11 @@ def test_its_numbers_are_those_of_the_filter() -> None:
     assert f"version = {VERSION};" in CODE
 
 
+def test_what_goes_into_the_digest_stands_in_one_order() -> None:
+    for variable in ("row", "head", "own"):
+        assert re.search(rf"\${variable} = \[ordered\]@\{{", CODE), variable
+
+
 def test_a_list_of_nobody_is_not_sent() -> None:
     assert re.search(r"^    if \(-not \$recipients\.Count\) \{ throw ", CODE, re.MULTILINE)
 

@@ -93,6 +93,7 @@ def test_a_push_has_a_bound_in_octets_whatever_its_parts(folder: Folder, monkeyp
     monkeypatch.setattr(pushed_files, "MAX_BYTES", 2 * size)
     with pytest.raises(PushRefusedError, match="octets"):
         folder.files.keep(identity, 2, table(*range(20)))
+    monkeypatch.setattr(pushed_files, "MAX_BYTES", size)
     folder.files.keep(identity, 1, table(*range(9)))  # in the place of the first, not beside it
 
 

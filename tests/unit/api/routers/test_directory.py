@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +218,31 @@ def test_a_disk_that_takes_nothing_is_said_so(pushed: Side, monkeypatch: pytest.
     body = {"recipients": [recipient(pushed, "anna")]}
     response = pushed.ask("PUT", f"/v1/directory/pushes/{identity}/parts/1", "directory", json=body)
     assert (response.status_code, response.headers["retry-after"]) == (503, "60")
+
+
+def test_a_part_waits_for_other_parts_and_for_nothing_else(pushed: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.services.PLACE_SECONDS", 0.01)
+    path = f"/v1/directory/pushes/{begin(pushed)['id']}/parts/1"
+    body = {"recipients": [recipient(pushed, "anna")]}
+    services = pushed.app.state.services
+    services.places = asyncio.Semaphore(0)  # somebody scans
+    pushed.json("PUT", path, "directory", json=body)
+    services.parts = asyncio.Semaphore(0)
+    assert (
+        pushed.json("PUT", path, "directory", 503, json=body)["error"]["problem"]
+        == "too many parts of pushed lists at once"
+    )
+
+
+def test_another_list_that_is_being_put_in_place(pushed: Side) -> None:
+    identity = begin(pushed)["id"]
+    path = f"/v1/directory/pushes/{identity}"
+    pushed.json("PUT", f"{path}/parts/1", "directory", json={"recipients": [recipient(pushed, "anna")]})
+    with (pushed.config.state_dir / "directory" / "push.snapshot.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        response = pushed.ask("POST", f"{path}/commit", "directory")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "60")
+    assert pushed.json("POST", f"{path}/commit", "directory")["addresses"] == 1
 
 
 def test_without_push_nothing_is_taken_and_no_key_is_made(side: Side) -> None:
