@@ -84,7 +84,11 @@ class PushFiles:
         identity = secrets.token_hex(8)
         folder = self._path(identity)
         folder.mkdir(mode=0o700, parents=True)
-        _write(folder / _HEAD, _head_text(declared, self._now_ms()))
+        try:
+            _write(folder / _HEAD, _head_text(declared, self._now_ms()))
+        except OSError:
+            self.remove(identity)
+            raise
         return identity
 
     def declared(self, identity: str) -> tuple[Declared, int]:

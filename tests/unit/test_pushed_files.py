@@ -97,6 +97,16 @@ def test_a_push_has_a_bound_in_octets_whatever_its_parts(folder: Folder, monkeyp
     folder.files.keep(identity, 1, table(*range(9)))  # in the place of the first, not beside it
 
 
+def test_a_full_disk_leaves_no_push_behind(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object, **_named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        folder.files.create(DECLARED)
+    assert folder.left() == []
+
+
 def test_a_part_of_a_push_that_is_gone(folder: Folder) -> None:
     identity = folder.files.create(DECLARED)
     folder.files.remove(identity)
