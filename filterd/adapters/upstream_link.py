@@ -76,7 +76,7 @@ class UpstreamLink(asyncio.Protocol):
         """Connected; asyncio and uvloop have set TCP_NODELAY."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         if self.log is not None:
-            self.log.connected(_name(transport, "sockname"), _name(transport, "peername"))
+            self.log.connected(transport)
 
     def data_received(self, data: bytes) -> None:
         """Queue replies.  One that nobody asked for ends the link; if it refuses, it is kept to be reported."""
@@ -183,8 +183,7 @@ class UpstreamLink(asyncio.Protocol):
             await self._wait(deadline, "answer")
         raw = self._replies.popleft()
         if self.log is not None:
-            for text in raw.lines or ("",):
-                self.log.note("<", f"{raw.code} {text}")
+            self.log.answered(raw)
         return raw
 
     async def ask(self, text: str, deadline: Deadline) -> RawReply:
@@ -266,11 +265,6 @@ class UpstreamLink(asyncio.Protocol):
             raise TlsFailedError("upstream hung up during the TLS handshake")
         self._transport = encrypted
         return True
-
-
-def _name(transport: asyncio.BaseTransport, side: str) -> str:
-    name = transport.get_extra_info(side) or ("", 0)
-    return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
 
 
 def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:

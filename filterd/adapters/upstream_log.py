@@ -5,6 +5,7 @@ Must not know files, nor SMTP.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Protocol
 
 from filterd.exchange.logs import Kind
 from filterd.exchange.spoken import Conversation
+from filterd.exchange.tracked import endpoint
+from filterd.wire.replies import RawReply
 
 MAX_LINES = 2000  # of one connection, which takes up to upstream.reuse messages; the end is noted in any case
 MAX_TEXT = 512  # characters of a line (RFC 5321 4.5.3.1.4, .5)
@@ -42,10 +45,16 @@ class LinkLog:
         self._lines: list[tuple[float, str, str]] = []
         self._closed = False
 
-    def connected(self, local: str, remote: str) -> None:
-        """Address and port of either side."""
-        self._local, self._remote = local, remote
+    def connected(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        names = (transport.get_extra_info(side) or ("", 0) for side in ("sockname", "peername"))
+        self._local, self._remote = (endpoint(str(name[0]), int(name[1])) for name in names)
         self.note("+", "")
+
+    def answered(self, raw: RawReply) -> None:
+        """A whole reply of the next hop."""
+        for text in raw.lines or ("",):
+            self.note("<", f"{raw.code} {text}")
 
     def note(self, event: str, text: str) -> None:
         """ ">" what we said, "<" what was answered, "*" anything else."""
