@@ -191,10 +191,13 @@ class Sync:
         assert fresh is not None  # one of both was read
         refused = self._guard(old, before, fresh, directory, accept_drop)
         had = old.header.domains if old is not None and table.read_domains else None
-        gone = gone_domains(had, domains) if not accept_drop else ""
+        gone = gone_domains(had, domains) if not accept_drop or domains is None else ""
         if had and gone:  # recipients are up to date all the same: who is new must not wait for somebody to look
+            unread = domains is None  # nobody who accepts that recipients go means that: all mail would be foreign
+            until = "they can be read, or ldap.read_domains is false"
+            until = until if unread else f"`filterd directory sync {table.name} --accept-drop`"
             domains = with_old(had, domains)
-            gone += f" from Exchange; accepted until `filterd directory sync {table.name} --accept-drop`"
+            gone += f" from Exchange; accepted until {until}"
         strict = newly_looked_up(had, domains)
         clock_note = directory.clock_note(datetime.fromtimestamp(now_ms / 1000, UTC))
         # With several tables somebody has written one for each domain of the forest.
@@ -218,7 +221,7 @@ class Sync:
             # them, until somebody has looked or they are back.
             header = replace(header, full_ms=old.header.full_ms, servers=old.header.servers)
             write_snapshot(self._path, header, fresh.with_missing(before))
-            raise SyncError(refused, "guard")
+            raise SyncError(f"ldap {table.name}: {refused}", "guard")
         write_snapshot(self._path, header, fresh)
         now_looked_up = tuple(f"recipients of {name} are looked up from now on (authoritative)" for name in strict)
         return Outcome(
@@ -283,10 +286,9 @@ class Sync:
             return ""
         kept = "so none of them is; who is new is taken over" if len(fresh) else "so the old list stays"
         remedy = f"if that is right, `filterd directory sync {self._table.name} --accept-drop`; else look at ldap.bases and the rights of its user"
-        text = f"ldap {self._table.name}: {reason}, {kept}: {remedy}"
         if not len(fresh):
-            raise SyncError(text, "guard")
-        return text
+            raise SyncError(f"ldap {self._table.name}: {reason}, {kept}: {remedy}", "guard")
+        return f"{reason}, {kept}: {remedy}"
 
 
 def _asked(table: LdapConfig, bases: tuple[str, ...]) -> str:

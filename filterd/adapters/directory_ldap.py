@@ -80,7 +80,15 @@ class LdapDirectory:
 
     def invocation(self) -> str:
         """Which copy of the database this is; another one after a restore.  Empty where that cannot be read."""
-        found = self._link.read(self.root.service, ["invocationId"]) if self.root.service else None
+        try:
+            found = self._link.read(self.root.service, ["invocationId"]) if self.root.service else None
+        except LdapError as error:
+            if error.kind not in _OF_ONE_NAME:
+                raise
+            self._note(
+                f"invocationId of {printable(self.root.service)} may not be read: everything is read anew at each sync"
+            )
+            return ""
         values = found.attributes.get("invocationid") if found else None
         return values[0].hex() if values else ""
 

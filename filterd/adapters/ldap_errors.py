@@ -64,7 +64,7 @@ _RESULTS: dict[int, tuple[str, str]] = {
         "the directory takes no anonymous bind, or none of this kind: give ldap.user and ldap.password_file",
     ),
     49: ("password", "wrong user or password: correct ldap.user or the file of ldap.password_file"),
-    50: ("rights", "the user may not read this: give it read access below the base"),
+    50: ("rights", "ldap.user (or nobody, where none is given) may not read this: give it read access there"),
     51: ("refused", "the directory is busy: nothing to do, it is asked again"),
     52: ("refused", "the directory is not available: see its own log"),
     53: ("refused", "the directory does not want to do this: see its own log, and the rights of ldap.user"),

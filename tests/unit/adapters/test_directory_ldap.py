@@ -310,3 +310,14 @@ def test_notes_are_bounded() -> None:
     found = directory(Answering(AD, lambda *_: [page]))
     found.domains()
     assert len(found.notes) == directory_ldap.MAX_NOTES
+
+
+def test_without_the_right_to_see_which_copy_it_is_everything_is_read() -> None:
+    link = Answering(AD)
+    link.unreadable["CN=NTDS Settings"] = "rights"
+    found = directory(link)
+    assert found.invocation() == ""
+    assert found.notes == ("invocationId of CN=NTDS Settings may not be read: everything is read anew at each sync",)
+    link.unreadable["CN=NTDS Settings"] = "timeout"
+    with pytest.raises(LdapError):
+        found.invocation()

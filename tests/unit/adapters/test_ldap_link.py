@@ -122,7 +122,7 @@ def test_a_user_that_is_no_name_here(directory: ExchangeDirectory) -> None:
     [
         (f"ou=nowhere,{BASE}", "base", "there is no such base: correct ldap.bases"),
         ("dc=other,dc=example", "referral", "the server refers to ldap://dc1.other.example/dc=other,dc=example"),
-        (f"ou=hidden,{BASE}", "rights", "the user may not read this: give it read access"),
+        (f"ou=hidden,{BASE}", "rights", "may not read this: give it read access"),
         ("nonsense", "base", "does not take this as a name"),
     ],
 )
