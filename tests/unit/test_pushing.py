@@ -154,6 +154,9 @@ def test_another_number_than_declared_is_no_whole_list(house: House) -> None:
     house.pushes.add(identity, 1, entries(["anna"]))
     with pytest.raises(PushRefusedError, match="the parts have 1 recipients, the push declared 2"):
         house.pushes.commit(identity)
+    house.pushes.add(identity, 1, entries(["anna", "bob", "carl"]))
+    with pytest.raises(PushRefusedError, match="the parts have 3 recipients, the push declared 2"):
+        house.pushes.commit(identity)
 
 
 def test_too_many_dropped_and_nothing_changes(house: House) -> None:

@@ -162,6 +162,9 @@ def test_a_dropped_push_is_gone(pushed: Side) -> None:
         ({"domains": []}, "body.domains"),
         ({"domains": [{"name": "not a domain"}]}, "body.domains"),
         ({"domains": [{"name": "example.org", "type": "relay"}]}, "body.domains.0.type"),
+        ({"people": [{"name": "Anna"}] * 1001}, "body.people"),
+        ({"people": [{"name": "A" * 257}]}, "body.people.0.name"),
+        ({"domains": [{"name": "example.org"}] * 5001}, "body.domains"),
         ({"people": [{"name": "Anna", "addresses": ["anna@example.org"]}]}, "body.people.0.addresses"),
     ],
 )
@@ -174,6 +177,10 @@ def test_a_push_that_cannot_be_begun(pushed: Side, change: dict[str, Any], field
     [
         ({"id": "00"}, "body.recipients.0.id"),
         ({"keys": []}, "body.recipients.0.keys"),
+        ({"keys": ["0" * 32] * 2001}, "body.recipients.0.keys"),
+        ({"safe": ["0" * 32] * 10_001}, "body.recipients.0.safe"),
+        ({"blocked": ["0" * 32] * 10_001}, "body.recipients.0.blocked"),
+        ({"thresholds": {"reject": -1}}, "body.recipients.0.thresholds.reject"),
         ({"keys": ["anna@example.org"]}, "body.recipients.0.keys.0"),
         ({"thresholds": {"junk": 10}}, "body.recipients.0.thresholds.junk"),
         ({"safe": ["friend"]}, "body.recipients.0.safe"),
