@@ -96,7 +96,8 @@ def delete(db: Database, id: str, actor: str) -> None:
 def expire(db: Database, before_ms: int) -> int:
     """Held copies received before that moment become expired, and octets go; returns how many messages.
 
-    Messages with a release under way wait for it; copies that upstream refused beside accepted ones are never expired.
+    Messages with a release under way wait for it; copies that upstream refused beside accepted ones are never expired, but
+    for the octets of those that it took later.
     """
     count = 0
     pending = exists().where(outbox.c.message_id == quarantine.c.message_id, outbox.c.state.in_(PENDING))
@@ -107,7 +108,7 @@ def expire(db: Database, before_ms: int) -> int:
         select(quarantine.c.message_id)
         .where(
             quarantine.c.received_ms < before_ms,
-            quarantine.c.reason != UPSTREAM_REFUSED,  # its sender was told 250: only a person may end it
+            or_(quarantine.c.reason != UPSTREAM_REFUSED, ~held),  # its sender was told 250: only a person may end it
             ~pending,
             or_(kept, held),
         )

@@ -97,6 +97,7 @@ def test_a_commit_that_failed_keeps_its_file_until_the_next_one(
 
 def test_no_more_than_a_bounded_number_wait(db: Database, custody: SqlCustody, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doubt, "MAX_DOUBTFUL", 3)
+    assert hold(custody, message())  # the writer has the database open from its first message on
     faults.arm("custody.committed=eio")
     opened = len(os.listdir("/proc/self/fd"))
     records = [message() for _ in range(8)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from filterd.errors import PermanentError
-from filterd.ports import TerminalState
+from filterd.ports import UPSTREAM_REFUSED, TerminalState
 from filterd.storage import outbox, quarantine
 from filterd.storage.audit import audit
 from filterd.storage.bodies import files
@@ -162,6 +162,26 @@ def test_expire_takes_the_old_and_waits_for_the_released(db: Database) -> None:
         kept = quarantine.get(db, record.id)
         bodies[record.id] = kept is not None and kept.has_body
     assert bodies == {old.id: False, new.id: True, under_way.id: True, done.id: False}
+    assert expire(db, 5000) == 0
+    assert audit(db, wall_ms()).clean
+
+
+def test_what_upstream_refused_never_expires_and_goes_once_it_was_delivered(db: Database) -> None:
+    """The sender was told 250.  What the outbox has delivered must not fill the disk for ever."""
+    waits, comes = message(ANNA, BERT, received_ms=1000), message(ANNA, received_ms=1000)
+    custody = SqlCustody(db)
+    for record, retry in ((waits, [ANNA]), (comes, [ANNA])):
+        box = replace(held(record, retry=retry), reason=UPSTREAM_REFUSED)
+        asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
+    custody.close()
+    assert expire(db, 5000) == 0, "it is being delivered"
+    while (item := outbox.claim(db, wall_ms(), "me", 60)) is not None:
+        outbox.delivered(db, item.id, "250 OK")
+    assert expire(db, 5000) == 1
+    assert states(db, waits.id) == {ANNA: "released", BERT: "held"}
+    assert states(db, comes.id) == {ANNA: "released"}
+    has_body = {item.id: item.has_body for record in (waits, comes) if (item := quarantine.get(db, record.id))}
+    assert has_body == {waits.id: True, comes.id: False}
     assert expire(db, 5000) == 0
     assert audit(db, wall_ms()).clean
 
