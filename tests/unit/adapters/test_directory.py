@@ -277,3 +277,15 @@ def test_who_asks_now_and_then_knows_the_domains_too(tmp_path: Path) -> None:
 )
 def test_whether_domains_may_come_from_a_directory(tmp_path: Path, tables: dict[str, Any], may: bool) -> None:
     assert may_learn_domains(configuration(tmp_path, **tables)) is may
+
+
+def test_the_snapshot_of_a_table_that_was_renamed_or_removed_answers_no_more(tmp_path: Path) -> None:
+    server = {"state_dir": tmp_path, "hostname": "filter.example.org"}
+    given = Config.model_validate({"server": server, "ldap": [{"name": "new"}]})
+    old = entry("anna@example.org", site_key=site_key(tmp_path))
+    put_snapshot(tmp_path / "directory" / "ldap-old.snapshot", [old], name="old", domains=[ORG])
+    with pytest.raises(TemporaryError, match="ldap new"):
+        ask(build_directory(given), "anna")  # not known yet: later, not refused
+    none = Config.model_validate({"server": server})
+    assert ask(build_directory(none), "anna").status is FOREIGN
+    assert known_domains(given).all == ()

@@ -270,6 +270,7 @@ def test_protected_people_are_found_by_the_chain_of_groups(monkeypatch: pytest.M
     assert [person.name for person in found.people()] == ["Boss 0", "Boss 1", "Boss 2"]
     assert "(memberOf:1.2.840.113556.1.4.1941:=CN=Board \\28all\\29,DC=example)" in link.asked[0][1]
     assert "more than 3 members" in found.notes[0]
+    assert "(!(objectClass=group))" in link.asked[0][1]  # a nested group has a display name, and is nobody
 
 
 @pytest.mark.parametrize(
