@@ -58,7 +58,7 @@ def _recipient_unknown(case: Case) -> Found | None:
 
 
 def _recipient_internal(case: Case) -> Found | None:
-    if ("recipient", Reason.RECIPIENT_INTERNAL) in case.reasons:
+    if ("recipient", Reason.RECIPIENT_INTERNAL) in case.reasons and not case.exempt:
         reply = Reply(550, "5.7.1", "Recipient takes mail from authenticated senders only")
         return Action.REJECT, Reason.RECIPIENT_INTERNAL, reply
     return None

@@ -33,6 +33,12 @@ def test_the_last_row_always_applies() -> None:
     assert ROWS[-1].name == decide((), Policy()).row == "below_thresholds"
 
 
+def test_postmaster_is_reachable_from_outside_whatever_the_directory_says() -> None:
+    internal = Evidence("recipient", Stage.RCPT, Result.FAIL, Reason.RECIPIENT_INTERNAL)
+    assert decide([internal], Policy(), Stage.RCPT, "postmaster@example.org").reply is None
+    assert decide([internal], Policy(), Stage.RCPT, "anna@example.org").row == "recipient_internal"
+
+
 def test_what_must_hold_while_observing_is_marked() -> None:
     always = {row.name for row in ROWS if row.always}
     assert {"relay_denied", "recipient_unknown", "recipient_internal", "unavailable"} <= always
