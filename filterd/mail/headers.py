@@ -28,7 +28,9 @@ FORBIDDEN_PREFIXES = (
     "x-ms-exchange-organization-",
     "x-ms-exchange-forest-",
     CROSS_PREMISES,
-    "x-filterd-",
+    # exactly ours: others write X-Filterd-Recvd-Size, which is seen in real mail and may be signed
+    "x-filterd-report",
+    "x-filterd-separator",
 )
 _NEVER_MALFORMED = tuple(name.encode() for name in ("authentication-results", "received-spf", *FORBIDDEN_PREFIXES))
 _FTEXT = bytes(range(33, 127))  # RFC 5322 2.2, with the colon

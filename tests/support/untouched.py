@@ -160,6 +160,7 @@ def samples(smime: Smime) -> dict[str, bytes]:
     partial = b'Content-Type: message/partial; id="1@example.com";\r\n number=1; total=2\r\n'
     found["partial"] = head("partial", b"MIME-Version: 1.0\r\n", partial) + b"\r\nX-Inner: 1\r\n\r\nfirst half\r\n"
     foreign = (
+        b"X-Filterd-Recvd-Size: 3912\r\n",  # of another program with this name, seen in real mail
         b"X-MS-Exchange-MessageSentRepresentingType: 1\r\n", b"X-MS-Exchange-Transport-CrossTenantHeadersStamped: A\r\n",
         b"X-MS-Has-Attach:\r\n", b"X-MS-TNEF-Correlator:\r\n", b"x-originatororg: example.com\r\n",
         b"X-MS-Exchange-AntiSpam-MessageData: " + b"A" * 700 + b"\r\n",

@@ -108,7 +108,7 @@ FORGED = [
     b"X-MS-Exchange-Forest-RulesExecuted: x\r\n",
     b"X-MS-Exchange-CrossPremises-AuthAs: Internal\r\n",
     b"X-Filterd-Report: SCL:-1\r\n",
-    b"X-FILTERD-Anything:\r\n",
+    b"X-FILTERD-Report:\r\n",
     b"Authentication-Results: filter.example.org; spf=pass\r\n",
     b"authentication-results:\r\n filter.example.org;\r\n dkim=pass\r\n",
     b'Authentication-Results: "filter.example.org" 1; dmarc=pass\r\n',
@@ -166,8 +166,8 @@ def test_removing_thousands_of_forged_fields_takes_no_longer_than_keeping_them()
         remove_forged(message, "filter.example.org")
         return time.process_time() - started
 
-    forged = min(cost(b"X-Filterd-A", 9_000) for _ in range(3))
-    small = min(cost(b"X-Filterd-A", 900) for _ in range(3))
+    forged = min(cost(b"X-Filterd-Report", 9_000) for _ in range(3))
+    small = min(cost(b"X-Filterd-Report", 900) for _ in range(3))
     assert forged < 60 * max(small, 1e-4)
 
 
