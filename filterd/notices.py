@@ -16,6 +16,7 @@ from filterd.errors import PermanentError, StorageError, TemporaryError
 from filterd.mail.address import parse_mailbox
 from filterd.mail.envelope import Envelope, Recipient, new_id
 from filterd.mail.reply import Reply
+from filterd.outbound import KIND
 from filterd.ports import Upstream
 from filterd.storage import notices
 from filterd.storage.database import Database, now_ms
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 DELIVERY_SECONDS = 900.0  # as the mail path: Exchange may take 10 minutes after the final dot
 LEASE_SECONDS = 1_200.0  # longer than a delivery and the writing of its result together can take
 POLL_SECONDS = 2.0
+# Five days, as mail that is sent itself (RFC 5321 4.5.4.1): a refusal that its author does not hear of is a lost message.
+_ATTEMPTS = {KIND: 124}
 
 
 class NoticeRunner:
@@ -96,7 +99,10 @@ class NoticeRunner:
         return delivery.replies[0]
 
     async def _failed(self, notice: Notice, error: str, *, permanent: bool = False) -> None:
-        state = await asyncio.to_thread(notices.failed, self._database, notice, error, permanent, self._clock_ms())
+        most = _ATTEMPTS.get(notice.kind, notices.MAX_ATTEMPTS)
+        state = await asyncio.to_thread(
+            notices.failed, self._database, notice, error, permanent, self._clock_ms(), most
+        )
         metrics.NOTICES.labels("retry" if state is QueueState.RETRY else "suspended").inc()
         log.warning("notice not delivered", extra={**_about(notice), "state": state.value, "error": error})
 

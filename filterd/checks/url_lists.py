@@ -30,6 +30,8 @@ from filterd.mail.envelope import TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.ports import Resolver
 
+# What our own people write is nobody's to know; outbound mail is not judged by its score, and need not wait for DNS.
+_NOT_ASKED = frozenset({TrustClass.REPORT, TrustClass.OUTBOUND})
 _SECONDS = 5.0  # for all zones together: a name server that is silent must not hold a message for the whole stage
 _SHARE = 0.4  # of the questions that a message may ask: links are the sender's to multiply
 _MAX_HOSTS = 2  # whole names asked about of one organizational domain
@@ -95,7 +97,7 @@ class UrlLists:
         self._lookalikes = lookalikes
 
     async def __call__(self, ctx: CheckContext) -> Iterable[Evidence]:
-        if not self._config.zones or ctx.message is None or ctx.connection.trust is TrustClass.REPORT:
+        if not self._config.zones or ctx.message is None or ctx.connection.trust in _NOT_ASKED:
             return ()
         if any(item.reason is Reason.ALLOW_LISTED for item in ctx.found("lists")):
             return ()

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from filterd.config.base import Domain, Network, Port, Range, Seconds, Table
+from filterd.mail.network import parse_network
 
 
 class ListenerConfig(Table):
@@ -60,16 +61,36 @@ class ListenerConfig(Table):
             raise ValueError("auth needs TLS: give tls_certificate and tls_key, and tls = required or implicit")
         if self.trust == "authenticated" and not self.auth:
             raise ValueError("trust = authenticated needs auth = true")
-        if self.trust == "outbound" and (not self.sources or any(source.endswith("/0") for source in self.sources)):
-            raise ValueError(
-                "trust = outbound needs sources, the addresses of your Exchange servers: else it is an open relay"
-            )
+        if self.trust == "outbound":
+            self._no_open_relay()
         if self.trust == "outbound" and (self.auth or self.xclient_from):
             raise ValueError("trust = outbound knows its clients by sources alone: expected no auth, no xclient_from")
         unknown = sorted(set(self.limits) - (set(LimitsConfig.model_fields) - _SHARED_LIMITS))
         if unknown:
             raise ValueError(f"limits.{unknown[0]}: expected a key of [limits] that a listener can have of its own")
         return self
+
+    def _no_open_relay(self) -> None:
+        """Raises ValueError."""
+        sources = [parse_network(source) for source in self.sources]
+        if not sources or any(source.prefixlen < _WIDEST[source.version] for source in sources):
+            raise ValueError(
+                "trust = outbound needs sources, the addresses of your Exchange servers, no network wider than /8 (IPv6: /16):"
+                " else it is an open relay"
+            )
+        # A connection for which it names no client (PROXY LOCAL, UNKNOWN) comes from the load balancer itself.
+        for balancer in map(parse_network, self.proxy_from):
+            if any(source.version == balancer.version and source.overlaps(balancer) for source in sources):
+                raise ValueError(
+                    f"trust = outbound: expected no load balancer among sources, found {balancer} of proxy_from:"
+                    " what it passes on without a client's name would be relayed"
+                )
+
+
+_WIDEST = {
+    4: 8,
+    6: 16,
+}  # shortest prefixes of a network that may be an organization's own: 10.0.0.0/8, and more than enough of fd00::/8
 
 
 class LimitsConfig(Table):

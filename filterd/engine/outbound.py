@@ -35,6 +35,7 @@ from filterd.ports import (
     TerminalState,
     Upstream,
 )
+from filterd.reportmail.reporter import is_automatic
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ MAX_WAITING = 64  # messages whose recipients wait to be written down; beyond it
 _REMEMBER_SECONDS = 10.0  # nobody waits for it
 _FLUSH_SECONDS = 2.0  # when the process ends
 _WRITERS = frozenset({TrustClass.OUTBOUND, TrustClass.AUTHENTICATED, TrustClass.INTERNAL})
+_NO_PERSON_FIELDS = (
+    "list-unsubscribe",
+    "x-ms-exchange-inbox-rules-loop",
+)  # of newsletters (RFC 2369), of rules in a mailbox
 
 Tell = Callable[[Undelivered], Awaitable[None]]  # the author of a message, durably
 
@@ -233,5 +238,7 @@ def is_ours(domain: str, names: Iterable[str]) -> bool:
 
 
 def _by_a_person(message: Message) -> bool:
-    automatic = message.first("auto-submitted").strip().lower()
-    return automatic in ("", "no") and message.first("precedence").strip().lower() not in ("bulk", "junk", "list")
+    """Whether nothing says that a program, a rule or a list sends it.  A receipt for spam is a report (RFC 8098)."""
+    if is_automatic(message) or any(message.all(name) for name in _NO_PERSON_FIELDS):
+        return False
+    return not message.first("content-type").strip().lower().startswith("multipart/report")

@@ -120,9 +120,11 @@ def delivered(db: Database, id: int, reply: str, at_ms: int) -> None:
     _end(db, id, {"state": QueueState.DELIVERED, "last_reply": clean(reply), "last_error": "", "changed_ms": at_ms})
 
 
-def failed(db: Database, notice: Notice, error: str, permanent: bool, at_ms: int) -> QueueState:
-    """Not taken: Retry later, or Suspended after a permanent answer or MAX_ATTEMPTS; which of them."""
-    given_up = permanent or notice.attempts >= MAX_ATTEMPTS
+def failed(
+    db: Database, notice: Notice, error: str, permanent: bool, at_ms: int, max_attempts: int = MAX_ATTEMPTS
+) -> QueueState:
+    """Not taken: Retry later, or Suspended after a permanent answer or `max_attempts`; which of them."""
+    given_up = permanent or notice.attempts >= max_attempts
     wait = BACKOFF_MINUTES[min(notice.attempts, len(BACKOFF_MINUTES)) - 1] * _MINUTE_MS
     state = QueueState.SUSPENDED if given_up else QueueState.RETRY
     values = {"state": state, "last_error": clean(error), "next_ms": at_ms + wait, "changed_ms": at_ms}

@@ -28,7 +28,18 @@ def test_exchange_servers_and_a_next_server_are_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sources", ["", "sources = []\n", "sources = ['0.0.0.0/0']\n", "sources = ['192.0.2.25', '::/0']\n"]
+    "sources",
+    [
+        "",
+        "sources = []\n",
+        "sources = ['0.0.0.0/0']\n",
+        "sources = ['0.0.0.0/0.0.0.0']\n",
+        "sources = ['192.0.2.25', '::/0']\n",
+        "sources = ['::ffff:0:0/96']\n",
+        "sources = ['0.0.0.0/1', '128.0.0.0/1']\n",
+        "sources = ['64.0.0.0/7']\n",
+        "sources = ['2000::/3']\n",
+    ],
 )
 def test_sources_that_are_everybody_are_an_open_relay(tmp_path: Path, sources: str) -> None:
     assert "trust = outbound needs sources" in problems(tmp_path, LISTENER + sources + HOST)
@@ -42,6 +53,20 @@ def test_nobody_else_may_say_who_he_is(tmp_path: Path, more: str) -> None:
     assert "knows its clients by sources alone" in problems(
         tmp_path, LISTENER + "sources = ['192.0.2.25']\n" + more + HOST
     )
+
+
+@pytest.mark.parametrize("balancer", ["192.0.2.25", "192.0.2.0/24", "::ffff:192.0.2.25"])
+def test_a_load_balancer_is_no_exchange_server(tmp_path: Path, balancer: str) -> None:
+    """What it forwards without saying for whom (PROXY UNKNOWN, LOCAL) has its own address."""
+    more = f"sources = ['192.0.2.25']\nproxy_from = ['{balancer}']\n"
+    assert "proxy_from" in problems(tmp_path, LISTENER + more + HOST)
+    apart = "sources = ['192.0.2.25', '2001:db8::1']\nproxy_from = ['192.0.2.77']\n"
+    assert problems(tmp_path, LISTENER + apart + HOST) == ""
+
+
+@pytest.mark.parametrize("widest", ["10.0.0.0/8", "fd00::/16"])
+def test_a_network_of_our_own_may_be_wide(tmp_path: Path, widest: str) -> None:
+    assert problems(tmp_path, LISTENER + f"sources = ['{widest}']\n" + HOST) == ""
 
 
 def test_without_a_next_server_there_is_nowhere_to_go(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from filterd.mail.envelope import Envelope, Recipient
 from filterd.mail.message import Octets
 from filterd.mail.reply import Reply
 from filterd.notices import LEASE_SECONDS, NoticeRunner
+from filterd.outbound import KIND
 from filterd.ports import Delivery
 from filterd.storage import notices
 from filterd.storage.database import Database
 from filterd.storage.notices import Notice
+from filterd.storage.outbox import QueueState
 from tests.support.doubles import ScriptedUpstream
 from tests.support.storage import make_database, wall_ms
 
@@ -92,6 +94,17 @@ def test_what_is_not_taken_comes_again_or_waits_for_a_person(
         later = wall_ms() + 61_000
         assert run_once(NoticeRunner(db, ScriptedUpstream(), clock_ms=lambda: later))
         assert row(db).state == "Delivered"
+
+
+def test_a_report_to_an_author_is_tried_for_days_for_nobody_else_knows(db: Database) -> None:
+    """Exchange may be down for a week-end: mail that was taken and refused later must be told after it."""
+    notices.add(db, KIND, "anna@example.org", OCTETS, wall_ms())
+    down, at, began = ScriptedUpstream(error=TemporaryError("refused", "unreachable")), wall_ms(), wall_ms()
+    runner = NoticeRunner(db, down, clock_ms=lambda: at)
+    while row(db).state is not QueueState.SUSPENDED:
+        assert run_once(runner)
+        at = max(at, row(db).next_ms)
+    assert 5 <= (at - began) / 86_400_000 < 5.2
 
 
 def test_a_recipient_that_is_none_waits_for_a_person(db: Database) -> None:

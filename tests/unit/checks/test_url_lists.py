@@ -219,6 +219,10 @@ def test_who_is_not_asked_about() -> None:
     assert ask(check(resolver), about(evidence=(ALLOW_LISTED,))) == []
     reporter = replace(CLIENT, trust=TrustClass.REPORT)
     assert ask(check(resolver), replace(about(), connection=reporter)) == []
+    exchange = replace(CLIENT, trust=TrustClass.OUTBOUND)
+    assert ask(check(resolver), replace(about(), connection=exchange)) == [], (
+        "what our people write is nobody's to know"
+    )
     assert ask(UrlLists(UrlListsConfig(), Lookalikes([]), resolver), about()) == []
     assert ask(check(resolver), context()) == []
     assert resolver.asked == []

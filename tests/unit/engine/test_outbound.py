@@ -340,11 +340,37 @@ def test_what_makes_nobody_known() -> None:
     assert nothing_noted(OutboundStage(sender="stranger@example.com")), "forwarded mail is not ours"
     assert nothing_noted(OutboundStage(client=replace(EXCHANGE, trust=TrustClass.INTERNET)), "anna@example.org")
     assert nothing_noted(OutboundStage(), message=b"Auto-Submitted: auto-replied\r\n" + MAIL)
-    assert nothing_noted(OutboundStage(), message=b"Precedence: bulk\r\n" + MAIL)
     assert nothing_noted(OutboundStage(), *(f"r{number}@example.com" for number in range(MAX_RECIPIENTS + 1)))
     down = OutboundStage()
     down.world.error = TemporaryError("down", "unreachable")
     assert nothing_noted(down)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Auto-Submitted: auto-generated (rule)",
+        "Precedence: bulk",
+        "Precedence: List",
+        "Precedence: auto_reply",
+        'Content-Type: multipart/report; report-type=disposition-notification; boundary="b"',
+        "Content-Type:\r\n Multipart/Report",
+        "List-Id: <team.example.org>",
+        "List-Unsubscribe: <mailto:leave@example.org>",
+        "X-MS-Exchange-Inbox-Rules-Loop: anna@example.org",
+        "X-Auto-Response-Suppress: DR, OOF, AutoReply",
+    ],
+)
+def test_what_a_program_or_a_list_sends_makes_nobody_known(field: str) -> None:
+    """A spammer asks for a receipt, or is answered by a rule: that must not make him known."""
+    assert nothing_noted(OutboundStage(), message=f"{field}\r\n".encode() + MAIL)
+
+
+@pytest.mark.parametrize(
+    "field", ["Content-Type: multipart/mixed; boundary=b", "X-MS-Has-Attach: yes", "Importance: high"]
+)
+def test_what_a_person_sends_makes_somebody_known(field: str) -> None:
+    assert not nothing_noted(OutboundStage(), message=f"{field}\r\n".encode() + MAIL)
 
 
 def test_a_person_who_logged_in_counts_as_well() -> None:
