@@ -46,6 +46,9 @@ _REPORT = REPORT_FIELD.encode() + b":"
 _SCL = re.compile(rb"\r\n\tSCL:-?[0-9]+;")
 _SFV = re.compile(rb"\r\n\tSFV:[A-Z]+;")
 _ORGANIZATION_SCL = re.compile(rb"(?m)^" + SCL_FIELD.encode() + rb": -?[0-9]+\r$")
+_NOT_CONFIRMED = Reply(
+    451, "4.4.2", "The next mail server took the message and did not confirm it; it may have arrived"
+)
 _IN_DOUBT = "in doubt: upstream may already have it, the next attempt may deliver it twice"
 
 
@@ -121,8 +124,10 @@ class OutboxRunner:
             await self._failed(item, str(error), permanent=True)
         except TemporaryError as error:
             in_doubt = error.kind == "in_doubt"
-            if self._is_too_old(item) and not in_doubt:
-                await self._give_up(item, Reply(451, "4.4.1", printable(str(error), 300)))
+            if self._is_too_old(item):  # also what may have arrived: he must not get it each hour for ever
+                await self._give_up(
+                    item, _NOT_CONFIRMED if in_doubt else Reply(451, "4.4.1", printable(str(error), 300))
+                )
                 return True
             await self._failed(item, f"{_IN_DOUBT} ({error})" if in_doubt else str(error), kind=error.kind)
         except asyncio.CancelledError:

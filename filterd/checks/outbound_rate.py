@@ -50,7 +50,7 @@ class OutboundRate:
         if not self.tallies.count(_TOLD, key, _HOUR):
             self.tallies.add(_TOLD, key, 1, _HOUR)
             log.warning(
-                "%s wrote to %d recipients in an hour: taken over? The rest waits at Exchange (outbound.recipients_per_hour)",
+                "%s wrote to %d recipients in an hour: taken over? More is deferred, unless policy.observe lets it pass (outbound.recipients_per_hour)",
                 key,
                 limit,
                 extra={"mail_from": key, "limit": limit},

@@ -32,6 +32,9 @@ from filterd.mail.verdict import Action, Verdict
 log = logging.getLogger(__name__)
 
 _HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size")  # Exchange's words for the same
+# RFC 5321 6.3: a count of Received fields, at least 100, from which mail is going in circles; Exchange's own is 30.
+_MAX_HOPS = 100
+_LOOP = Reply(554, "5.4.6", "Hop count exceeded, possible mail loop")
 _KEPT_OF_REFUSED = 16_384  # octets of a refused header section from which author and subject are recorded
 
 
@@ -174,6 +177,11 @@ class Session:
                 log.info("header section refused", extra={"id": now.envelope.id, "problem": problem})
                 refusal = _HEADER_TOO_BIG
                 message = Message(bytes(message.octets[:_KEPT_OF_REFUSED]))
+            if refusal is None and len(message.all("received")) > _MAX_HOPS:
+                log.warning(
+                    "mail goes in circles", extra={"id": now.envelope.id, "received": len(message.all("received"))}
+                )
+                refusal = _LOOP
             if refusal is not None:
                 return await ending.refuse_all(message, refusal.with_reference(now.envelope.id), "refused_at_data")
             if not now.is_report:  # what a report carries is not its own, and must not be asked about again

@@ -154,11 +154,14 @@ def test_when_the_author_cannot_be_told_it_stays_in_the_queue(db: Database) -> N
     assert row(db).state is QueueState.ACTIVE
 
 
-def test_what_may_have_arrived_is_not_given_up(db: Database) -> None:
+def test_what_may_have_arrived_is_tried_for_two_days_and_the_author_told_so(db: Database) -> None:
     keep(db)
     world = ScriptedUpstream(error=TemporaryError("lost", "in_doubt"))
-    assert run_once(db, world, later=GIVE_UP_SECONDS + 1).notices == []
+    assert run_once(db, world, later=GIVE_UP_SECONDS - 1).notices == []
     assert row(db).state is QueueState.RETRY
+    (notice,) = run_once(db, world, later=GIVE_UP_SECONDS + 7200).notices
+    assert "may have arrived" in str(notice.refused[0].reply)
+    assert row(db).state is QueueState.REMOVED
 
 
 def test_without_a_next_mail_server_it_waits(db: Database) -> None:

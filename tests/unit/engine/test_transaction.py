@@ -158,6 +158,14 @@ def test_a_forged_field_cannot_hide_behind_more_header_than_is_read(padding: byt
     assert stage.custody.states() == {"anna@example.org": TerminalState.REJECTED}
 
 
+@pytest.mark.parametrize(("hops", "code"), [(100, "250"), (101, "554")])
+def test_mail_that_goes_in_circles_is_refused(hops: int, code: str) -> None:
+    stage = Stagehand()
+    replies = stage.talk("anna", message=b"Received: by a.example; Thu, 1 Jan 2026 00:00:00 +0000\r\n" * hops + MAIL)
+    assert str(replies[-1]).startswith(code)
+    assert ("5.4.6" in str(replies[-1])) is (code == "554")
+
+
 def test_removing_thousands_of_forged_fields_takes_no_longer_than_keeping_them() -> None:
     def cost(name: bytes, times: int) -> float:
         message = Message((name + b": 1\r\n") * times + MAIL)
