@@ -30,6 +30,7 @@ from filterd.wire.replies import RawReply
 STEP_SECONDS = 20.0
 PROBE_SCL = 1  # an honest message's, and unlike the 0 and -1 that Exchange gives by itself
 _MESSAGE_SECONDS = 120.0
+_MANY_SECONDS = 10.0  # real mail may find no free connection meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,12 @@ class Seen:
         name: what it calls itself.
         extensions: EHLO keyword -> parameters, under TLS where there is TLS.
         certificate: of the handshake (DER), None without one; `tls_problem` says why it failed.
+        trust_problem: why upstream.tls_verify would not take that certificate; empty when it would, or need not.
         command: the answer to a command that nobody knows.
         relay: the answer to a recipient of a foreign domain.
         unknown: the answer to a recipient that cannot exist, in `domain`; None: not asked.
         own_sender: the first refusal, or the last success, with a sender of `domain`; None: not asked.
-        connections: how many were open at once; `refusal` is what the next one got.
+        connections: how many were open at once; `refusal` is what the next one got, which may be the first.
         probe: the answer to the probe message; None: not sent.  `message_id` is its Message-ID.
     """
 
@@ -95,6 +97,7 @@ class Seen:
     extensions: dict[str, str] = field(default_factory=dict)
     certificate: bytes | None = None
     tls_problem: str = ""
+    trust_problem: str = ""
     command: Answer | None = None
     relay: Answer | None = None
     unknown: Answer | None = None
@@ -110,7 +113,10 @@ async def look_at(config: UpstreamConfig, questions: Questions, deadline: Deadli
     seen = Seen()
     try:
         usable = await _hello(config, questions, deadline, seen)
-    except (LinkLostError, LinkRefusedError) as error:
+    except LinkRefusedError as error:
+        seen.unreachable, seen.refusal = str(error), Answer(error.reply)
+        return seen
+    except LinkLostError as error:
         seen.unreachable = str(error)
         return seen
     stranger = f"postmaster@{questions.foreign}"
@@ -134,20 +140,37 @@ async def _hello(config: UpstreamConfig, questions: Questions, deadline: Deadlin
 
     Raises LinkLostError, LinkRefusedError.
     """
-    usable = config.model_copy(update={"tls": "required", "tls_verify": False})
+    usable = config.model_copy(update={"tls": "off", "tls_verify": False, "tls_ca_file": None})
+    link = await _open(usable, questions, deadline)
+    seen.name, seen.extensions = link.name, dict(link.extensions)
+    link.quit()
+    if "STARTTLS" not in seen.extensions:
+        return usable
+    encrypted = usable.model_copy(update={"tls": "required"})
     try:
-        link = await _open(usable, questions, deadline)
-    except LinkRefusedError:
-        raise
-    except LinkLostError as error:
-        if error.timeout:  # a second wait would end as the first
-            raise
-        seen.tls_problem = str(error) if isinstance(error, TlsFailedError) else ""
-        usable = config.model_copy(update={"tls": "off"})
-        link = await _open(usable, questions, deadline)
+        link = await _open(encrypted, questions, deadline)
+    except (LinkLostError, LinkRefusedError) as error:
+        seen.tls_problem = str(error)
+        return usable
     seen.name, seen.extensions, seen.certificate = link.name, dict(link.extensions), link.certificate
     link.quit()
-    return usable
+    if config.tls_verify and config.tls != "off":
+        seen.trust_problem = await _distrust(config, questions, deadline)
+    return encrypted
+
+
+async def _distrust(config: UpstreamConfig, questions: Questions, deadline: Deadline) -> str:
+    """Why mail would not be handed over to that certificate; empty when it would."""
+    try:
+        link = await _open(config.model_copy(update={"tls": "required"}), questions, deadline)
+    except TlsFailedError as error:
+        return str(error)
+    except OSError as error:
+        return f"upstream.tls_ca_file: {config.tls_ca_file} cannot be used: {error.strerror or error}"
+    except (LinkLostError, LinkRefusedError):
+        return ""  # it was there a moment ago, and this says nothing of its certificate
+    link.quit()
+    return ""
 
 
 async def _open(config: UpstreamConfig, questions: Questions, deadline: Deadline) -> UpstreamLink:
@@ -203,6 +226,7 @@ async def _many(config: UpstreamConfig, questions: Questions, deadline: Deadline
     """Open connections until one is refused; all of them are closed again at the end."""
     links: list[UpstreamLink] = []
     plain = config.model_copy(update={"tls": "off"})  # what is counted are connections
+    deadline = deadline.within(_MANY_SECONDS)
     try:
         while len(links) < questions.connections:
             try:

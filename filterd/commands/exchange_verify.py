@@ -7,13 +7,14 @@ import asyncio
 from dataclasses import asdict
 
 from filterd.adapters.exchange_probe import look_at
+from filterd.auth.names import ascii_domain
 from filterd.commands.options import add_config, add_json, print_json, printable
 from filterd.config import Config, UpstreamConfig, load_config
 from filterd.deadline import Deadline
 from filterd.doctor.exchange import judge, questions
 from filterd.doctor.finding import Finding, Level
 from filterd.errors import ConfigError
-from filterd.mail.address import is_domain, parse_mailbox
+from filterd.mail.address import parse_mailbox
 
 _SECONDS = 300.0  # five questions of 20 s at worst, 25 connections, and a message
 
@@ -40,13 +41,14 @@ def run(options: argparse.Namespace) -> int:
     """Print the findings server by server; exit status 1 when one of them is a FAIL."""
     config = load_config(options.config)
     hops = [_hop(config.upstream, text) for text in options.server or []] or [config.upstream]
-    if options.domain and not is_domain(options.domain):
+    domain = ascii_domain(options.domain) if options.domain else ""
+    if domain is None:
         raise ConfigError([f"--domain: expected a domain such as example.org, found {options.domain!r}"])
     if options.probe and (parse_mailbox(options.probe) is None or not options.probe.isascii()):
         raise ConfigError([f"--probe: expected the address of a mailbox, found {options.probe!r}"])
     findings: list[Finding] = []
     for hop in hops:
-        for finding in asyncio.run(_look(config, hop, options.domain.lower(), options.probe)):
+        for finding in asyncio.run(_look(config, hop, domain, options.probe)):
             findings.append(finding)
             if not options.json:
                 _show(finding)

@@ -64,6 +64,8 @@ def judge(config: Config, hop: UpstreamConfig, asked: Questions, seen: Seen) -> 
     what = _what(hop)
     if seen.unreachable:
         remedy = "is the server up, is the port open, and is our address in RemoteIPRanges of a connector there?"
+        if seen.refusal is not None:
+            remedy = _explained(seen.refusal)
         return [fail(what, seen.unreachable, remedy)]
     return [
         *_hello(config, what, seen),
@@ -79,7 +81,7 @@ def judge(config: Config, hop: UpstreamConfig, asked: Questions, seen: Seen) -> 
 
 
 def _what(hop: UpstreamConfig) -> str:
-    return f"exchange {hop.host}:{hop.port}"
+    return f"exchange {f'[{hop.host}]' if ':' in hop.host else hop.host}:{hop.port}"
 
 
 def _hello(config: Config, what: str, seen: Seen) -> list[Finding]:
@@ -97,11 +99,8 @@ def _hello(config: Config, what: str, seen: Seen) -> list[Finding]:
     if "XCLIENT" in seen.extensions:
         remedy = "no Exchange offers it: is upstream.host another mail server or a relay in between?"
         found.append(warn(name, "XCLIENT is offered", remedy))
-    note = (
-        ""
-        if "SMTPUTF8" in seen.extensions
-        else "; no SMTPUTF8, as usual: mail with such addresses is refused with 5.6.7"
-    )
+    usual = "; no SMTPUTF8, as usual: mail with such addresses is refused with 5.6.7"
+    note = "" if "SMTPUTF8" in seen.extensions else usual
     return found or [ok(name, f"{seen.name}{note}")]
 
 
@@ -146,6 +145,9 @@ def _tls(hop: UpstreamConfig, what: str, seen: Seen) -> list[Finding]:
         named = certificates.names(certificate)
     except ValueError as error:
         return [tell(name, f"its certificate cannot be read: {error}", "give the connector another one")]
+    if seen.trust_problem:
+        remedy = "no mail can be handed over: upstream.tls_ca_file must hold its authority, and upstream.host be a name in it"
+        judged = fail(name, seen.trust_problem, remedy)
     if judged.level is Level.FAIL and not needed:
         judged = warn(judged.what, judged.text, judged.remedy)
     found = [judged]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filterd.adapters import exchange_probe
 from filterd.adapters.exchange_probe import PROBE_SCL, Questions, Seen, look_at
@@ -13,7 +14,7 @@ from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from sandbox.exchange import HANG_UP, StandInExchange
 from sandbox.frontend import FrontEnd
-from tests.support.certificate import server_context
+from tests.support.certificate import server_context, write_certificate
 
 ASKED = Questions("filter.example.net", "example.org")
 
@@ -88,6 +89,62 @@ def test_connections_are_counted_up_to_the_limit_and_closed(tmp_path: Path) -> N
     assert limited.connections == 20
     assert limited.refusal is not None
     assert "concurrent connections" in str(limited.refusal)
+
+
+def test_every_connection_is_left_with_quit(tmp_path: Path) -> None:
+    asked = Questions("filter.example.net", "example.org", connections=5, probe="anna@example.org")
+
+    async def run(encrypted: bool) -> None:
+        async with StandInExchange(tmp_path, tls=server_context(tmp_path) if encrypted else None) as exchange:
+            await look_at(UpstreamConfig(port=exchange.port, connect_seconds=5.0), asked, Deadline.after(30))
+            for _ in range(500):  # the server reads them when it comes to it
+                if exchange.transcript.count("QUIT") == exchange.sessions:
+                    return
+                await asyncio.sleep(0.01)
+            raise AssertionError(exchange.transcript)
+
+    for encrypted in (False, True):
+        asyncio.run(run(encrypted))
+
+
+def test_a_certificate_that_upstream_would_not_take_is_seen(tmp_path: Path) -> None:
+    certificate, _ = write_certificate(tmp_path / "other")
+    wrong, _ = look(tmp_path, encrypted=True, tls_verify=True, tls_ca_file=certificate)
+    assert "handshake" in wrong.trust_problem
+    assert wrong.certificate is not None
+    missing, _ = look(tmp_path, encrypted=True, tls_verify=True, tls_ca_file=tmp_path / "nothing.pem")
+    assert "tls_ca_file" in missing.trust_problem
+    for free in ({}, {"tls_ca_file": tmp_path / "nothing.pem"}, {"tls": "off", "tls_verify": True}):
+        assert look(tmp_path, encrypted=True, **free)[0].trust_problem == ""
+
+
+def test_many_connections_are_not_held_for_long(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(exchange_probe, "_MANY_SECONDS", 0.3)
+
+    class AfterSix(asyncio.Event):
+        asked = 0
+
+        async def wait(self) -> Literal[True]:
+            self.asked += 1
+            return self.asked <= 6 or await asyncio.Future()
+
+    async def run() -> Seen:
+        async with StandInExchange(tmp_path) as exchange:
+            exchange.hold["ehlo"] = AfterSix()
+            config = UpstreamConfig(port=exchange.port, connect_seconds=5.0)
+            return await look_at(config, Questions("filter.example.net", connections=25), Deadline.after(30))
+
+    begin = time.monotonic()
+    seen = asyncio.run(run())
+    assert time.monotonic() - begin < 5
+    assert seen.connections == 3  # beside three for the questions before
+    assert "in time" in str(seen.refusal)
+
+
+def test_a_refusal_before_the_first_word_is_kept(tmp_path: Path) -> None:
+    seen, _ = look(tmp_path, answers={"connect": "421 4.3.2 The maximum number of concurrent connections"})
+    assert "concurrent" in seen.unreachable
+    assert "concurrent" in str(seen.refusal)
 
 
 def test_the_probe_arrives_as_one_honest_message(tmp_path: Path) -> None:

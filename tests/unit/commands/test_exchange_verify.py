@@ -89,6 +89,13 @@ def test_what_a_server_says_cannot_write_to_the_terminal(
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_a_domain_outside_ascii_is_asked_as_dns_has_it(config: str, exchange: StandInExchange) -> None:
+    verify(config, "--domain", "BÜcher.example")
+    said = "\n".join(exchange.transcript)
+    assert "@xn--bcher-kva.example>" in said
+    assert said.isascii()
+
+
 @pytest.mark.parametrize(
     ("text", "host", "port"),
     [

@@ -136,6 +136,29 @@ def test_each_fault_has_its_line(tmp_path: Path, change: Change, level: Level, t
     assert remedy in line.remedy
 
 
+def test_a_refused_connection_is_explained(tmp_path: Path) -> None:
+    full = Answer(Reply(421, "4.3.2", "The maximum number of concurrent connections has exceeded a limit"))
+    (line,) = judge(tmp_path, Seen(unreachable=str(full), refusal=full))
+    assert line.level is Level.FAIL
+    assert "MaxInboundConnectionPerSource" in line.remedy
+    (line,) = judge(tmp_path, Seen(unreachable="cannot connect"))
+    assert "RemoteIPRanges" in line.remedy
+
+
+def test_a_certificate_that_upstream_would_not_take_is_a_fail(tmp_path: Path) -> None:
+    seen = good(tmp_path)
+    seen.trust_problem = "TLS handshake with upstream failed: unable to get local issuer certificate"
+    hop = UpstreamConfig(host="localhost", port=25, tls_verify=True)
+    failed = [line for line in judge(tmp_path, seen, hop) if line.level is Level.FAIL]
+    assert [line.text for line in failed if "local issuer" in line.text]
+    assert "upstream.tls_ca_file" in failed[0].remedy
+
+
+def test_an_address_of_version_6_is_told_from_its_port(tmp_path: Path) -> None:
+    found = judge(tmp_path, good(tmp_path), UpstreamConfig(host="fd00::1", port=25))
+    assert {line.what.partition(",")[0] for line in found} == {"exchange [fd00::1]:25"}
+
+
 def test_a_limit_of_connections_that_is_enough_is_no_fault(tmp_path: Path) -> None:
     seen = good(tmp_path)
     seen.connections, seen.refusal = 20, Answer(Reply(421, "4.3.2", "The maximum number of concurrent connections"))
