@@ -16,6 +16,7 @@ from filterd.config import CallAheadConfig, Config
 from filterd.deadline import Deadline
 from filterd.directory.values import RecipientAnswer, RecipientStatus
 from filterd.errors import TemporaryError
+from filterd.mail.reply import Reply
 from sandbox.exchange import StandInExchange
 from tests.support.fakeupstream import CLOSE, HANG, FakeUpstream, Script
 from tests.support.postfix import running_postfix
@@ -298,6 +299,20 @@ def test_a_server_that_fails_is_left_in_peace_for_some_seconds() -> None:
         assert server.connections > 2
 
     run(lambda verb, argument, connection: CLOSE, story)
+
+
+def test_own_connections_that_are_in_use_are_no_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(asked: CallAheadBackend, server: FakeUpstream, clock: Clock) -> None:
+        async def in_use(address: str, deadline: Deadline) -> Reply:
+            raise TemporaryError("all connections to it are in use", "busy")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(asked._prober, "ask", in_use)
+            with pytest.raises(TemporaryError, match="in use"):
+                await find(asked, "anna@example.org")
+        assert await is_known(asked, "anna@example.org")  # at once, not after a rest
+
+    run(knows("anna@example.org"), story)
 
 
 def test_nobody_waits_longer_than_he_can() -> None:

@@ -236,6 +236,7 @@ def test_an_author_who_is_not_the_only_one_is_not_safe(author: str) -> None:
         finding("malware", Reason.MALWARE_SUSPECTED),
         finding("spoof", Reason.OWN_DOMAIN),
         finding("spoof", Reason.OWN_REVERSE_PATH),
+        finding("spoof", Reason.UNAVAILABLE),
         finding("impersonation", Reason.IMPERSONATED_NAME),
         finding("impersonation", Reason.IMPERSONATED_ADDRESS),
     ],
