@@ -48,8 +48,8 @@ class Counting(Stagehand):
     index: MemoryCampaigns = field(default_factory=MemoryCampaigns)
     notes: CampaignNotes | None = None
 
-    async def session(self) -> Session:
-        session = await super().session()
+    async def session(self, helo: str = "client.example") -> Session:
+        session = await super().session(helo)
         self.notes = self.notes or CampaignNotes(self.index)
         session.engine.campaign_notes = self.notes
         return session

@@ -28,8 +28,8 @@ class Counting(Stagehand):
         facts = dict(found()[2].properties)
         self.more = (Finds("dmarc", Stage.DATA, result=Result.FAIL, properties=facts),)
 
-    async def session(self) -> Session:
-        session = await super().session()
+    async def session(self, helo: str = "client.example") -> Session:
+        session = await super().session(helo)
         session.engine.dmarc_notes = DmarcNotes(self.note, "dmarc@example.org")
         return session
 
