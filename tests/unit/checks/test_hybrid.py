@@ -74,6 +74,11 @@ def test_internal_fields_of_our_own_organisation(origin: str) -> None:
     assert (item.reason, item.result, item.detail) == (Reason.HYBRID_MAIL, Result.POLICY, origin.lower())
 
 
+def test_a_name_written_with_its_final_dot_is_the_same() -> None:
+    (item,) = ask(CHECK, mail(OURS + INTERNAL, replace(ONLINE, helo=f"{NAME}.", client_name=f"{NAME}.")))
+    assert item.reason is Reason.HYBRID_MAIL
+
+
 @pytest.mark.parametrize(
     "fields",
     [
