@@ -114,7 +114,7 @@ def test_a_copy_that_waited_is_sent_later(tmp_path: Path, exchange: StandInExcha
                 client.sendmail("anna@example.com", both, head + b"Message-ID: <2@example.com>\r\n\r\nHello\r\n")
             wait_until(lambda: len(exchange.received) == 2, 60, "the second copy")
             folder = daemon.folder / "state" / "log" / "exchange"
-            late = lambda: tracking_log(read_folder(folder, "MSGTRK"), recipients=both[1], message_id="<2@example.com>")  # noqa: E731
+            late = lambda: tracking_log(read_folder(folder, "MSGTRK"), recipients=both[1], message_id="<2@example.com>")  # noqa: E731 - asked again and again until it holds
             wait_until(lambda: len(late()) == 4, 20, "the row of the delivery")
         finally:
             daemon.stop()

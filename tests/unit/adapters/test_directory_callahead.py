@@ -449,7 +449,7 @@ def test_while_the_server_is_away_nobody_is_unknown(tmp_path: Path) -> None:
 
 
 def test_a_server_that_takes_everybody_leaves_it_to_the_others(tmp_path: Path) -> None:
-    everybody: Script = lambda verb, argument, connection: None  # noqa: E731
+    everybody: Script = lambda verb, argument, connection: None  # noqa: E731 - a whole script in one line
     said = in_chain(everybody, tmp_path, EVERYBODY, "anna@example.org\n")
     assert said == ["known file", "unknown file", "unknown file", *FIXED]
     assert in_chain(everybody, tmp_path, EVERYBODY)[:3] == ["known configuration"] * 3

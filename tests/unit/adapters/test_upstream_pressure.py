@@ -35,8 +35,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self) -> None:
-        timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
-        if not self._ready and timers:  # type: ignore[attr-defined]
+        timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]  # the loop shows its timers to nobody else
+        if not self._ready and timers:  # type: ignore[attr-defined]  # the loop shows its timers to nobody else
             self.now = max(self.now, min(timers))
         super()._run_once()  # type: ignore[misc]
 

@@ -24,7 +24,7 @@ def look(script: Script, *domains: str) -> list[Finding]:
 
 
 def test_a_server_that_knows_its_recipients() -> None:
-    script: Script = lambda verb, argument, connection: b"550 5.1.1 who?\r\n" if verb == "RCPT" else None  # noqa: E731
+    script: Script = lambda verb, argument, connection: b"550 5.1.1 who?\r\n" if verb == "RCPT" else None  # noqa: E731 - a whole script in one line
     (one, other) = look(script, "example.org", "example.net")
     assert one.level is other.level is Level.OK
     assert one.what == "call-ahead example.org"
