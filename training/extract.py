@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -25,6 +26,7 @@ from training import work
 from training.edge import at_the_edge
 from training.progress import Progress
 from training.readers import Item, chunks
+from training.stopping import asked_to_end
 from training.work import Row, Work
 
 T = TypeVar("T")
@@ -95,24 +97,22 @@ def _in_chunks(
     call: Callable[[list[Item]], list[T]], items: list[Item], jobs: int, note: str, before: int = 0
 ) -> Iterator[T]:
     """`before`: how many messages were done by an earlier run."""
-    with Progress(note, before + len(items)) as progress:
+    with Progress(note, before + len(items)) as progress, asked_to_end() as asked:
         progress.already(before)
         parallel = Parallel(
-            n_jobs=jobs if len(items) > 2 * _CHUNK else 1, return_as="generator", pre_dispatch="3*n_jobs"
+            n_jobs=jobs if len(items) > 2 * _CHUNK else 1,
+            return_as="generator",
+            pre_dispatch="3*n_jobs",
+            initializer=_serve,
+            initargs=(os.getpid(),),
         )
-        for result in parallel(delayed(_helped)(call, chunk, os.getpid()) for chunk in chunks(items, _CHUNK)):
+        wanted = takewhile(lambda _: asked.number is None, chunks(items, _CHUNK))
+        for result in parallel(delayed(call)(chunk) for chunk in wanted):
             for one in result:
                 yield one
                 progress.advance()
 
 
-def _helped(call: Callable[[list[Item]], list[T]], items: list[Item], parent: int) -> list[T]:
-    if os.getpid() != parent:
-        _serve(parent)
-    return call(items)
-
-
-@lru_cache(maxsize=1)
 def _serve(parent: int) -> None:
     """In a process that helps: Ctrl-C is the parent's to handle, and whoever kills the parent has killed this one.
 

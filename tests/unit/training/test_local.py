@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,32 @@ from training.readers import CorpusError, Item, by_date, read_index
 from training.work import Work
 
 COUNT = 240
-# The command as it is, with chunks that a test can fill, and twice the processes that decode.
-COMMAND = (
-    "import sys; from training import extract, work; work.CHUNK = 16; extract._CHUNK = 8; "
-    "from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
-)
+# The command as it is, with chunks that a test can fill, and a stop where the test wants it: after so many chunks, or while
+# it learns, it waits for a line from the test.
+COMMAND = """
+import sys
+from training import extract, work
+from training.__main__ import main
+work.CHUNK, extract._CHUNK = 16, 8
+where = sys.argv.pop(1)
+kept, saved = work.Work.keep, work.FolderCheckpoint.save
+count = 0
+
+def keep(self, chunk):
+    global count
+    kept(self, chunk)
+    count += 1
+    if where == str(count):
+        sys.stdin.readline()
+
+def save(self, orders, mean):
+    saved(self, orders, mean)
+    if where == "learning":
+        sys.stdin.readline()
+
+work.Work.keep, work.FolderCheckpoint.save = keep, save
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +74,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def begun(mail: Path, folder: Path) -> subprocess.Popen[str]:
+def begun(mail: Path, folder: Path, where: str) -> subprocess.Popen[str]:
     arguments = [
+        where,
         "fit",
         "--index",
         str(mail / "index.tsv"),
@@ -62,13 +85,19 @@ def begun(mail: Path, folder: Path) -> subprocess.Popen[str]:
         "--out",
         str(folder / "model"),
     ]
-    return subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    # A shell's background job ignores Ctrl-C, and so would what the tests start there.
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Until it is so, or the process has ended."""
+def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
-    while not condition() and (process is None or process.poll() is None):
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.002)
 
@@ -90,6 +119,15 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return found
 
 
+def pending(process: int) -> int:
+    """The signals that wait to be delivered, as a mask."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    return int(next(line for line in text.splitlines() if line.startswith("ShdPnd:")).split()[1], 16)
+
+
 def alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -103,28 +141,42 @@ def test_ended_again_and_again_and_gone_on_with(mail: Path, undisturbed: dict[st
     chance = random.Random(20261126)
     folder = tmp_path / "work"
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        process = begun(mail, tmp_path)
-        wanted = lines(folder / "chunks.tsv") + chance.randrange(1, 4)
-        until(lambda: lines(folder / "chunks.tsv") >= wanted, process)  # noqa: B023 - called within this turn
+        more = chance.randrange(1, 4)
+        wanted = lines(folder / "chunks.tsv") + more
+        process = begun(mail, tmp_path, str(more))
+        until(lambda: lines(folder / "chunks.tsv") >= wanted)  # noqa: B023 - called within this turn
         helpers = children(process)
         process.send_signal(number)
-        said = process.communicate()[1]
+        said = process.communicate("\n")[1]
+        assert process.returncode == (128 + number if number != signal.SIGKILL else -number)
         if number != signal.SIGKILL:
-            assert process.returncode == 128 + number
             assert said.endswith(f"training: stopped; the same command goes on with what is kept in {folder}\n")
             assert "Traceback" not in said
         until(lambda: not any(map(alive, helpers)))  # noqa: B023 - nobody is left behind
         assert not (tmp_path / "model").exists()
     with (folder / "features.u4").open("ab") as file:
         file.write(b"half of a chunk")
-    process = begun(mail, tmp_path)
-    until((folder / "trial.learner").exists, process)
+    process = begun(mail, tmp_path, "learning")
+    until((folder / "trial.learner").exists)
     process.kill()
     assert "is half written or damaged, it is decoded again" in process.communicate()[1]
-    process = begun(mail, tmp_path)
+    process = begun(mail, tmp_path, "nowhere")
     process.communicate()
     assert process.returncode == 0
     assert contents(tmp_path / "model") == undisturbed
+
+
+@pytest.mark.slow
+def test_a_second_request_does_not_wait(mail: Path, tmp_path: Path) -> None:
+    process = begun(mail, tmp_path, "1")
+    until(lambda: lines(tmp_path / "work" / "chunks.tsv") >= 1)
+    for _ in range(2):  # and no line that would let it go on
+        process.send_signal(signal.SIGTERM)
+        until(lambda: pending(process.pid) == 0)
+    process.wait(60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not (tmp_path / "model").exists()
+    process.communicate()
 
 
 def test_learning_goes_on_after_every_order(
