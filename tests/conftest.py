@@ -6,12 +6,23 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+if TYPE_CHECKING:
+    from tests.support.postgres import Postgres
+
 _ROOT_ONLY = ("postfix", "samba")  # the second takes the ports of a domain controller, which are below 1024
-_SERVER_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+# Debian keeps the programs of each version of PostgreSQL in a folder of its own.
+_POSTGRES = sorted(map(str, Path("/usr/lib/postgresql").glob("[1-9][0-9]/bin")), reverse=True)
+# Many tests start filterd as a process of its own.  Where the environment forbids bytecode (images of containers often do),
+# each of these would compile every module of ours again: a third of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+_SERVER_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", *_POSTGRES))
 
 # No deadline per example: the machine is shared with other tests (growth tests measure time, and they do it by ratio).
 # In CI the examples are the same every time, so that a change is judged by the change alone.
@@ -39,6 +50,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if missing:
             text = f"real servers are missing: {', '.join(missing)} (make test installs tests/servers.txt as root)"
             pytest.fail(text, pytrace=False) if os.environ.get("CI") == "true" else pytest.skip(text)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests of this process, from the first that asks; whoever does is marked server("postgres")."""
+    from tests.support import postgres as support
+
+    with support.postgres() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
