@@ -142,7 +142,11 @@ async def open_session(address: str) -> ClamdSession:
         return ClamdSession(await _connect(socket.AF_UNIX, rest))
     failure = OSError("the name has no address")
     loop = asyncio.get_running_loop()
-    for family, _, _, _, place in await loop.getaddrinfo(*split_tcp(rest), type=socket.SOCK_STREAM):
+    try:
+        places = await loop.getaddrinfo(*split_tcp(rest), type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError("no server can have this name") from None
+    for family, _, _, _, place in places:
         try:
             sock = await _connect(family, place)
         except OSError as error:

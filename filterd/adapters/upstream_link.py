@@ -294,6 +294,8 @@ async def open_link(
         raise LinkLostError("no connection to upstream in time", timeout=True) from None
     except OSError as error:
         raise LinkLostError(f"cannot connect to upstream: {error.strerror or error}") from None
+    except UnicodeError:
+        raise LinkLostError(f"cannot connect to upstream: no server can have the name {config.host!r}") from None
     try:
         await link.start(config, hostname, tls, deadline)
     except TlsFailedError:

@@ -139,7 +139,7 @@ def _address_of(config: Config) -> str:
             sock.connect(target)
             own = str(sock.getsockname()[0])
         return "" if ip_address(own.partition("%")[0]).is_loopback else own
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: a name that no host can have
         return ""
 
 

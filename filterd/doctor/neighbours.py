@@ -46,7 +46,7 @@ def upstream(config: Config) -> list[Finding]:
     what = f"upstream {config.upstream.host}:{config.upstream.port}"
     try:
         seen = _talk(config)
-    except OSError as error:  # smtplib's exceptions are OSErrors too
+    except (OSError, UnicodeError) as error:  # of smtplib too; UnicodeError: a name that no host can have
         remedy = "all mail gets 451 4.4.1: is it running, reachable, and are we allowed by its connector?"
         return [fail(what, _text(error), remedy)]
     lacking = [name for name in _WANTED if name not in seen.extensions]
@@ -91,7 +91,7 @@ def _talk(config: Config) -> _Seen:
         return seen
 
 
-def _text(error: OSError) -> str:
+def _text(error: OSError | UnicodeError) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         reply = error.smtp_error
         return f"{error.smtp_code} {reply.decode('utf-8', 'replace') if isinstance(reply, bytes) else reply}"
@@ -143,7 +143,7 @@ async def directory(config: Config, deadline: Deadline) -> list[Finding]:
     try:
         async with deadline.within(config.auth.timeout_seconds).timeout():
             _, writer = await asyncio.open_connection(parts.hostname, port)
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no host can have
         text = str(error) or "no connection in time"
         return [fail(what, text, "submission clients get 454 4.7.0: is it running, is the port open?")]
     writer.close()

@@ -159,7 +159,12 @@ def test_a_clamd_that_does_not_read_stops_the_sender_not_the_loop() -> None:
 
 @pytest.mark.parametrize(
     ("address", "text"),
-    [("unix:/nonexistent/clamd.ctl", "No such file"), ("tcp:127.0.0.1:1", "refused"), ("tcp:[::1]:1", "")],
+    [
+        ("unix:/nonexistent/clamd.ctl", "No such file"),
+        ("tcp:127.0.0.1:1", "refused"),
+        ("tcp:[::1]:1", ""),
+        ("tcp:clamd..example:1", ""),
+    ],
 )
 def test_nobody_there(address: str, text: str) -> None:
     for runner in (asyncio.run, uvloop.run):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
-from filterd.adapters.upstream_link import LinkLostError, UpstreamLink
+from filterd.adapters.upstream_link import LinkLostError, UpstreamLink, open_link
+from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 
 
@@ -51,3 +53,10 @@ def test_silence_has_an_end() -> None:
         assert error.value.timeout
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("host", ["mail..example", "a" * 64 + ".example"])
+def test_a_name_that_no_server_can_have_is_an_unreachable_server(host: str) -> None:
+    for runner in (asyncio.run, uvloop.run):
+        with pytest.raises(LinkLostError, match="cannot connect to upstream: "):
+            runner(open_link(UpstreamConfig(host=host), "filter.example.org", None, Deadline.after(30)))

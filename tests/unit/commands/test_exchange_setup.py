@@ -81,6 +81,15 @@ def test_the_server_name_is_taken_from_upstream(
     assert "$addresses = @('10.0.0.9')" in printed
 
 
+def test_a_name_of_upstream_that_no_server_can_have_gives_no_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text('[upstream]\nhost = "mail..example"\n')
+    assert main(["exchange", "setup", "--server", "EX01", "--config", str(path)]) == 2
+    assert "filter address: expected at least one address" in capsys.readouterr().err
+
+
 def test_undo_prints_only_that(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*GIVEN, "--undo"]) == 0
     printed = capsys.readouterr().out

@@ -106,3 +106,10 @@ def test_directory(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         assert [item.level for item in ask(f"ldap://127.0.0.1:{taken.getsockname()[1]}")] == [Level.FAIL]
+    assert [item.level for item in ask("ldap://dc01..example")] == [Level.FAIL], "a name that no server can have"
+
+
+def test_a_name_that_no_server_can_have_is_an_upstream_that_is_not_there() -> None:
+    (line,) = neighbours.upstream(Config(upstream=UpstreamConfig(host="mail..example")))
+    assert (line.level, line.what) == (Level.FAIL, "upstream mail..example:2526")
+    assert "451 4.4.1" in line.remedy
