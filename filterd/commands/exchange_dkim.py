@@ -6,6 +6,7 @@ Owns where the key is put and what is printed.  Must not know how mail is signed
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     print("1. Publish this record:\n")
     print(zone_line(name, record))
     print("\n2. When it can be asked for, add this to the configuration and load it again:\n")
-    print(f'[[outbound.dkim]]\ndomain = "{domain}"\nselector = "{selector}"\nkey_file = "{path}"')
+    quoted = json.dumps(str(path), ensure_ascii=False)  # what a TOML basic string is, too: folders may have any name
+    print(f'[[outbound.dkim]]\ndomain = "{domain}"\nselector = "{selector}"\nkey_file = {quoted}')
     print("\n`filterd doctor` compares the published record with the key.")
     return 0
 
@@ -76,7 +78,13 @@ def _write(path: Path, key: RSAPrivateKey | Ed25519PrivateKey) -> None:
     except OSError as error:
         remedy = "name a folder that you may write to"
         raise ConfigError([f"--output: {path} cannot be made: {error.strerror}; {remedy}"]) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a key: it would be in the way of the next try
+        raise ConfigError(
+            [f"--output: {path} cannot be written: {error.strerror}; make room, or name another folder"]
+        ) from None

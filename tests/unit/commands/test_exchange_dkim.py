@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import stat
 import tomllib
@@ -91,3 +93,24 @@ def test_what_is_no_name_is_named(
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["exchange", "dkim", "example.org", "--output", str(tmp_path / "none")]) == 2
     assert "name a folder that you may write to" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_leaves_no_half_a_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert main(["exchange", "dkim", "example.org", "--output", str(tmp_path)]) == 2
+    assert "No space left on device; make room" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "the next try would be told that a key is there"
+    made(tmp_path, capsys)
+
+
+def test_a_folder_of_any_name_stands_in_the_table_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / 'keys "of" M\u00fcller\\2027'
+    folder.mkdir()
+    table = made(folder, capsys).partition("[[outbound.dkim]]")[2].partition("\n\n")[0]
+    assert Path(tomllib.loads(table)["key_file"]).read_bytes().startswith(b"-----BEGIN")
