@@ -66,6 +66,20 @@ class Transaction:
         found = [self.of_recipient.get(key, ()) for key in self.accepted]
         return bool(found) and all(any(e.reason is Reason.USER_REPORT for e in about) for about in found)
 
+    @property
+    def is_receipt(self) -> bool:
+        """Whether it is for an address that the receipt for a probe comes to, which is never one of several."""
+        return len(self.accepted) == 1 and self.is_for_receipts(next(iter(self.accepted)))
+
+    @property
+    def is_for_filterd(self) -> bool:
+        """Whether filterd itself reads it, and nobody else gets it."""
+        return self.is_report or self.is_receipt
+
+    def is_for_receipts(self, key: str) -> bool:
+        """Whether the mailbox is such an address."""
+        return any(e.reason is Reason.PROBE_RECEIPT for e in self.of_recipient.get(key, ()))
+
     def settle(self) -> None:
         """No recipient comes any more.  A mailbox that was refused once and accepted later is accepted."""
         self.envelope = replace(self.envelope, recipients=tuple(self.accepted.values()))

@@ -71,6 +71,13 @@ def _user_report(case: Case) -> Found | None:
     return _rate_limit(case) or (Action.QUARANTINE, Reason.USER_REPORT, None)
 
 
+def _probe_receipt(case: Case) -> Found | None:
+    """What answers a probe of ours is for us to read, and goes to nobody else; a recipient of the probe may know the address."""
+    if ("recipient", Reason.PROBE_RECEIPT) not in case.reasons:
+        return None
+    return _rate_limit(case) or (Action.QUARANTINE, Reason.PROBE_RECEIPT, None)
+
+
 def _unavailable(case: Case) -> Found | None:
     # observe mode lets through what the scan finds, so it does not wait for the scan either
     not_needed = {"malware"} if case.malware.on_failure == "open" or case.config.observe else set()
@@ -216,6 +223,7 @@ ROWS: tuple[Row, ...] = (
         always=True,
     ),
     Row("user_report", "a user reports mail to us", _user_report, always=True),
+    Row("probe_receipt", "a receipt for a probe of our own", _probe_receipt, always=True),
     # Before whatever else would take it, such as the own allow list: taken, its internal fields are lost without a word.
     Row(HYBRID_ROW, _HYBRID_WORDS, hybrid_mail),
     Row("unavailable", "something that must be known could not be asked", _unavailable, always=True),

@@ -35,6 +35,11 @@ _HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size") 
 # RFC 5321 6.3: a count of Received fields, at least 100, from which mail is going in circles; Exchange's own is 30.
 _MAX_HOPS = 100
 _LOOP = Reply(554, "5.4.6", "Hop count exceeded, possible mail loop")
+# A receipt for a probe is 3 to 10 KB, for headers alone were asked for; it has one recipient (RFC 3464 2), and so the rest of
+# a list comes in a transaction of its own (RFC 5321 4.5.3.1.10).
+_MAX_RECEIPT_OCTETS = 65_536
+_RECEIPT_TOO_BIG = Reply(552, "5.3.4", "Message size exceeds fixed maximum message size")
+_ONE_AT_A_TIME = Reply(452, "4.5.3", "Too many recipients")
 _KEPT_OF_REFUSED = 16_384  # octets of a refused header section from which author and subject are recorded
 
 
@@ -144,15 +149,13 @@ class Session:
         now.of_recipient[key] = await self.engine.pipeline.run(Stage.RCPT, self.context(Stage.RCPT, recipient))
         verdict = self._decide(Stage.RCPT, recipient)
         if verdict.reply is None or verdict.action not in (Action.REJECT, Action.DEFER, Action.DISCONNECT):
+            if now.accepted and (now.is_receipt or now.is_for_receipts(key)):
+                return self._refuse(recipient, _ONE_AT_A_TIME.with_reference(now.envelope.id), "probe_receipt")
             now.accepted[key] = recipient
             return Reply(250, "2.1.5", "Recipient OK")
         delay = tarpit_seconds(verdict, now.of_recipient[key], self.engine.clients)
         reply = replace(verdict.reply.with_reference(now.envelope.id), delay_seconds=delay)
-        name = str(recipient.mailbox)
-        now.refuse(name, reply, verdict.row, verdict)
-        metrics.REFUSED_RECIPIENTS.labels(str(reply.code)).inc()
-        log_refusal(now, self.connection, name, reply, verdict.row, self._evidence_about(recipient))
-        return reply
+        return self._refuse(recipient, reply, verdict.row, verdict)
 
     async def data_allowed(self) -> Reply | None:
         """Whether the message may come; without room on the disk it would only be refused after it was sent."""
@@ -182,9 +185,11 @@ class Session:
                     "mail goes in circles", extra={"id": now.envelope.id, "received": len(message.all("received"))}
                 )
                 refusal = _LOOP
+            if refusal is None and now.is_receipt and len(message) > _MAX_RECEIPT_OCTETS:
+                refusal = _RECEIPT_TOO_BIG
             if refusal is not None:
                 return await ending.refuse_all(message, refusal.with_reference(now.envelope.id), "refused_at_data")
-            if not now.is_report:  # what a report carries is not its own, and must not be asked about again
+            if not now.is_for_filterd:  # what a report carries is not its own, and must not be asked about again
                 now.take(await self.engine.pipeline.run(Stage.DATA, self.context(Stage.DATA, message=message)))
             verdicts = [(r, self._decide(Stage.DATA, r)) for r in now.envelope.recipients]
             return await ending.carry_out(message, verdicts)
@@ -211,6 +216,13 @@ class Session:
         if self._now is None:
             raise FilterdError("a recipient or message without MAIL: the front end lets no such sequence pass")
         return self._now
+
+    def _refuse(self, recipient: Recipient, reply: Reply, row: str, verdict: Verdict | None = None) -> Reply:
+        now, name = self._transaction(), str(recipient.mailbox)
+        now.refuse(name, reply, row, verdict)
+        metrics.REFUSED_RECIPIENTS.labels(str(reply.code)).inc()
+        log_refusal(now, self.connection, name, reply, row, self._evidence_about(recipient))
+        return reply
 
     def _our_postmaster(self, recipient: Recipient) -> Recipient:
         """`<Postmaster>` without a domain arrives with our hostname; it must be reachable, and where we take reports too (RFC 5321 4.5.1)."""

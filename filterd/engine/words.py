@@ -101,6 +101,7 @@ _FINDINGS: Mapping[tuple[str, Reason], str] = {
     ("senders", Reason.BLOCKED_SENDER): "the recipient has blocked this sender: {detail}",
     ("hybrid", Reason.HYBRID_MAIL): "mail of our own Exchange Online: {detail}",
     ("recipient", Reason.USER_REPORT): "an address that users report mail to",
+    ("recipient", Reason.PROBE_RECEIPT): "an address that the receipt for a probe comes to",
 }
 
 # Who was asked, as the subject of "… did not answer".

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     RELAY_DENIED = "relay_denied"
     RECIPIENT_INTERNAL = "recipient_internal"
     USER_REPORT = "user_report"
+    PROBE_RECEIPT = "probe_receipt"
     # SPF, DKIM, DMARC
     NO_RECORD = "no_record"
     SPF_FAIL = "spf_fail"

@@ -20,6 +20,9 @@ from filterd.storage.entries import unpack_list
 from filterd.storage.paging import Page, after, check_limit, cursor_of, has, same
 from filterd.storage.schema import campaign_members, messages, quarantine, quarantine_bodies, quarantine_copies
 
+FOR_FILTERD = (Reason.USER_REPORT.value, Reason.PROBE_RECEIPT.value)
+"""Reasons of what filterd itself reads: no person waits for it."""
+
 
 class CopyState(StrEnum):
     """What happened to one recipient's copy."""
@@ -141,7 +144,7 @@ def list_quarantine(
         subject: part of the subject.
         text: part of reverse-path, author, subject, a recipient, Message-ID, or our id.
         campaign: id of the campaign that they belong to.
-        reason: why they are held; without it mail by which users report other mail is left out.
+        reason: why they are held; without it what filterd itself reads (reports of users, receipts for probes) is left out.
         since_ms: received at or after; until_ms: received before.
 
     All texts are compared without regard to case.  Raises PermanentError (names the field) and StorageError.
@@ -173,7 +176,7 @@ def list_quarantine(
     if campaign is not None:
         query = query.where(campaign_members.c.campaign == campaign)
     held_for = quarantine.c.reason
-    query = query.where(held_for != Reason.USER_REPORT.value if reason is None else held_for == reason)
+    query = query.where(held_for.not_in(FOR_FILTERD) if reason is None else held_for == reason)
     if since_ms is not None:
         query = query.where(quarantine.c.received_ms >= since_ms)
     if until_ms is not None:

@@ -23,7 +23,7 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from filterd.config import Config
 from filterd.errors import ConfigError, FilterdError, StorageError, StorageFullError
-from filterd.storage.migrations import upgrade
+from filterd.storage.migrations import HEAD, revision, upgrade
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another process's transaction
 _WAL_BYTES = 67_108_864  # a WAL that grew in a burst is cut back to this
@@ -160,8 +160,32 @@ def open_database(config: Config) -> Database:
     """
     with translated():
         config.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return prepare(_database(config))
+
+
+def existing_database(config: Config) -> Database:
+    """The database of a configuration as it is: nothing is made or migrated, so that a look at it changes nothing.
+
+    Raises StorageError when there is none, it cannot be written, or has another schema; ConfigError as open_database.
+    """
+    database = _database(config)
+    if database.is_sqlite and not Path(str(database.url.database)).exists():
+        raise StorageError(f"there is no database {database.url.database}")
     try:
-        database = Database(
+        with database.write() as connection:
+            found = revision(connection)
+        if found != HEAD:
+            raise StorageError(f"the database has schema {found}, this program knows {HEAD}")
+    except StorageError:
+        database.close()
+        raise
+    return database
+
+
+def _database(config: Config) -> Database:
+    """Raises StorageError, ConfigError."""
+    try:
+        return Database(
             config.database_url,
             config.storage.inline_bytes,
             config.state_dir / "quarantine",
@@ -176,7 +200,6 @@ def open_database(config: Config) -> Database:
         raise ConfigError(
             [f"storage.url: the driver {error.name} is not installed; leave storage.url empty for SQLite"]
         ) from None
-    return prepare(database)
 
 
 def prepare(database: Database) -> Database:

@@ -44,6 +44,10 @@ def release(
         item = _locked(connection, id)
         if not item.has_body:
             raise PermanentError(f"id: the octets of {id} are no longer kept")
+        if item.reason == Reason.PROBE_RECEIPT.value:
+            raise PermanentError(
+                f"id: {id} is a receipt for a probe, which filterd reads itself; it is never passed on"
+            )
         known = {copy.recipient.lower() for copy in item.copies}
         if recipients is None:
             chosen = [copy for copy in item.copies if copy.state is CopyState.HELD and not _is_report(copy)]
