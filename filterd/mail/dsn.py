@@ -72,7 +72,9 @@ def compose(about: Undelivered, hostname: str, at_ms: int) -> bytes:
         "MIME-Version: 1.0",
         f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"',
     ]
-    text = base64.encodebytes(_text(about).encode("utf-8", "replace")).decode().strip("\n").replace("\n", "\r\n")
+    # Lines of a text end with CRLF before they are encoded (RFC 2045 6.8).
+    plain = _text(about).replace("\n", "\r\n").encode("utf-8", "replace")
+    text = base64.encodebytes(plain).decode().strip("\n").replace("\n", "\r\n")
     parts = [
         ["Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: base64", "", text],
         ["Content-Type: message/delivery-status", "", *_status(about, hostname, date)],
@@ -99,7 +101,7 @@ def _text(about: Undelivered) -> str:
     if len(about.refused) > _MAX_NAMED:
         lines.append(f"  and {len(about.refused) - _MAX_NAMED} more")
     lines += ["", *([] if about.later else ["Other recipients have got it.", ""])]
-    lines += [f"Subject: {message.subject[:200]}", f"Reference: {about.id}", ""]
+    lines += [f"Subject: {' '.join(message.subject.split())[:200]}", f"Reference: {about.id}", ""]
     return "\n".join(lines)
 
 
@@ -108,7 +110,7 @@ def _status(about: Undelivered, hostname: str, date: str) -> list[str]:
     lines = [
         f"Reporting-MTA: dns; {hostname}",
         *([f"Original-Envelope-Id: {envid}"] if envid else []),
-        f"Arrival-Date: {date}",
+        *([] if about.later else [f"Arrival-Date: {date}"]),  # later nobody here knows when it came
     ]
     for refused in about.refused:
         kind, _, original = parameter(refused.recipient.parameters, "ORCPT").partition(";")
