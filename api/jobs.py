@@ -1,4 +1,4 @@
-"""Owns the training of candidate models: one niced subprocess at a time, under a deadline; what follows is modelstore's.
+"""Owns the training of candidate models: one niced subprocess at a time, under a deadline; what follows is modelswitch's.
 
 A job is remembered by this process, its beginning and end by the models' events, so that a restart forgets none.
 Must not know how training works.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from api.problems import conflict, unavailable
-from filterd import modelspace, modelstore
+from filterd import modelspace, modelswitch
 from filterd.config import Config
 from filterd.errors import FilterdError, ModelError
 from filterd.storage import models
@@ -143,7 +143,7 @@ class Jobs:
             await asyncio.to_thread(models.add_event, self._database, "training", job.model, job.created_by, {})
             job.result = await self._train([*command, "--out", str(out), "--actor", job.created_by], job)
             row = await asyncio.to_thread(
-                modelstore.finish, self._config, self._database, job.model, job.result, job.created_by
+                modelswitch.finish, self._config, self._database, job.model, job.result, job.created_by
             )
             job.result = {**job.result, "state": row.state.value}
             await asyncio.to_thread(modelspace.tidy, self._config, self._database)

@@ -10,7 +10,7 @@ import logging
 
 from api.jobs import Jobs
 from api.problems import ApiError
-from filterd import modelstore
+from filterd import modelswitch
 from filterd.config import Config
 from filterd.errors import FilterdError, ModelError, PermanentError
 from filterd.modelstore import BY_ITSELF, active_name
@@ -55,7 +55,7 @@ def take_up(config: Config, database: Database, at_ms: int, given_up: set[str] |
         if {event.kind for event in models.events(database, row.name)} - _MAKING:
             continue  # it was in shadow or in use already: what became of it is somebody's will
         try:
-            went_on = modelstore.go_on(config, database, row.name)
+            went_on = modelswitch.go_on(config, database, row.name)
         except (ModelError, PermanentError) as error:
             log.error("a candidate that passed cannot go on", extra={"folder": row.name, "error": str(error)})
             if given_up is not None:

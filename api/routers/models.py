@@ -17,7 +17,7 @@ from api.jobs import JobState, compare_models
 from api.problems import ApiError, conflict, not_found
 from api.services import Services, Svc
 from api.views import Before, Body, Done, Limit, Rows, View, errors, refused
-from filterd import modelbundle, modelstore, modelview
+from filterd import modelbundle, modelswitch, modelview
 from filterd.adapters import model_key
 from filterd.config import SEED_MODEL
 from filterd.errors import ModelError, PermanentError
@@ -192,7 +192,7 @@ def rollback(services: Svc, who: Learner, body: Reason | None = None) -> Switche
     with _refusals(services):
         reason = body.reason if body else ""
         return Switched.model_validate(
-            modelstore.rollback(services.config, services.database, who.actor, reason=reason)
+            modelswitch.rollback(services.config, services.database, who.actor, reason=reason)
         )
 
 
@@ -263,7 +263,7 @@ def promote(services: Svc, name: Name, who: Learner, body: Promotion | None = No
     """Verify a model (signature, manifest, digests) and let it score mail; the workers follow within 10 seconds."""
     wanted = body or Promotion()
     with _refusals(services):
-        done = modelstore.promote(
+        done = modelswitch.promote(
             services.config, services.database, name, who.actor, force=wanted.force, reason=wanted.reason
         )
         return Switched.model_validate(done)
@@ -274,14 +274,16 @@ def shadow(services: Svc, name: Name, who: Learner, body: Promotion | None = Non
     """Let a model score live mail beside the one in use, without effect."""
     wanted = body or Promotion()
     with _refusals(services):
-        modelstore.shadow(services.config, services.database, name, who.actor, force=wanted.force, reason=wanted.reason)
+        modelswitch.shadow(
+            services.config, services.database, name, who.actor, force=wanted.force, reason=wanted.reason
+        )
     return _one(services, name)
 
 
 @router.delete("/models/{name}/shadow", responses=errors(404))
 def end_shadow(services: Svc, name: Name, who: Learner) -> Done:
     """End a model's time in shadow; the gate's word about it stands."""
-    if not modelstore.end_shadow(services.database, name, None, who.actor, {"reason": "asked for"}):
+    if not modelswitch.end_shadow(services.database, name, None, who.actor, {"reason": "asked for"}):
         raise not_found("model in shadow", name)
     return Done(id=name, done="ended")
 

@@ -18,7 +18,7 @@ from sqlalchemy import insert, update
 
 from api.retrain import train
 from benchmarks.learning.mail import Mail
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.classifier.features import Indices, to_octets
 from filterd.classifier.manifest import INFORMATION, WEIGHTS
 from filterd.classifier.model import Model
@@ -84,7 +84,7 @@ class Run:
         self._random = np.random.default_rng(self.seed)
         self._db: Database = open_database(self.config)
         modelstore.install(self.config, self._db, root.name, position=0, gate={}, actor="benchmark")
-        modelstore.promote(self.config, self._db, root.name, "benchmark", force=True, reason="the first model")
+        modelswitch.promote(self.config, self._db, root.name, "benchmark", force=True, reason="the first model")
         self._at_once = Learner(np.fromfile(root / WEIGHTS, "<f4"), np.fromfile(root / INFORMATION, "<f4"))
 
     def end(self) -> None:
@@ -212,7 +212,7 @@ class Run:
                 self.stopped_by[criterion["name"]] += 1
         modelstore.install(self.config, self._db, name, position=found["position"], gate=gate, actor="benchmark")
         if gate["verdict"] in self.promoted_on:
-            modelstore.promote(self.config, self._db, name, "benchmark", force=True, reason="benchmark")
+            modelswitch.promote(self.config, self._db, name, "benchmark", force=True, reason="benchmark")
             self.promoted += 1
         with self._db.write() as connection:  # what happens to models has the machine's clock, mail has ours
             ours = model_events.c.at_ms < BEGIN_MS

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filterd import modelbundle, modelspace, modelstore, modelview
+from filterd import modelbundle, modelspace, modelswitch, modelview
 from filterd.adapters import model_key
 from filterd.classifier.model import Model
 from filterd.commands import modeltext
@@ -124,7 +124,7 @@ def run_train(options: argparse.Namespace) -> int:
         models.add_event(database, "training_failed", name, _BY, {"error": str(error)})
         print(f"filterd: no candidate: {error}", file=sys.stderr)
         return 1
-    modelstore.finish(config, database, name, answer, _BY)
+    modelswitch.finish(config, database, name, answer, _BY)
     modelspace.tidy(config, database)
     found = modelview.details(config, database, name)
     return _say(options, found, modeltext.one_model(found))
@@ -133,7 +133,7 @@ def run_train(options: argparse.Namespace) -> int:
 def run_promote(options: argparse.Namespace) -> int:
     """Promote a model; what is in use now is printed."""
     config, database = _open(options)
-    done = modelstore.promote(config, database, options.name, _BY, force=options.force, reason=options.reason)
+    done = modelswitch.promote(config, database, options.name, _BY, force=options.force, reason=options.reason)
     text = f"{done.name} ({done.model}) is in use, before it {done.before}; workers follow within 10 seconds"
     return _say(options, asdict(done), text)
 
@@ -141,7 +141,7 @@ def run_promote(options: argparse.Namespace) -> int:
 def run_rollback(options: argparse.Namespace) -> int:
     """Go back; what is in use now is printed."""
     config, database = _open(options)
-    done = modelstore.rollback(config, database, _BY, reason=options.reason)
+    done = modelswitch.rollback(config, database, _BY, reason=options.reason)
     lines = [f"{name} was passed over: {why}" for name, why in done.skipped.items()]
     lines.append(f"{done.name} ({done.model}) is in use again, {done.before} is not; workers follow within 10 seconds")
     return _say(options, asdict(done), "\n".join(lines))
@@ -151,11 +151,11 @@ def run_shadow(options: argparse.Namespace) -> int:
     """Begin or end a model's time in shadow; exit status 1 when there is none to end."""
     config, database = _open(options)
     if options.off:
-        if modelstore.end_shadow(database, options.name, None, _BY, {"reason": options.reason}):
+        if modelswitch.end_shadow(database, options.name, None, _BY, {"reason": options.reason}):
             return _say(options, {"name": options.name, "shadow": False}, f"{options.name} is no longer in shadow")
         print(f"filterd: {options.name} is not in shadow", file=sys.stderr)
         return 1
-    modelstore.shadow(config, database, options.name, _BY, force=options.force, reason=options.reason)
+    modelswitch.shadow(config, database, options.name, _BY, force=options.force, reason=options.reason)
     learning = config.learning
     text = f"{options.name} is in shadow, for {learning.shadow_hours} hours and {learning.shadow_messages} messages"
     return _say(options, {"name": options.name, "shadow": True}, text)

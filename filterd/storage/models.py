@@ -1,6 +1,6 @@
 """Owns the rows of models and what happened to them: made, judged, in shadow, in use, given up.
 
-The folders themselves, and which one scores mail, are filterd.modelstore's; every function that ends in `_in` is for its
+The folders themselves, and which one scores mail, are filterd.modelstore's and modelswitch's; every function that ends in `_in` is for its
 transactions.  Must not know what a gate's report says.
 """
 

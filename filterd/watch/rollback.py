@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from filterd import metrics, modelstore
+from filterd import metrics, modelstore, modelswitch
 from filterd.config import Config
 from filterd.errors import FilterdError, ModelError
 from filterd.learning.rollback import MIN_SIGNALS, Finding, Signal, counted, is_heard, weigh
@@ -64,7 +64,7 @@ class RollbackWatch:
 
     def _go_back(self, name: str, finding: Finding) -> None:
         try:
-            modelstore.rollback(
+            modelswitch.rollback(
                 self._config,
                 self._db,
                 modelstore.BY_ITSELF,

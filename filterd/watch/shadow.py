@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from filterd import metrics, modelstore
+from filterd import metrics, modelstore, modelswitch
 from filterd.classifier.manifest import read_manifest
 from filterd.config import Config
 from filterd.engine.replay import strictness
@@ -124,12 +124,12 @@ class ShadowWatch:
         wanted = shadow.called_spam(self._db, worse)
         named = [id for id in worse if id not in wanted]
         detail: dict[str, Any] = {"reason": text, "messages": named[:_NAMED]}
-        if modelstore.end_shadow(self._db, row.name, ModelState.REFUSED, modelstore.BY_ITSELF, detail):
+        if modelswitch.end_shadow(self._db, row.name, ModelState.REFUSED, modelstore.BY_ITSELF, detail):
             log.warning("the model in shadow is refused", extra={"folder": row.name, "why": text})
 
     def _promote(self, row: ModelRow, text: str) -> None:
         try:
-            modelstore.promote(self._config, self._db, row.name, modelstore.BY_ITSELF, reason=text, from_shadow=True)
+            modelswitch.promote(self._config, self._db, row.name, modelstore.BY_ITSELF, reason=text, from_shadow=True)
         except FilterdError as error:  # refused or replaced a moment ago, or damaged: it stays as it is
             if (row.name, str(error)) == self._told:
                 return

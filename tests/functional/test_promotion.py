@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from filterd import metrics, modelstore
+from filterd import metrics, modelstore, modelswitch
 from filterd.app import ACTIVE_MODEL
 from filterd.config import Config, load_config
 from filterd.storage import ledger, settings
@@ -106,7 +106,7 @@ def test_a_promotion_reaches_every_worker_and_drops_nobody(house: tuple[Daemon, 
         half_way = await SmtpClient.greeted(daemon.smtp_port)
         assert (await half_way.command("MAIL FROM:<a@example.com>")).startswith("250")
         started = time.monotonic()
-        await asyncio.to_thread(modelstore.promote, config, database, "candidate-1", "test")
+        await asyncio.to_thread(modelswitch.promote, config, database, "candidate-1", "test")
         begun = started
         while set(found := await models_of(database, clients)) != {row.model}:
             assert begun - started < BOUND, found  # of messages that began to come later all are judged by the new one
@@ -137,7 +137,7 @@ def refused(config: Config) -> float:
 def test_a_broken_signature_leaves_the_old_model_in_use(house: tuple[Daemon, Config, Database]) -> None:
     daemon, config, database = house
     first, second = (installed(config, database, f"candidate-{n}", n) for n in (1, 2))
-    modelstore.promote(config, database, "candidate-1", "test")
+    modelswitch.promote(config, database, "candidate-1", "test")
 
     async def judged_by() -> set[str]:
         clients = [await SmtpClient.greeted(daemon.smtp_port) for _ in range(8)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from filterd import modelstore
+from filterd import modelswitch
 from filterd.adapters.site_key import site_key
 from filterd.aggregate.rows import Sighting
 from filterd.app import ACTIVE_MODEL, App, active_model, build_scanner, content_of
@@ -160,12 +160,12 @@ def test_a_model_in_shadow_arrives_survives_a_reload_and_goes(tmp_path: Path) ->
         made = installed(config, app.database, "two")
         await app.refresh()
         assert shadow() == ""
-        modelstore.shadow(config, app.database, "two", "test")
+        modelswitch.shadow(config, app.database, "two", "test")
         await app.refresh()
         assert shadow() == made.model
         await app.reload(config)
         assert shadow() == made.model
-        modelstore.promote(config, app.database, "two", "test")
+        modelswitch.promote(config, app.database, "two", "test")
         await app.refresh()
         assert shadow() == ""
         assert app.graph.engine.model_name() == made.model
@@ -180,7 +180,7 @@ def test_a_damaged_model_in_shadow_does_not_score_and_mail_goes_on(
     config = configuration(tmp_path)
     app = App(config, "smtp-0")
     installed(config, app.database, "two")
-    modelstore.shadow(config, app.database, "two", "test")
+    modelswitch.shadow(config, app.database, "two", "test")
     damage(tmp_path / "state" / "models" / "two" / "weights.f32")
     asyncio.run(app.refresh())
     assert content_of(app.graph).shadow is None
@@ -199,7 +199,7 @@ def test_a_promoted_model_comes_into_use_whatever_the_lists_wait_for(
         app = App(config, "smtp-0")
         made = installed(config, app.database, "candidate-1")
         looking = asyncio.create_task(app.refresh_forever())
-        await asyncio.to_thread(modelstore.promote, config, app.database, "candidate-1", "anna")
+        await asyncio.to_thread(modelswitch.promote, config, app.database, "candidate-1", "anna")
         await asyncio.to_thread(
             wait_until, lambda: app.graph.engine.model_name() == made.model, 10, "the promoted model to be in use"
         )
@@ -217,7 +217,7 @@ def test_while_the_models_files_are_damaged_the_one_in_memory_stays_in_use_over_
     async def scene() -> None:
         app = App(config, "smtp-0")
         made = installed(config, app.database, "candidate-1")
-        modelstore.promote(config, app.database, "candidate-1", "anna")
+        modelswitch.promote(config, app.database, "candidate-1", "anna")
         await app.refresh()
         signature = config.state_dir / "models" / "candidate-1" / "manifest.sig"
         octets = signature.read_bytes()
@@ -254,7 +254,7 @@ def test_a_key_that_is_trusted_no_longer_or_again_is_noticed_while_running(tmp_p
         config = configuration(tmp_path)
         app = App(config, "smtp-0")
         made = installed(config, app.database, "candidate-1")
-        modelstore.promote(config, app.database, "candidate-1", "anna")
+        modelswitch.promote(config, app.database, "candidate-1", "anna")
         await app.refresh()
         public = config.state_dir / "keys" / "model.pub"
         public.rename(tmp_path / "away")
@@ -275,7 +275,7 @@ def test_a_folder_that_arrives_file_by_file_is_taken_up_when_it_is_complete(tmp_
         config = configuration(tmp_path)
         app = App(config, "smtp-0")
         made = installed(config, app.database, "candidate-1")
-        modelstore.promote(config, app.database, "candidate-1", "anna")
+        modelswitch.promote(config, app.database, "candidate-1", "anna")
         file = config.state_dir / "models" / "candidate-1" / name
         octets = file.read_bytes()
         file.unlink()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.adapters import model_key
 from filterd.config import Config
 from filterd.errors import ModelError, PermanentError
@@ -63,8 +63,8 @@ def test_from_one_site_to_another(tmp_path: Path, theirs: tuple[Config, Database
         copy = config.state_dir / "models" / found.name / name
         assert copy.read_bytes() == (theirs[0].state_dir / "models" / "candidate-1" / name).read_bytes()
     with pytest.raises(PermanentError, match="has not judged it"):
-        modelstore.promote(config, db, found.name, "anna")
-    modelstore.promote(config, db, found.name, "anna", force=True, reason="from the next town")
+        modelswitch.promote(config, db, found.name, "anna")
+    modelswitch.promote(config, db, found.name, "anna", force=True, reason="from the next town")
     # Who no longer trusts the key no longer loads the model.
     with pytest.raises(ModelError, match="neither this site's key nor a trusted one"):
         modelstore.load(ours(tmp_path)[0], modelstore.active_model(config, db))
@@ -233,4 +233,4 @@ def test_killed_while_importing_it_can_be_done_again(
     _, db = ours(tmp_path)
     assert models.list_models(db) == ()
     assert import_bundle(config, db, octets, "anna", "a").name == "a"
-    modelstore.promote(config, db, "a", "anna", force=True, reason="x")
+    modelswitch.promote(config, db, "a", "anna", force=True, reason="x")

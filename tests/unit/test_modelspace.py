@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from filterd import modelspace, modelstore
+from filterd import modelspace, modelswitch
 from filterd.config import Config
 from filterd.modelspace import tidy
 from filterd.storage import models
@@ -41,8 +41,8 @@ def test_only_what_is_old_and_not_needed_goes(config: Config, db: Database, monk
         installed(config, db, name, number)
     make_model(config.state_dir / "models" / "by-hand", 9, training={"base": root.model})
     for name in ("before", "in-use"):
-        modelstore.promote(config, db, name, "anna")
-    modelstore.shadow(config, db, "in-shadow", "anna")
+        modelswitch.promote(config, db, name, "anna")
+    modelswitch.shadow(config, db, "in-shadow", "anna")
     assert tidy(config, db) == ("old",)
     assert folders(config) == {"root", "before", "in-use", "in-shadow", "newest", "by-hand"}
     event = models.events(db, "old")[0]
@@ -51,10 +51,10 @@ def test_only_what_is_old_and_not_needed_goes(config: Config, db: Database, monk
     assert row is not None
     assert row.gate == PASSED, "what the gate said is kept"
     assert tidy(config, db) == ()
-    assert modelstore.rollback(config, db, "anna").name == "before"
+    assert modelswitch.rollback(config, db, "anna").name == "before"
 
 
-@pytest.mark.parametrize("switch", [modelstore.promote, modelstore.shadow])
+@pytest.mark.parametrize("switch", [modelswitch.promote, modelswitch.shadow])
 def test_what_comes_into_use_while_room_is_made_stays(
     config: Config, db: Database, monkeypatch: pytest.MonkeyPatch, switch: Callable[..., object]
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filterd import modelstore, modelview
+from filterd import modelswitch, modelview
 from filterd.adapters import model_key
 from filterd.classifier.features import FEATURE_VERSION
 from filterd.config import SEED_MODEL, Config
@@ -44,8 +44,8 @@ def test_a_new_installation_has_the_seed_in_use(config: Config, db: Database) ->
 def test_marks_and_states(config: Config, db: Database) -> None:
     for number, name in enumerate("abc", 1):
         installed(config, db, name, number, position=number)
-    modelstore.promote(config, db, "a", "anna")
-    modelstore.shadow(config, db, "b", "anna")
+    modelswitch.promote(config, db, "a", "anna")
+    modelswitch.shadow(config, db, "b", "anna")
     found = seen(config, db)
     assert [name for name, item in found.items() if item.active] == ["a"]
     assert [name for name, item in found.items() if item.shadow] == ["b"]
@@ -108,9 +108,9 @@ def test_a_model_that_the_configuration_names(tmp_path: Path, db: Database) -> N
 def test_everything_about_one(config: Config, db: Database) -> None:
     for number, name in enumerate("abc", 1):
         installed(config, db, name, number)
-        modelstore.promote(config, db, name, "anna")
+        modelswitch.promote(config, db, name, "anna")
     installed(config, db, "d", 4)
-    row = modelstore.shadow(config, db, "d", "anna")
+    row = modelswitch.shadow(config, db, "d", "anna")
     flip = Flip("06H0KA497Z54F66G", 1, "accept", "tag", 0.1, 2.5)
     assert shadow.save(db, "d", row.shadow, {**row.shadow, "messages": 9}, [flip])
     found = modelview.details(config, db, "d")

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from api.earlier import DAY_MS, DAYS, earlier_model
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.classifier.model import Model
 from filterd.config import SEED_MODEL, Config, load_config
 from filterd.storage.database import Database, open_database
@@ -30,7 +30,7 @@ class Site:
         folder = self.config.state_dir / "models" / name
         retrain(base, [(features(1, len(name) + days_ago), True, 0.1)], folder)
         modelstore.install(self.config, self.db, name, position=1, gate={}, actor="anna")
-        modelstore.promote(self.config, self.db, name, "anna", force=True, reason="test")
+        modelswitch.promote(self.config, self.db, name, "anna", force=True, reason="test")
         self.date(days_ago)
         return folder
 
@@ -92,7 +92,7 @@ def test_a_model_of_another_root_is_no_measure(site: Site) -> None:
 def test_what_a_rollback_went_back_to_was_in_use(site: Site) -> None:
     good = site.in_use("good", DAYS + 20)
     site.in_use("bad", DAYS + 10)
-    modelstore.rollback(site.config, site.db, "anna", reason="test")
+    modelswitch.rollback(site.config, site.db, "anna", reason="test")
     site.date(DAYS + 5)
     site.in_use("new", 3)
     assert site.earlier() == name_of(good)

@@ -13,7 +13,7 @@ import pytest
 
 from api.gate_mail import Scores
 from api.retrain import installed, main, root_of, train
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.adapters import model_key
 from filterd.classifier.manifest import read_manifest
 from filterd.classifier.model import Model
@@ -44,7 +44,7 @@ class Site:
 
     def promote(self, name: str, found: dict[str, Any]) -> None:
         modelstore.install(self.config, self.db, name, position=found["position"], gate=found["gate"], actor="anna")
-        modelstore.promote(self.config, self.db, name, "anna", force=True, reason="test")
+        modelswitch.promote(self.config, self.db, name, "anna", force=True, reason="test")
 
 
 @pytest.fixture

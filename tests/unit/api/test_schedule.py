@@ -10,7 +10,7 @@ import pytest
 
 from api.jobs import Jobs
 from api.schedule import take_turn, take_up, train_by_itself
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.config import SEED_MODEL, Config
 from filterd.storage import models, reports
 from filterd.storage.database import Database, now_ms
@@ -82,7 +82,7 @@ def test_a_candidate_whose_training_outlived_the_service_goes_on(tmp_path: Path,
     assert take_up(config, db, row.created_ms + _HOUR) == "candidate-1"
     assert modelstore.shadow_name(db) == "candidate-1"
     assert models.events(db, "candidate-1")[0].actor == "filterd"
-    assert modelstore.end_shadow(db, "candidate-1", None, "anna")
+    assert modelswitch.end_shadow(db, "candidate-1", None, "anna")
     assert take_up(config, db, row.created_ms + _HOUR) is None, "anna ended it"
 
 

@@ -12,7 +12,7 @@ import pytest
 from api.jobs import Jobs
 from api.problems import ApiError
 from api.services import PARTS, SCANS, DirectoryCache, ScannerCache, Services
-from filterd import modelstore
+from filterd import modelswitch
 from filterd.config import Config
 from filterd.storage import lists, settings
 from filterd.storage.database import Database
@@ -49,7 +49,7 @@ def test_the_scanner_is_built_again_when_lists_or_model_change(tmp_path: Path) -
 def test_the_scanner_is_built_again_when_a_damaged_model_was_repaired(tmp_path: Path) -> None:
     database, config = make_database(tmp_path), make_config(tmp_path)
     installed(config, database, "candidate-1")
-    modelstore.promote(config, database, "candidate-1", "anna")
+    modelswitch.promote(config, database, "candidate-1", "anna")
     signature = config.state_dir / "models" / "candidate-1" / "manifest.sig"
     octets = signature.read_bytes()
     signature.unlink()

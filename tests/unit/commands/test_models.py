@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.app import active_model
 from filterd.cli import main
 from filterd.commands.training import TrainingFailedError
@@ -59,7 +59,7 @@ def site(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 def test_list_and_show(site: Site) -> None:
     installed(site.config, site.database, "candidate-1", 1, REFUSED, 12)
     installed(site.config, site.database, "candidate-2", 2, PASSED, 15)
-    modelstore.shadow(site.config, site.database, "candidate-2", "anna")
+    modelswitch.shadow(site.config, site.database, "candidate-2", "anna")
     heading, *rows = site.run("list").splitlines()
     assert heading.split() == ["name", "state", "made", "(UTC)", "reports", "gate", "model"]
     assert [row.split()[:3] for row in rows[:3]] == [

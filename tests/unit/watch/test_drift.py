@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from filterd import metrics, modelstore
+from filterd import metrics, modelstore, modelswitch
 from filterd.classifier.features import BUCKETS, to_octets
 from filterd.config import Config
 from filterd.learning.drift import reference
@@ -40,7 +40,7 @@ class Site:
         folder.parent.mkdir(parents=True, exist_ok=True)
         publish(weights, weights * 0 + 1, folder, prefix=name, **more)  # type: ignore[arg-type]  # test shorthand
         modelstore.install(self.config, self.db, name, position=0, gate={"verdict": "passed"}, actor="test")
-        modelstore.promote(self.config, self.db, name, "test")
+        modelswitch.promote(self.config, self.db, name, "test")
 
     def mail(self, count: int, spam: float = 0.3, unknown: float = 0.1) -> list[str]:
         """Messages of 40 features each, in the day before now."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.config import Config
 from filterd.mail.evidence import Evidence, Reason, Result, Stage
 from filterd.storage import live, models, quarantine, reports
@@ -31,9 +31,9 @@ class Promoted:
     def __init__(self, config: Config, db: Database, before: int = 400) -> None:
         self.config, self.db = config, db
         self.one, self.two = installed(config, db, "one"), installed(config, db, "two", 1.0)
-        modelstore.promote(config, db, "one", "test")
+        modelswitch.promote(config, db, "one", "test")
         self.before = judged(db, before, 5.0, model=self.one, at_ms=wall_ms() - HOUR_MS)
-        modelstore.promote(config, db, "two", "admin")
+        modelswitch.promote(config, db, "two", "admin")
         self.after = judged(db, 20, 5.0, model=self.two, at_ms=wall_ms())
         self.watch = RollbackWatch(config, db)
 
@@ -149,7 +149,7 @@ def test_a_model_that_came_into_use_meanwhile_stays(promoted: Promoted, monkeypa
 
     def slowly(*args: Any) -> int:
         if promoted.in_use == "two":
-            modelstore.promote(promoted.config, promoted.db, "three", "admin")
+            modelswitch.promote(promoted.config, promoted.db, "three", "admin")
         return count(*args)
 
     monkeypatch.setattr("filterd.storage.live.judged", slowly)
@@ -167,9 +167,9 @@ def test_after_rollback_days_nobody_watches(promoted: Promoted, monkeypatch: pyt
 
 def test_a_promotion_by_a_clock_that_was_ahead_is_watched(config: Config, db: Database) -> None:
     one, two = installed(config, db, "one"), installed(config, db, "two", 1.0)
-    modelstore.promote(config, db, "one", "test")
+    modelswitch.promote(config, db, "one", "test")
     judged(db, 400, 5.0, model=one, at_ms=wall_ms() - 8 * 24 * HOUR_MS)
-    modelstore.promote(config, db, "two", "admin")
+    modelswitch.promote(config, db, "two", "admin")
     with db.write() as connection:
         connection.execute(update(model_events).values(at_ms=wall_ms() + 3_650 * 24 * HOUR_MS))
     for id in judged(db, 5, 5.0, model=two, at_ms=wall_ms()):
@@ -190,7 +190,7 @@ def test_the_first_promotion_is_compared_with_the_seed(config: Config, db: Datab
     seed = modelstore.load(config, modelstore.folder_of(config, modelstore.SEED)).name
     judged(db, 400, 5.0, model=seed, at_ms=wall_ms() - HOUR_MS)
     two = installed(config, db, "two")
-    modelstore.promote(config, db, "two", "admin")
+    modelswitch.promote(config, db, "two", "admin")
     for id in judged(db, 5, 5.0, model=two, at_ms=wall_ms()):
         quarantine.release(db, id, None, "admin")
     RollbackWatch(config, db).look()

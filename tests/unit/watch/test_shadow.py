@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
-from filterd import modelstore
+from filterd import modelstore, modelswitch
 from filterd.config import Config
 from filterd.learning.shadowing import Compared
 from filterd.storage import models, reports, shadow
@@ -26,8 +26,8 @@ class Stage:
     def __init__(self, config: Config, db: Database) -> None:
         self.config, self.db = config, db
         self.one, self.two = installed(config, db, "one"), installed(config, db, "two", 1.0)
-        modelstore.promote(config, db, "one", "test")
-        modelstore.shadow(config, db, "two", "test")
+        modelswitch.promote(config, db, "one", "test")
+        modelswitch.shadow(config, db, "two", "test")
         self.watch = ShadowWatch(config, db)
 
     def came(self, count: int, log_odds: float, would: float) -> list[str]:
@@ -85,7 +85,7 @@ def test_enough_that_is_alike_makes_it_ready_and_an_administrator_promotes(stage
     assert modelstore.active_name(stage.db) == "one"
     stage.watch.look()
     assert [event.kind for event in models.events(stage.db, "two")].count("shadow_ready") == 1
-    modelstore.promote(stage.config, stage.db, "two", "admin")
+    modelswitch.promote(stage.config, stage.db, "two", "admin")
     stage.watch.look()
     assert stage.row.state is ModelState.ACTIVE
     assert stage.compared.messages == 11, "what it showed stays written"
@@ -146,8 +146,8 @@ def test_stricter_on_what_people_call_spam_stops_nothing(stage: Stage) -> None:
 
 def test_a_clock_that_was_ahead_once_does_not_end_the_comparison(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = wall_ms() + 3_650 * 86_400_000
-    monkeypatch.setattr("filterd.modelstore.now_ms", lambda: ahead)
-    modelstore.shadow(stage.config, stage.db, "two", "test")
+    monkeypatch.setattr("filterd.modelswitch.now_ms", lambda: ahead)
+    modelswitch.shadow(stage.config, stage.db, "two", "test")
     odd = stage.came(1, -4.0, -4.0)[0]
     with stage.db.write() as connection:
         connection.execute(update(ledger).where(ledger.c.message_id == odd).values(at_ms=ahead))
@@ -170,7 +170,7 @@ def test_a_promotion_begins_the_comparison_anew(stage: Stage) -> None:
     stage.came(3, -4.0, 5.0)
     stage.watch.look()
     three = installed(stage.config, stage.db, "three", 2.0)
-    modelstore.promote(stage.config, stage.db, "three", "admin")
+    modelswitch.promote(stage.config, stage.db, "three", "admin")
     assert shadow.list_flips(stage.db, "two") == ()
     came(stage.db, record_of(content(-4.0, three, stage.two, 5.0), model=three), at_ms=wall_ms())
     stage.watch.look()
@@ -206,7 +206,7 @@ def test_without_a_shadow_there_is_nothing_to_do(config: Config, db: Database) -
 
 def test_the_seed_can_have_a_shadow(config: Config, db: Database) -> None:
     two = installed(config, db, "two")
-    modelstore.shadow(config, db, "two", "test")
+    modelswitch.shadow(config, db, "two", "test")
     seed = modelstore.load(config, modelstore.folder_of(config, modelstore.SEED)).name
     came(db, record_of(content(-4.0, seed, two, -2.0), model=seed), at_ms=wall_ms())
     ShadowWatch(config, db).look()
@@ -230,7 +230,7 @@ def test_one_that_was_forced_into_shadow_is_not_promoted_by_itself(tmp_path: Pat
     config = configuration(tmp_path, promote="automatic")
     seed = modelstore.load(config, modelstore.folder_of(config, modelstore.SEED)).name
     two = installed(config, db, "two", verdict="refused")
-    modelstore.shadow(config, db, "two", "admin", force=True, reason="to see what it does")
+    modelswitch.shadow(config, db, "two", "admin", force=True, reason="to see what it does")
     came(db, *(record_of(content(-4.0, seed, two, -3.0), model=seed) for _ in range(10)), at_ms=wall_ms())
     ShadowWatch(config, db).look()
     row = models.get(db, "two")

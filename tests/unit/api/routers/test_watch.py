@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from filterd import modelstore
+from filterd import modelswitch
 from filterd.learning.drift import reference
 from filterd.storage import settings, shadow
 from filterd.storage.shadow import Flip
@@ -39,7 +39,7 @@ def test_a_shadow_is_shown_with_its_flips(side: Side) -> None:
     side.json("GET", "/v1/models/none/shadow", status=404)
     installed(side.config, side.database, "two")
     side.json("GET", "/v1/models/two/shadow", status=404)
-    modelstore.shadow(side.config, side.database, "two", "test")
+    modelswitch.shadow(side.config, side.database, "two", "test")
     assert side.json("GET", "/v1/models/two/shadow")["messages"] == 0
     begun = json.loads(json.dumps(side.json("GET", "/v1/models/two")["shadow_report"]))
     flip = Flip("M1", 7, "accept", "tag", -1.0, 2.5)
