@@ -16,12 +16,22 @@ fi
 
 echo "Installing the servers that tests talk to:$missing ..."
 policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d} # Debian asks it before a package starts its service; 101 forbids it
+made=
+trap 'rm -f $made' EXIT
+trap 'exit 130' HUP INT TERM
 if [ ! -e "$policy" ]; then
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 130' HUP INT TERM
+    made=$policy
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
+# PostgreSQL's package would make a database server of its own; what it is told here counts while it is installed.
+cluster=${CREATECLUSTER_D:-/etc/postgresql-common/createcluster.d}/filterd-tests.conf
+case "$missing " in *" postgresql "*)
+    made="$made $cluster"
+    mkdir -p "$(dirname "$cluster")"
+    echo 'create_main_cluster = false' >"$cluster"
+    ;;
+esac
 export DEBIAN_FRONTEND=noninteractive
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
 apt-get -qq update

@@ -1,7 +1,4 @@
-"""Owns the contract of ports.Campaigns: the same tests run on the double and on the real one.
-
-Set FILTERD_TEST_POSTGRES to a SQLAlchemy URL of an empty database to run them there too.
-"""
+"""Owns the contract of ports.Campaigns: the same tests run on the double and on the real one."""
 
 from __future__ import annotations
 
@@ -17,19 +14,22 @@ from filterd.ports import Campaigns
 from filterd.storage.campaigns import SqlCampaigns
 from tests.support.campaigns import HOUR, NOW, bins, exact, sighting, sighting_of
 from tests.support.doubles import MemoryCampaigns
-from tests.support.storage import POSTGRES, fresh_postgres, make_database
+from tests.support.storage import make_database, make_postgres
 
 # A second process that looks into the same index, or the same one where there is only one.
 Nodes = tuple[Campaigns, Campaigns]
 
 
-@pytest.fixture(params=["memory", "sqlite", *(["postgresql"] if POSTGRES else [])])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.server("postgres"))])
 def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
     if request.param == "memory":
         memory = MemoryCampaigns()
         yield memory, memory
         return
-    db = fresh_postgres(POSTGRES, tmp_path) if request.param == "postgresql" and POSTGRES else make_database(tmp_path)
+    if request.param == "postgresql":
+        db = make_postgres(request.getfixturevalue("postgres"), tmp_path)
+    else:
+        db = make_database(tmp_path)
     yield SqlCampaigns(db, CampaignsConfig()), SqlCampaigns(db, CampaignsConfig())
     db.close()
 

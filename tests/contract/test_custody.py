@@ -1,7 +1,4 @@
-"""Owns the contract of ports.Custody: the same tests run on the double and on the real one.
-
-Set FILTERD_TEST_POSTGRES to a SQLAlchemy URL of an empty database to run them there too.
-"""
+"""Owns the contract of ports.Custody: the same tests run on the double and on the real one."""
 
 from __future__ import annotations
 
@@ -22,12 +19,11 @@ from filterd.storage.database import Database
 from tests.support.memory import MemoryCustody
 from tests.support.storage import (
     BODY,
-    POSTGRES,
     PREPENDED,
     evidence,
-    fresh_postgres,
     held,
     make_database,
+    make_postgres,
     message,
     outcomes,
 )
@@ -82,14 +78,15 @@ def _sql(db: Database) -> Subject:
     )
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite-files", *(["postgresql"] if POSTGRES else [])])
+@pytest.fixture(
+    params=["memory", "sqlite", "sqlite-files", pytest.param("postgresql", marks=pytest.mark.server("postgres"))]
+)
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     if request.param == "memory":
         yield _memory()
         return
     if request.param == "postgresql":
-        assert POSTGRES
-        db = fresh_postgres(POSTGRES, tmp_path)
+        db = make_postgres(request.getfixturevalue("postgres"), tmp_path)
     else:
         db = make_database(tmp_path, inline_bytes=0 if request.param == "sqlite-files" else 1_048_576)
     made = _sql(db)

@@ -1,7 +1,4 @@
-"""Owns the contract of ports.Greylist: the same tests run on the double and on the real one.
-
-Set FILTERD_TEST_POSTGRES to a SQLAlchemy URL of an empty database to run them there too.
-"""
+"""Owns the contract of ports.Greylist: the same tests run on the double and on the real one."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from filterd.deadline import Deadline
 from filterd.ports import Greylist
 from filterd.storage.greylist import SqlGreylist
 from tests.support.doubles import MemoryGreylist
-from tests.support.storage import POSTGRES, fresh_postgres, make_database
+from tests.support.storage import make_database, make_postgres
 
 NOW = 1_800_000_000_000
 HOUR, DAY = 3_600_000, 86_400_000
@@ -27,13 +24,16 @@ TRIPLET = ("192.0.2.0/24", "sender@example.com", "anna@example.org")
 Nodes = tuple[Greylist, Greylist]
 
 
-@pytest.fixture(params=["memory", "sqlite", *(["postgresql"] if POSTGRES else [])])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.server("postgres"))])
 def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
     if request.param == "memory":
         memory = MemoryGreylist(retry_ms=2 * HOUR, keep_ms=10 * DAY)
         yield memory, memory
         return
-    db = fresh_postgres(POSTGRES, tmp_path) if request.param == "postgresql" and POSTGRES else make_database(tmp_path)
+    if request.param == "postgresql":
+        db = make_postgres(request.getfixturevalue("postgres"), tmp_path)
+    else:
+        db = make_database(tmp_path)
     one, other = SqlGreylist(db, CONFIG), SqlGreylist(db, CONFIG)
     yield one, other
     one.close()

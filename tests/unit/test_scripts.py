@@ -26,7 +26,7 @@ def run(script: str, folder: Path, commands: dict[str, str], **environment: str)
     return subprocess.run(
         ["sh", str(CHECKOUT / script)],
         cwd=folder,
-        env={"PATH": path, **environment},
+        env={"PATH": path, "CREATECLUSTER_D": str(folder / "clusters"), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -77,14 +77,15 @@ def test_without_root_the_missing_servers_are_a_command_to_type(tmp_path: Path) 
 @pytest.mark.parametrize(("outcome", "status"), [("true", 0), ("exit 100", 100)])
 def test_servers_are_installed_without_being_started(tmp_path: Path, outcome: str, status: int) -> None:
     policy = tmp_path / "policy-rc.d"
-    body = f'echo "$@" >>apt.log; [ "$2" = update ] || {{ sh "{policy}"; echo "policy $?" >>apt.log; {outcome}; }}'
+    body = f'echo "$@" >>apt.log; [ "$2" = update ] || {{ sh "{policy}"; echo "policy $?" >>apt.log; cat clusters/*.conf >>apt.log; {outcome}; }}'
     commands = {"dpkg-query": "exit 1", "apt-get": body, "id": "echo 0", "debconf-set-selections": "cat >/dev/null"}
     assert run("tests/servers.sh", tmp_path, commands, POLICY_RC_D=str(policy)).returncode == status
     log = (tmp_path / "apt.log").read_text().splitlines()
     assert log[0].endswith(" update")
     assert log[1].endswith(f" {PACKAGES}")
-    assert log[2] == "policy 101"
+    assert log[2:] == ["policy 101", "create_main_cluster = false"]
     assert not policy.exists()
+    assert list((tmp_path / "clusters").iterdir()) == []
 
 
 def test_a_policy_of_the_machine_stays(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Owns the databases of the storage tests: SQLite, and PostgreSQL when FILTERD_TEST_POSTGRES names one."""
+"""Owns the databases of the storage tests: SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from filterd.storage.database import Database
-from tests.support.storage import POSTGRES, fresh_postgres, make_database
+from tests.support.storage import make_database, make_postgres
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRES else [])])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server("postgres"))])
 def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty, migrated database."""
-    made = fresh_postgres(POSTGRES, tmp_path) if request.param == "postgresql" and POSTGRES else make_database(tmp_path)
+    if request.param == "postgresql":
+        made = make_postgres(request.getfixturevalue("postgres"), tmp_path)
+    else:
+        made = make_database(tmp_path)
     yield made
     made.close()
 
