@@ -13,6 +13,7 @@ from pathlib import Path
 from filterd.adapters.clamd import ClamdScanner
 from filterd.adapters.directory import ChainDirectory, build_directory
 from filterd.adapters.inspector import ChildInspector
+from filterd.adapters.probe_addresses import ProbeAddresses
 from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.signing_key import seal_signer
 from filterd.adapters.site_key import site_key
@@ -126,7 +127,10 @@ def build_graph(
     inspector = ChildInspector(config.attachments)
     directory = build_directory(config)
     known = directory.domains(), directory.people()
-    parts = Parts(resolver, directory, table, model, tallies, greylist, clock, malware, inspector, correspondents)
+    probes = ProbeAddresses(config.state_dir, clock)
+    parts = Parts(
+        resolver, directory, table, model, tallies, greylist, clock, malware, inspector, correspondents, probes
+    )
     checks = build(config, parts)
     by_name = {check.name: check for check in checks}
     content = by_name["content"]

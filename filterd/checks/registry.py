@@ -27,7 +27,7 @@ from filterd.checks.mime import Mime
 from filterd.checks.outbound_rate import OutboundRate
 from filterd.checks.rate import Rate
 from filterd.checks.rdns import Rdns
-from filterd.checks.recipient import RecipientCheck
+from filterd.checks.recipient import Probes, RecipientCheck
 from filterd.checks.sender_rate import SenderRate
 from filterd.checks.senders import Senders
 from filterd.checks.spf import Spf
@@ -94,6 +94,7 @@ class Parts:
     malware: MalwareScanner | None = None
     inspector: Inspector | None = None
     correspondents: Correspondents | None = None
+    probes: Probes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def build(config: Config, parts: Parts) -> list[Check]:
         Spf(parts.resolver),
         SpfHelo(parts.resolver),
         SenderRate(config.clients, parts.tallies),
-        RecipientCheck(parts.directory, config.reports.domain or ""),
+        RecipientCheck(parts.directory, config.reports.domain or "", config.server.hostname, parts.probes),
         OutboundRate(config.outbound, parts.tallies),
         Harvest(config.clients, parts.tallies),
         *greylist,

@@ -228,7 +228,7 @@ class Ending:
     def _note_campaign(self, message: Message, reply: Reply, verdicts: Verdicts) -> None:
         """A message that does not come again is counted with those like it."""
         # A report is none of those that it holds, and our own newsletter is no campaign against us.
-        if self.engine.campaign_notes is not None and not self.now.is_report and not self._is_outbound:
+        if self.engine.campaign_notes is not None and not self.now.is_for_filterd and not self._is_outbound:
             # a copy for a report address is held in any case, and says nothing about the message
             meant = [(r, v) for r, v in verdicts if v.reason is not Reason.USER_REPORT]
             self.engine.campaign_notes.note(message, self.now.envelope.id, self.now.received_ms, reply, meant)
