@@ -1,7 +1,7 @@
 """Owns a stand-in for Exchange: an SMTP server that answers as its Front End does.
 
 Mail is kept in a Maildir.  For trying filterd out and as the double of upstream in tests, which can change any answer.
-RFC 5321, RFC 1870, RFC 3030, RFC 3207.  Must not know filterd.  Not a mail server: it takes every recipient and every message that it is not told to refuse.
+RFC 5321, RFC 1870, RFC 3030, RFC 3207, RFC 3461.  Must not know filterd.  Not a mail server: it takes every recipient and every message that it is not told to refuse.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Self
 
+from sandbox import receipts
 from sandbox.frontend import FrontEnd
 from sandbox.maildir import deliver, make_maildir
 from sandbox.session import KEYWORDS, SIZE, Session, hello
@@ -40,6 +41,7 @@ class StandInExchange:
         hold: step -> event that is awaited before the step is answered.
         front_end: what it refuses, delays and removes by itself; everything is off at first.
         sessions: how many connections there have been.
+        answered: the last reply to each receipt that was sent, or why there is none.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class StandInExchange:
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answered: deque[str] = deque(maxlen=10_000)
 
     # Copies, made in one step: whoever walks through them may be another thread than the server's.
     @property
@@ -75,6 +78,11 @@ class StandInExchange:
     def transcript(self) -> tuple[str, ...]:
         """Command lines as received until now, without message data (the last 10,000)."""
         return tuple(self._transcript)
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """What came of the receipts sent until now, oldest first (the last 10,000)."""
+        return tuple(self._answered)
 
     async def start(self) -> None:
         """Make the Maildir and listen; `port` is then the real port.  Raises OSError when it cannot listen."""
@@ -174,6 +182,7 @@ class StandInExchange:
         client = session.writer.get_extra_info("peername")[0]
         offers_tls = self._tls is not None and session.writer.get_extra_info("ssl_object") is None
         keywords = (*KEYWORDS, *(["STARTTLS"] if offers_tls else [])) if verb == "EHLO" else ()
+        keywords = tuple(name for name in keywords if name != "DSN" or self.front_end.offers_dsn)
         usual = hello(f"{self.hostname} Hello [{client}]", keywords)
         session.greeted = (await self._say(session, verb.lower(), usual)).startswith("2")
 
@@ -275,7 +284,28 @@ class StandInExchange:
             message_id = found[1].decode() if found else f"<{path.name}@{self.hostname}>"
             internal = secrets.randbelow(10**14)
             usual = f"250 2.6.0 {message_id} [InternalId={internal}, Hostname={self.hostname}] Queued mail for delivery"
+            await self._say(session, "end-of-data", usual)
+            self._tell(*mail, session.recipients)
+            return
         await self._say(session, "end-of-data", usual)
+
+    def _tell(self, reverse_path: str, parameters: str, recipients: list[tuple[str, str]]) -> None:
+        """Send the receipt that was asked for, beside the conversation."""
+        front_end = self.front_end
+        named = [name for name, wishes in recipients if receipts.is_wanted(front_end.receipt, reverse_path, wishes)]
+        if not named or front_end.way_out is None:
+            return
+        octets = receipts.compose(self.hostname, front_end.receipt, reverse_path, parameters, named)
+        task = asyncio.create_task(self._send_receipt(front_end.way_out, reverse_path, octets))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send_receipt(self, way_out: tuple[str, int], recipient: str, octets: bytes) -> None:
+        try:
+            replies = await receipts.send(way_out, self.hostname, recipient, octets)
+            self._answered.append(replies[-1])
+        except (OSError, TimeoutError) as error:
+            self._answered.append(f"no reply: {error}")
 
 
 async def _serve(maildir: Path, host: str, port: int) -> None:

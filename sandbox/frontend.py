@@ -39,6 +39,10 @@ class FrontEnd:
         tarpit_seconds: how long each 5yz is held back (TarpitInterval).
         header_firewall: fields of Exchange's own are removed from what is kept.
         organization_right: ms-Exch-Accept-Headers-Organization has been given: those of the organisation stay.
+        offers_dsn: DSN is offered in EHLO (DeliveryStatusNotificationEnabled).
+        receipt: what becomes of each message, told to who wants a receipt: delivered, relayed, expanded, failed, delayed.  Empty:
+            nothing is told (DeliveryReportEnabled of the remote domain is off).
+        way_out: host and port of the server that takes mail for the world; None: there is none.
         sleep: how it waits; a test gives one that only notes.
         clock: seconds of a clock that never goes back.
     """
@@ -54,6 +58,9 @@ class FrontEnd:
     tarpit_seconds: float = 0.0
     header_firewall: bool = False
     organization_right: bool = False
+    offers_dsn: bool = True
+    receipt: str = ""
+    way_out: tuple[str, int] | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     _held: int = 0

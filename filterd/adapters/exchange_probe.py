@@ -1,12 +1,13 @@
 """Owns a look at a receive connector from outside: it asks what can be asked, and measures how long the answers take.
 
-RFC 5321, 1870, 3207.  Nothing but the probe message, if one is wanted, is ever sent.  Must not know what is good or bad.
+RFC 5321, 1870, 3207, 3461.  Nothing but the probe message, if one is wanted, is ever sent.  Must not know what is good or bad.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,7 @@ class Questions:
         foreign: a domain that is certainly none of its own.
         connections: how many to open at once; 0: that is not tried.
         probe: who gets a message; empty: nobody.
+        receipt_to: the reverse-path of that message, to which a receipt is asked for where Exchange offers DSN; empty: none is.
     """
 
     hostname: str
@@ -72,6 +74,7 @@ class Questions:
     foreign: str = "example.com"
     connections: int = 0
     probe: str = ""
+    receipt_to: str = ""
 
 
 @dataclass(slots=True)
@@ -90,6 +93,7 @@ class Seen:
         own_sender: the first refusal, or the last success, with a sender of `domain`; None: not asked.
         connections: how many were open at once; `refusal` is what the next one got, which may be the first.
         probe: the answer to the probe message; None: not sent.  `message_id` is its Message-ID.
+        receipt_asked: whether a receipt was asked for.  `sent_ms`: when the message was sent, Unix milliseconds.
     """
 
     unreachable: str = ""
@@ -106,6 +110,8 @@ class Seen:
     refusal: Answer | None = None
     probe: Answer | None = None
     message_id: str = ""
+    receipt_asked: bool = False
+    sent_ms: int = 0
 
 
 async def look_at(config: UpstreamConfig, questions: Questions, deadline: Deadline) -> Seen:
@@ -131,7 +137,7 @@ async def look_at(config: UpstreamConfig, questions: Questions, deadline: Deadli
         await _many(usable, questions, deadline, seen)
     if questions.probe:
         seen.message_id = f"<filterd-probe-{secrets.token_hex(8)}@{questions.hostname}>"
-        seen.probe = await _send(usable, questions, deadline, seen.message_id)
+        seen.probe = await _send(usable, questions, deadline, seen)
     return seen
 
 
@@ -267,15 +273,28 @@ def probe_message(questions: Questions, message_id: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-async def _send(config: UpstreamConfig, questions: Questions, deadline: Deadline, message_id: str) -> Answer:
+async def _send(config: UpstreamConfig, questions: Questions, deadline: Deadline, seen: Seen) -> Answer:
     try:
         async with _fresh(config, questions, deadline) as link:
-            for text in (f"MAIL FROM:<postmaster@{questions.hostname}>", f"RCPT TO:<{questions.probe}>", "DATA"):
+            seen.receipt_asked = bool(questions.receipt_to) and "DSN" in link.extensions
+            for text in (*_envelope(questions, seen.receipt_asked), "DATA"):
                 answer = await _timed(link, text, deadline)
                 if answer.reply is None or answer.reply.code >= 400:
                     return answer
-            link.write(probe_message(questions, message_id))  # has no line that begins with a dot
+            seen.sent_ms = time.time_ns() // 1_000_000
+            link.write(probe_message(questions, seen.message_id))  # has no line that begins with a dot
             answer = await _timed(link, ".", deadline, _MESSAGE_SECONDS)
             return replace(answer, problem=answer.problem and f"{answer.problem}; it may have arrived all the same")
     except (LinkLostError, LinkRefusedError) as error:
         return Answer(None, 0.0, str(error))
+
+
+def _envelope(questions: Questions, receipt: bool) -> tuple[str, str]:
+    """MAIL and RCPT; with `receipt` as RFC 3461 4 has it: of what is returned the header will do."""
+    if not receipt:
+        return f"MAIL FROM:<postmaster@{questions.hostname}>", f"RCPT TO:<{questions.probe}>"
+    envelope = secrets.token_hex(8)
+    return (
+        f"MAIL FROM:<{questions.receipt_to}> RET=HDRS ENVID={envelope}",
+        f"RCPT TO:<{questions.probe}> NOTIFY=SUCCESS,FAILURE,DELAY",
+    )

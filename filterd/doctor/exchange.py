@@ -53,7 +53,7 @@ async def connector(config: Config, deadline: Deadline) -> list[Finding]:
     seen = await look_at(config.upstream, asked, deadline)
     if seen.unreachable:
         return []  # the examination of upstream says so
-    what = _what(config.upstream)
+    what = name_of(config.upstream)
     found = [*_relay(what, seen, asked), *_tarpit(what, seen), *_own_sender(what, seen, asked)]
     bad = [finding for finding in found if finding.level is not Level.OK]
     return bad or [ok(what, "no open relay, no tarpit towards us; more: filterd exchange verify")]
@@ -61,7 +61,7 @@ async def connector(config: Config, deadline: Deadline) -> list[Finding]:
 
 def judge(config: Config, hop: UpstreamConfig, asked: Questions, seen: Seen) -> list[Finding]:
     """All findings of `filterd exchange verify` about one server."""
-    what = _what(hop)
+    what = name_of(hop)
     if seen.unreachable:
         remedy = "is the server up, is the port open, and is our address in RemoteIPRanges of a connector there?"
         if seen.refusal is not None:
@@ -80,7 +80,8 @@ def judge(config: Config, hop: UpstreamConfig, asked: Questions, seen: Seen) -> 
     ]
 
 
-def _what(hop: UpstreamConfig) -> str:
+def name_of(hop: UpstreamConfig) -> str:
+    """The server as findings name it."""
     return f"exchange {f'[{hop.host}]' if ':' in hop.host else hop.host}:{hop.port}"
 
 
