@@ -23,7 +23,7 @@ Found = tuple[Evidence, ...]
 
 def check(*addresses: str, error: TemporaryError | None = None) -> Correspondent:
     memory = MemoryCorrespondents(error=error, seen=dict.fromkeys(addresses, NOW_MS))
-    return Correspondent(memory, frozenset({"example.org"}), lambda: NOW_MS / 1000)
+    return Correspondent(memory, frozenset({"example.org", "other.example"}), lambda: NOW_MS / 1000)
 
 
 KNOWN = check(
@@ -67,6 +67,8 @@ def test_a_known_author_who_is_authentic(author: str, evidence: Found) -> None:
     (item,) = found(author, evidence)
     assert (item.check, item.result, item.reason) == ("correspondent", Result.PASS, Reason.CORRESPONDENT)
     assert item.measured is None
+    assert item.detail == "example.com"
+    assert item.log_text.lower() == "somebody here wrote to carl@example.com"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,10 @@ def test_without_proof_nobody_is_known(evidence: Found) -> None:
         "carl@example.com, eve@example.com",
         "carl@example.com <eve@example.com>",
         "carl@example.com\r\nFrom: eve@example.com",
+        "carl@example.com\r\nFrom: Eve",
+        "<eve@evil.example>:<carl@example.com",
+        'carl@example.com"',
+        ">>carl@example.com:x",
         "nobody",
         "",
     ],
@@ -115,6 +121,22 @@ def test_a_domain_in_letters_of_its_own() -> None:
 @pytest.mark.parametrize("trust", [t for t in TrustClass if t is not TrustClass.INTERNET])
 def test_only_mail_from_outside_is_asked_about(trust: TrustClass) -> None:
     assert found("carl@example.com", trust=trust) == []
+
+
+@pytest.mark.parametrize(("ago_ms", "known"), [(86_400_000, True), (86_400_001, False)])
+def test_it_asks_for_this_moment(ago_ms: int, known: bool) -> None:
+    memory = MemoryCorrespondents(keep_ms=86_400_000, seen={"carl@example.com": NOW_MS - ago_ms})
+    asked = Correspondent(memory, frozenset(), lambda: NOW_MS / 1000)
+    message = Message(b"From: carl@example.com\r\n\r\n")
+    assert bool(ask(asked, context(message=message, evidence=PASS))) is known
+
+
+def test_it_waits_for_the_proof_it_asks_for() -> None:
+    assert {"dkim", "dmarc"} <= set(KNOWN.after)
+
+
+def test_without_a_message_nobody_wrote() -> None:
+    assert ask(KNOWN, context(evidence=PASS)) == []
 
 
 def test_no_answer_is_for_the_guard_to_tell() -> None:

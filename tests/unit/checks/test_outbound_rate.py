@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field, replace
 
 import pytest
+from prometheus_client import REGISTRY
 
 from filterd.checks.outbound_rate import OutboundRate
 from filterd.config import OutboundConfig
@@ -40,7 +41,9 @@ class Scene:
         found = ask(self.check, context(replace(EXCHANGE, trust=trust), envelope=envelope, recipient=recipient))
         for item in found:
             assert (item.result, item.reason) == (Result.FAIL, Reason.RATE_EXCEEDED)
-            assert (item.scope, item.recipient) == (Scope.RECIPIENT, "carl@example.com")
+            assert (item.check, item.scope, item.recipient) == ("outbound_rate", Scope.RECIPIENT, "carl@example.com")
+            assert item.detail == "reverse-path"
+            assert item.log_text == f"{sender.lower()}: {self.limit} recipients in an hour, {self.limit} allowed"
         return bool(found)
 
 
@@ -77,6 +80,8 @@ def test_one_line_for_each_sender_and_hour(caplog: pytest.LogCaptureFixture) -> 
             scene.over()
         assert len(caplog.records) == 1
         assert "anna@example.org wrote to 3 recipients in an hour: taken over?" in caplog.text
+        assert "(outbound.recipients_per_hour)" in caplog.text
+        assert caplog.records[0].__dict__.items() >= {"mail_from": "anna@example.org", "limit": 3}.items()
         for _ in range(20):
             scene.over("bob@example.org")
         assert len(caplog.records) == 2
@@ -84,3 +89,22 @@ def test_one_line_for_each_sender_and_hour(caplog: pytest.LogCaptureFixture) -> 
         for _ in range(20):
             scene.over()
         assert len(caplog.records) == 3
+
+
+def test_each_one_that_is_over_is_counted() -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("filterd_outbound_over_rate_total") or 0.0
+
+    scene, before = Scene(), counted()
+    for _ in range(5):
+        scene.over()
+    assert counted() - before == 2
+
+
+def test_without_a_recipient_or_a_transaction_there_is_nothing_to_count() -> None:
+    scene = Scene(limit=1)
+    envelope = Envelope("ID", parse_mailbox("anna@example.org"))
+    for _ in range(5):
+        assert not ask(scene.check, context(EXCHANGE, envelope=envelope))
+        assert not ask(scene.check, context(EXCHANGE, recipient=Recipient(Mailbox("carl", "example.com"))))
+    assert not scene.over(), "none of these was counted"

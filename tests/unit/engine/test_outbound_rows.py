@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from filterd.config import AttachmentsConfig, MalwareConfig, PolicyConfig
@@ -49,6 +51,24 @@ def test_what_inbound_mail_would_be_held_for_is_refused_and_named(found: Evidenc
     assert named in verdict.reply.text
 
 
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (MALWARE, "Message contains malware (Eicar-Test); examine the sending computer"),
+        (replace(MALWARE, detail=""), "Message contains malware; examine the sending computer"),
+        (replace(MALWARE, detail="{0}\r\n{x}"), "Message contains malware ({0} {x}); examine the sending computer"),
+        (SUSPECTED, "Message may contain malware (Heuristics.X)"),
+        (replace(SUSPECTED, detail=""), "Message may contain malware"),
+        (PROGRAM, "Message rejected due to unacceptable attachments (invoice.exe)"),
+        (replace(PROGRAM, detail="x" * 5000), f"Message rejected due to unacceptable attachments ({'x' * 100})"),
+    ],
+)
+def test_our_own_user_reads_what_was_found(found: Evidence, text: str) -> None:
+    reply = said(found).reply
+    assert reply is not None
+    assert reply.text == text
+
+
 def test_an_attachment_that_may_pass_passes() -> None:
     policy = Policy(attachments=AttachmentsConfig(executables="weigh"))
     assert said(PROGRAM, policy=policy).action is Action.ACCEPT
@@ -71,7 +91,7 @@ def test_no_score_refuses_holds_or_tags(stage: Stage) -> None:
 def test_too_many_recipients_wait(others: tuple[Evidence, ...]) -> None:
     verdict = said(OVER, *others, stage=Stage.RCPT)
     assert verdict.action is Action.DEFER
-    assert str(verdict.reply).startswith("450 4.7.1 ")
+    assert str(verdict.reply) == "450 4.7.1 Too many recipients of this sender in an hour, please try again later"
     assert said(OVER, recipient="other@example.com", stage=Stage.RCPT).action is Action.ACCEPT
 
 
