@@ -5,45 +5,50 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from filterd import __version__
-from filterd.commands import (
-    audit,
-    configuration,
-    directory,
-    dmarc_reports,
-    doctor,
-    exchange,
-    lists,
-    models,
-    password,
-    protocol,
-    reports,
-    scan,
-    serve,
-    token,
-    trace,
-)
 from filterd.errors import ConfigError, FilterdError
 
 Command = Callable[[argparse.Namespace], int]
 
+# Command: its file in filterd/commands, in the order of the help.  Only the file of the command that is typed is imported:
+# all of them take a second of a processor, and `serve` starts every process of the filter.
+COMMANDS = {
+    "serve": "serve",
+    "scan": "scan",
+    "audit": "audit",
+    "trace": "trace",
+    "protocol": "protocol",
+    "token": "token",
+    "password": "password",
+    "lists": "lists",
+    "reports": "reports",
+    "models": "models",
+    "directory": "directory",
+    "dmarc-reports": "dmarc_reports",
+    "check-config": "configuration",
+    "print-config": "configuration",
+    "doctor": "doctor",
+    "exchange": "exchange",
+}
 
-def parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
+
+def parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """The command `wanted` with its options; all commands when it is none of them, for help and complaints."""
     top = argparse.ArgumentParser(prog="filterd", description="Anti-spam edge filter for Microsoft Exchange.")
     top.add_argument("--version", action="version", version=f"filterd {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    mail = (serve, scan, audit, trace, protocol)
-    house = (token, password, lists, reports, models, directory, dmarc_reports, configuration, doctor, exchange)
-    for module in (*mail, *house):
-        module.register(commands)
+    files = [COMMANDS[wanted]] if wanted in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
+    for file in files:
+        import_module(f"filterd.commands.{file}").register(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser(given[0] if given else None).parse_args(given)
     run: Command = options.run
     try:
         return run(options)

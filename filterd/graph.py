@@ -22,7 +22,8 @@ from filterd.adapters.upstream import SmtpUpstream
 from filterd.checks.base import Check
 from filterd.checks.content import Content
 from filterd.checks.lists import Kind, NetworkTable
-from filterd.checks.registry import LIVE_ONLY, NAMES, Parts, build
+from filterd.checks.names import check_names as check_names
+from filterd.checks.registry import LIVE_ONLY, Parts, build
 from filterd.classifier.model import Model
 from filterd.config import Config
 from filterd.directory.domains import postmasters
@@ -33,7 +34,6 @@ from filterd.engine.policy import Policy
 from filterd.engine.scan import Scanner
 from filterd.engine.shared import Engine
 from filterd.engine.standing import SenderNotes
-from filterd.errors import ConfigError
 from filterd.modelloading import model_mark, model_to_begin_with
 from filterd.modelstore import ACTIVE_MODEL as ACTIVE_MODEL
 from filterd.modelstore import SHADOW_MODEL as SHADOW_MODEL
@@ -60,13 +60,6 @@ def network_table(config: Config, snapshot: list_store.ListSnapshot | None) -> N
 def take_snapshot(database: Database | None) -> list_store.ListSnapshot | None:
     """The list entries that count now, if there is a database."""
     return list_store.snapshot(database, int(time.time() * 1000)) if database is not None else None
-
-
-def check_names(config: Config) -> None:
-    """Raises ConfigError for a check that does not exist."""
-    unknown = [name for name in config.policy.observe_checks if name not in NAMES]
-    if unknown:
-        raise ConfigError([f"policy.observe_checks: expected names of {', '.join(NAMES)}, found {unknown[0]!r}"])
 
 
 @dataclass(slots=True)

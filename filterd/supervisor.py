@@ -25,7 +25,7 @@ from filterd.adapters.upstream_tls import check_authorities
 from filterd.config import ACTIVE_CONFIG, Config, ListenerConfig, load_config
 from filterd.errors import ConfigError, FilterdError
 from filterd.frontends.smtp.tls import check_certificates
-from filterd.worker import HANDOVER_GRACE_S, reloadable
+from filterd.reloading import HANDOVER_GRACE_S, reloadable
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from filterd.frontends.smtp.shared import FrontEnd
 from filterd.frontends.smtp.spool import SpoolRoom
 from filterd.parent import watch_parent
 from filterd.ports import Tallies
+from filterd.reloading import HANDOVER_GRACE_S
+from filterd.reloading import reloadable as reloadable
 
 log = logging.getLogger(__name__)
-
-HANDOVER_GRACE_S = 60.0  # beyond drain_seconds, for messages that upstream has and has not answered yet
 
 
 def run(config: Config, path: Path, slot: str, sockets: list[socket.socket], tallies: Tallies) -> None:
@@ -108,23 +108,6 @@ async def _serve(config: Config, path: Path, slot: str, sockets: list[socket.soc
         await app.close()
         await asyncio.to_thread(protocol_log.close)
     log.info("stopped", extra={"slot": slot})
-
-
-def reloadable(fresh: Config, old: Config) -> Config:
-    """`fresh` as far as running parts can use it: sockets, and what [server] says, stay those of the start."""
-
-    def sockets(config: Config) -> list[tuple[object, ...]]:
-        return [(g[0].address, g[0].port, g[0].proxy_from, g[0].tls == "implicit") for g in config.endpoints]
-
-    if fresh.server != old.server:
-        log.warning("changes of [server] need a restart; the rest is loaded now")
-        fresh = fresh.model_copy(update={"server": old.server})
-    if sockets(fresh) != sockets(old):
-        log.warning(
-            "address, port, proxy_from and tls = implicit of [[listeners]] need a restart; these stay as they are"
-        )
-        fresh = fresh.model_copy(update={"listeners": old.listeners})
-    return fresh
 
 
 async def _reload(app: App, front: FrontEnd, path: Path, again: asyncio.Event, handles: list[EndpointHandle]) -> None:

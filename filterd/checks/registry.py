@@ -24,6 +24,7 @@ from filterd.checks.lists import Lists, NetworkTable
 from filterd.checks.malware import Malware
 from filterd.checks.manners import Manners
 from filterd.checks.mime import Mime
+from filterd.checks.names import NAMES as NAMES
 from filterd.checks.outbound_rate import OutboundRate
 from filterd.checks.rate import Rate
 from filterd.checks.rdns import Rdns
@@ -42,40 +43,6 @@ from filterd.directory.domains import own_domains
 from filterd.directory.values import AcceptedDomain, ProtectedPerson
 from filterd.ports import Correspondents, Directory, Greylist, Inspector, MalwareScanner, Resolver, Tallies
 
-NAMES = (
-    *(
-        "lists",
-        "dnsbl",
-        "rdns",
-        "helo",
-        "manners",
-        "rate",
-        "spf",
-        "spf_helo",
-        "sender_rate",
-        "recipient",
-        "outbound_rate",
-        "harvest",
-        "greylist",
-    ),
-    *(
-        "dkim",
-        "arc",
-        "dmarc",
-        "spoof",
-        "structure",
-        "mime",
-        "links",
-        "url_lists",
-        "impersonation",
-        "correspondent",
-        "content",
-        "attachments",
-        "malware",
-        "senders",
-        "hybrid",
-    ),
-)
 # What a message that is only looked at (`filterd scan`) must not be counted or asked to wait for.
 LIVE_ONLY = frozenset({"rate", "sender_rate", "outbound_rate", "harvest", "greylist"})
 

@@ -19,7 +19,7 @@ from filterd.adapters.exchange_certificate import read_keys
 from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.site_key import path_of, site_key
 from filterd.adapters.upstream_tls import check_authorities
-from filterd.app import check_names
+from filterd.checks.names import check_names
 from filterd.commands.options import add_config
 from filterd.config import Config, DnsblConfig, LdapConfig, Table, load_config
 from filterd.errors import ConfigError

@@ -6,9 +6,9 @@ import argparse
 import socket
 from pathlib import Path
 
-from filterd import housekeeping, log, supervisor, worker
+from filterd import log, supervisor
 from filterd.adapters.tallies import SharedTallies
-from filterd.app import check_names
+from filterd.checks.names import check_names
 from filterd.commands.options import add_config
 from filterd.config import Config, load_active, load_config
 
@@ -37,9 +37,14 @@ def run(options: argparse.Namespace) -> int:
     config.state_dir.mkdir(parents=True, exist_ok=True)
     if options.part == "all":
         return supervisor.Supervisor(config, options.config).run()
+    # Each process imports what it runs: the supervisor is there to start the others, and waits for none of their packages.
     if options.part == "outbox":
+        from filterd import housekeeping
+
         housekeeping.run(config)
         return 0
+    from filterd import worker
+
     sockets = _sockets(config, options.fds)
     worker.run(config, Path(options.config).resolve(), options.slot, sockets, _tallies(options))
     return 0

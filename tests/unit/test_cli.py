@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from filterd.cli import main
+from filterd.cli import COMMANDS, main, parser
 
 HAM = b"From: Anna <anna@example.com>\nTo: bob@example.org\nSubject: plans\nDate: Mon, 23 Nov 2026 10:00:00 +0000\n\nSee you.\n"
 
@@ -141,3 +143,48 @@ def test_check_config(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (config.parent / "recipients.txt").write_text("bob@example.org\nnot an address\n")
     assert main(["check-config", "--config", str(config)]) == 2
     assert "recipients.txt:2: expected an address" in capsys.readouterr().err
+
+
+def test_the_help_names_every_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = [
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ") and line[4] != " "
+    ]
+    assert shown[-len(COMMANDS) :] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_comes_from_its_own_file(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser(command).parse_args([command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: filterd {command} ")
+
+
+def test_a_wrong_command_is_told_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serv"])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "invalid choice: 'serv'" in told
+    assert all(f"'{command}'" in told for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        # the supervisor: it starts every other process, and stays
+        ("serve", {"numpy", "sqlalchemy", "aiosmtpd", "ldap3", "dns", "spf", "sklearn", "scipy", "fastapi"}),
+        ("password", {"numpy", "sqlalchemy", "aiosmtpd", "ldap3", "dns", "spf", "sklearn", "scipy", "fastapi"}),
+        ("check-config", {"sqlalchemy", "aiosmtpd", "sklearn", "scipy", "fastapi"}),
+        ("token", {"numpy", "aiosmtpd", "ldap3", "dns", "sklearn", "scipy", "fastapi"}),
+        ("trace", {"sklearn", "scipy", "fastapi", "aiosmtpd"}),
+    ],
+)
+def test_a_command_starts_without_what_it_does_not_need(command: str, without: set[str]) -> None:
+    program = "import sys\nfrom filterd.cli import parser\nparser(sys.argv[1])\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, command], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert without & set(done.stdout.split()) == set()
