@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from filterd import metrics, modelstore
 from filterd.adapters.exchange_logs import ExchangeLogs, TrackedCustody
-from filterd.adapters.signing_key import outbound_signers
+from filterd.adapters.signing_key import OutboundKeys, outbound_keys
 from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
 from filterd.aggregate.collector import Collector, Counted
@@ -26,7 +26,7 @@ from filterd.config import Config, DmarcReportsConfig
 from filterd.engine.aggregate import DmarcNotes
 from filterd.engine.campaigns import CampaignNotes
 from filterd.engine.handoff import HandOff
-from filterd.engine.outbound import CorrespondentNotes, Outbound, OutboundHandOff, by_domain
+from filterd.engine.outbound import CorrespondentNotes, Outbound, OutboundHandOff
 from filterd.engine.standing import SenderNotes
 from filterd.engine.transaction import Session
 from filterd.errors import FilterdError, StorageError
@@ -48,7 +48,7 @@ from filterd.modelloading import model_mark as model_mark
 from filterd.modelstore import ACTIVE_MODEL as ACTIVE_MODEL
 from filterd.modelstore import SHADOW_MODEL as SHADOW_MODEL
 from filterd.modelstore import active_model as active_model
-from filterd.outbound import Teller, outbound_upstream
+from filterd.outbound import Teller, next_server_or_none, with_keys
 from filterd.ports import Tallies
 from filterd.slot import Slot
 from filterd.storage import aggregate
@@ -79,6 +79,7 @@ class App:
         self._greylist: SqlGreylist | None = None
         self._correspondents: SqlCorrespondents | None = None
         self._room_until = 0.0
+        self._keys = OutboundKeys()
         # Weak: what earlier configurations built goes with the last connection that uses it.
         self._writers: WeakSet[HandOff | SenderNotes | Collector | CampaignNotes | CorrespondentNotes] = WeakSet()
         self.custody = SqlCustody(self.database)
@@ -122,16 +123,17 @@ class App:
         return graph
 
     def _build_outbound(self, config: Config, graph: Graph) -> None:
-        """What mail of our own Exchange for the world needs, and the notes of whom it is for.  Raises ConfigError, OSError."""
+        """What mail of our own Exchange for the world needs, and the notes of whom it is for.  What is amiss there stops no inbound mail."""
         spoof = graph.check_by_name["spoof"]
         assert isinstance(spoof, Spoof)  # who knows our own domains, also when they change
-        graph.outbound = outbound_upstream(config)
+        graph.outbound = next_server_or_none(config)
         if graph.outbound is not None:
             graph.outbound.conversations = self.exchange_logs
             custody = TrackedCustody(self.custody, self.exchange_logs)
             tell = Teller(self.database, config.server.hostname)
             handoff = OutboundHandOff(graph.outbound, custody, tell, lambda: spoof.ours)
-            graph.engine.outbound = Outbound(handoff, by_domain(outbound_signers(config)))
+            self._keys = outbound_keys(config)
+            graph.engine.outbound = with_keys(Outbound(handoff), self._keys)
             self._writers.add(handoff)
         if self._correspondents is not None:
             notes = CorrespondentNotes(self._correspondents, lambda: spoof.ours, time.time)
@@ -209,7 +211,8 @@ class App:
     async def refresh(self) -> None:
         """One look: cheap when nothing changed."""
         graph = self.graph
-        await self._refresh_directory(graph)  # first: what it needs is no database
+        await self._refresh_directory(graph)  # first, with the keys: what they need is no database
+        await self._refresh_keys(graph)
         now_ms = int(time.time() * 1000)
         version = await asyncio.to_thread(list_store.version, self.database)
         lists = graph.check_by_name["lists"]
@@ -233,6 +236,17 @@ class App:
         graph.engine.postmasters = our_postmasters(self.config, known[0])
         graph.known = known
         log.info("the directory has other domains or people", extra={"domains": len(known[0]), "people": len(known[1])})
+
+    async def _refresh_keys(self, graph: Graph) -> None:
+        """Sign again as soon as a key that could not be used can be: mail waits for it."""
+        if not self._keys.problems or graph.engine.outbound is None:
+            return
+        keys = await asyncio.to_thread(outbound_keys, self.config)
+        if graph is self.graph and keys.problems != self._keys.problems:
+            self._keys = keys
+            graph.engine.outbound = with_keys(graph.engine.outbound, keys)
+            if not keys.problems:
+                log.info("all DKIM keys can be used again")
 
     async def _refresh_model(self, graph: Graph) -> None:
         """Exchange the model when another was promoted, or its files changed; connections go on and use it from their next message."""

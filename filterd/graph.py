@@ -15,7 +15,7 @@ from filterd.adapters.directory import ChainDirectory, build_directory
 from filterd.adapters.inspector import ChildInspector
 from filterd.adapters.probe_addresses import ProbeAddresses
 from filterd.adapters.resolver import DnsResolver
-from filterd.adapters.signing_key import seal_signer
+from filterd.adapters.signing_key import seal_signer_or_none
 from filterd.adapters.site_key import site_key
 from filterd.adapters.tallies import SharedTallies
 from filterd.adapters.upstream import SmtpUpstream
@@ -141,7 +141,7 @@ def build_graph(
         clients=config.clients,
         greylist_config=config.greylist,
         lookups_per_message=config.dns.lookups_per_message,
-        signer=seal_signer(config),
+        signer=seal_signer_or_none(config),
         senders=SenderNotes(greylist, clock) if greylist is not None and config.greylist.enabled else None,
         model_name=lambda: content.model.name if content.model else "",
         clock=clock,

@@ -58,7 +58,17 @@ OUTBOUND_REFUSED_COPIES = Counter(
 OUTBOUND_OVER_RATE = Counter(
     "filterd_outbound_over_rate_total", "Recipients deferred because their sender wrote to too many in an hour"
 )
-OUTBOUND_SIGNED = Counter("filterd_outbound_signed_total", "Outbound messages: signed, no_key", ["result"])
+OUTBOUND_SIGNED = Counter(
+    "filterd_outbound_signed_total",
+    "Outbound messages: signed, no_key, key_unusable (deferred, or unsigned while observing)",
+    ["result"],
+)
+SIGNING_KEYS_UNUSABLE = Gauge(
+    "filterd_signing_keys_unusable",
+    "Private keys of the configuration that a process could not read or use: outbound (DKIM), arc",
+    ["use"],
+    multiprocess_mode="max",
+)
 CORRESPONDENTS = Counter(
     "filterd_correspondents_total", "Outbound messages whose recipients were noted, dropped, failed", ["result"]
 )

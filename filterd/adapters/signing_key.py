@@ -5,11 +5,17 @@ Must not know what is signed with them.
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
+from filterd import metrics
+from filterd.auth.names import ascii_domain
 from filterd.auth.seal import Signer, UnusableSignerError, load_signer
 from filterd.config import Config
 from filterd.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 MAX_FILE = 65_536  # octets; a 4096-bit RSA key has 3,300
 
@@ -22,6 +28,18 @@ def seal_signer(config: Config) -> Signer | None:
     return _read("arc.key_file", arc.key_file, arc.domain, arc.selector)
 
 
+def seal_signer_or_none(config: Config) -> Signer | None:
+    """The same for a process that starts: mail goes on without the seal, and one line says why."""
+    try:
+        signer = seal_signer(config)
+    except ConfigError as error:
+        log.error("mail is not sealed until this is repaired and filterd reloaded", extra={"problems": error.problems})
+        metrics.SIGNING_KEYS_UNUSABLE.labels("arc").set(1)
+        return None
+    metrics.SIGNING_KEYS_UNUSABLE.labels("arc").set(0)
+    return signer
+
+
 def report_signer(config: Config) -> Signer | None:
     """Who signs DMARC reports (DKIM); None when nobody does.  Raises ConfigError."""
     reports = config.dmarc_reports
@@ -30,13 +48,41 @@ def report_signer(config: Config) -> Signer | None:
     return _read("dmarc_reports.dkim_key_file", reports.dkim_key_file, reports.dkim_domain, reports.dkim_selector)
 
 
-def outbound_signers(config: Config) -> tuple[Signer, ...]:
-    """Who signs mail of our own Exchange (DKIM), in the order of the configuration.  Raises ConfigError."""
-    found = []
+@dataclass(frozen=True, slots=True)
+class OutboundKeys:
+    """Who signs mail of our own Exchange.
+
+    Attributes:
+        signers: in the order of the configuration.
+        problems: one line for each key that cannot be used: its field, and what is wrong.
+        unsignable: domains that have keys, of which none can be used.
+    """
+
+    signers: tuple[Signer, ...] = ()
+    problems: tuple[str, ...] = ()
+    unsignable: frozenset[str] = frozenset()
+
+
+def outbound_keys(config: Config) -> OutboundKeys:
+    """The keys that can be used, and what is wrong with the others: a running filter does not end for one of them."""
+    signers: list[Signer] = []
+    problems: list[str] = []
     for number, key in enumerate(config.outbound.dkim):
         assert key.key_file is not None  # the table says so
-        found.append(_read(f"outbound.dkim[{number}].key_file", key.key_file, key.domain, key.selector))
-    return tuple(found)
+        try:
+            signers.append(_read(f"outbound.dkim[{number}].key_file", key.key_file, key.domain, key.selector))
+        except ConfigError as error:
+            problems += error.problems
+    domains = {ascii_domain(key.domain) or key.domain for key in config.outbound.dkim}
+    return OutboundKeys(tuple(signers), tuple(problems), frozenset(domains - {one.domain for one in signers}))
+
+
+def outbound_signers(config: Config) -> tuple[Signer, ...]:
+    """Who signs mail of our own Exchange (DKIM), in the order of the configuration.  Raises ConfigError that names each bad key."""
+    keys = outbound_keys(config)
+    if keys.problems:
+        raise ConfigError(list(keys.problems))
+    return keys.signers
 
 
 def check_signing_keys(config: Config) -> None:

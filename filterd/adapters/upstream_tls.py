@@ -8,15 +8,18 @@ from filterd.config import Config, DmarcReportsConfig, OutboundConfig, UpstreamC
 from filterd.errors import ConfigError
 
 
-def check_authorities(config: Config) -> None:
-    """Read every tls_ca_file of next hops once, before the configuration is used.  Raises ConfigError."""
+def check_authorities(config: Config, inbound_only: bool = False) -> None:
+    """Read every tls_ca_file of next hops once, before the configuration is used.  Raises ConfigError.
+
+    `inbound_only`: a process that starts serves inbound mail, whatever else cannot work.
+    """
     hops: list[tuple[str, UpstreamConfig | DmarcReportsConfig | OutboundConfig, bool]] = [
         ("upstream", config.upstream, True),
         ("dmarc_reports", config.dmarc_reports, config.dmarc_reports.enabled),
         ("outbound", config.outbound, bool(config.outbound.host)),
     ]
     for name, hop, used in hops:
-        if not used or hop.tls == "off" or hop.tls_ca_file is None:
+        if not used or hop.tls == "off" or hop.tls_ca_file is None or (inbound_only and name != "upstream"):
             continue
         try:
             ssl.create_default_context(cafile=hop.tls_ca_file)

@@ -6,6 +6,9 @@ import argparse
 import stat
 import types
 import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,66 +42,107 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_check(options: argparse.Namespace) -> int:
     """Check the file and what it names; problems are printed by the command line, exit status 2."""
-    facts, warnings = look_through(load_config(options.config))
-    for fact in facts:
+    found = look_through(load_config(options.config))
+    if found.problems:
+        raise ConfigError(found.problems)
+    for fact in found.facts:
         print(fact)
-    for text, remedy in warnings:
+    for text, remedy in found.warnings:
         print(f"warning: {text}: {remedy}")
     print(f"{options.config}: good")
     return 0
 
 
-def look_through(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
-    """(facts, (warning, remedy) pairs) about what a configuration names.  Raises ConfigError for what cannot be used."""
-    facts: list[str] = []
-    warnings: list[tuple[str, str]] = []
-    check_names(config)
-    check_certificates(config)
-    check_signing_keys(config)
-    check_authorities(config)
-    if config.recipients.file is not None:
+@dataclass(slots=True)
+class Looked:
+    """What was found about a configuration and the files that it names.
+
+    Attributes:
+        facts: for whoever wants to compare.
+        warnings: (what, remedy).
+        problems: what cannot be used, each with its key.
+    """
+
+    facts: list[str] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def look(self, at: Callable[[], None]) -> None:
+        """One file that cannot be used must not hide what is to be said of the others."""
         try:
-            count = len(read_recipients(config.recipients.file))
-        except OSError as error:
-            raise ConfigError([f"recipients.file: {config.recipients.file}: {error.strerror}"]) from None
-        facts.append(f"recipients.file: {count} addresses")
-    if config.recipients.hashed_file is not None:
-        if not path_of(config.state_dir).exists():  # looking makes no key: it would belong to whoever looks
-            text = (
-                f"recipients.hashed_file: there is no site key ({path_of(config.state_dir)}) that it could be made with"
-            )
-            raise ConfigError(
-                [f"{text}; write the list with `filterd directory hash` as the user that filterd runs as"]
-            )
-        try:
-            count = len(read_hashed(config.recipients.hashed_file, site_key(config.state_dir)))
-        except OSError as error:
-            raise ConfigError([f"recipients.hashed_file: {config.recipients.hashed_file}: {error.strerror}"]) from None
-        facts.append(f"recipients.hashed_file: {count} addresses")
-    if config.reports.exchange_certificate is not None:
-        facts.append(f"reports.exchange_certificate: {len(read_keys(config.reports.exchange_certificate))} keys")
-    build_authenticator(config.auth)
-    if config.auth.file is not None:
-        try:
-            count = len(read_accounts(config.auth.file))
-            exposed = config.auth.file.stat().st_mode & stat.S_IROTH
-        except OSError as error:
-            raise ConfigError([f"auth.file: {config.auth.file}: {error.strerror}"]) from None
-        facts.append(f"auth.file: {count} accounts")
-        if exposed:
-            text = "auth.file: everybody on this machine can read the hashes"
-            warnings.append((text, f"chmod o-r {config.auth.file}"))
+            at()
+        except ConfigError as error:
+            self.problems += error.problems
+
+
+def look_through(config: Config) -> Looked:
+    """Everything about a configuration that its text alone does not say."""
+    found = Looked()
+    for check in (check_names, check_certificates, check_signing_keys, check_authorities):
+        found.look(partial(check, config))
+    found.look(lambda: _recipients(config, found))
+    found.look(lambda: _hashed_recipients(config, found))
+    found.look(lambda: _exchange_certificate(config, found))
+    found.look(lambda: _accounts(config, found))
     if not configured_domains(config.recipients) and not may_learn_domains(config):
         text = "recipients.accepted_domains is empty: all mail will be refused with 550 5.7.1"
-        warnings.append((text, "name the domains that Exchange takes mail for"))
+        found.warnings.append((text, "name the domains that Exchange takes mail for"))
+    _report_listeners(config, found)
+    return found
+
+
+def _recipients(config: Config, found: Looked) -> None:
+    if config.recipients.file is None:
+        return
+    try:
+        count = len(read_recipients(config.recipients.file))
+    except OSError as error:
+        raise ConfigError([f"recipients.file: {config.recipients.file}: {error.strerror}"]) from None
+    found.facts.append(f"recipients.file: {count} addresses")
+
+
+def _hashed_recipients(config: Config, found: Looked) -> None:
+    if config.recipients.hashed_file is None:
+        return
+    if not path_of(config.state_dir).exists():  # looking makes no key: it would belong to whoever looks
+        text = f"recipients.hashed_file: there is no site key ({path_of(config.state_dir)}) that it could be made with"
+        raise ConfigError([f"{text}; write the list with `filterd directory hash` as the user that filterd runs as"])
+    try:
+        count = len(read_hashed(config.recipients.hashed_file, site_key(config.state_dir)))
+    except OSError as error:
+        raise ConfigError([f"recipients.hashed_file: {config.recipients.hashed_file}: {error.strerror}"]) from None
+    found.facts.append(f"recipients.hashed_file: {count} addresses")
+
+
+def _exchange_certificate(config: Config, found: Looked) -> None:
+    if config.reports.exchange_certificate is not None:
+        found.facts.append(f"reports.exchange_certificate: {len(read_keys(config.reports.exchange_certificate))} keys")
+
+
+def _accounts(config: Config, found: Looked) -> None:
+    build_authenticator(config.auth)
+    if config.auth.file is None:
+        return
+    try:
+        count = len(read_accounts(config.auth.file))
+        exposed = config.auth.file.stat().st_mode & stat.S_IROTH
+    except OSError as error:
+        raise ConfigError([f"auth.file: {config.auth.file}: {error.strerror}"]) from None
+    found.facts.append(f"auth.file: {count} accounts")
+    if exposed:
+        text = "auth.file: everybody on this machine can read the hashes"
+        found.warnings.append((text, f"chmod o-r {config.auth.file}"))
+
+
+def _report_listeners(config: Config, found: Looked) -> None:
     if config.reports.domain and all(listener.trust == "internet" for listener in config.listeners):
         text = f"reports.domain: no listener takes mail to spam@{config.reports.domain} and its neighbours"
-        warnings.append((text, 'add a listener with trust = "report" for your Exchange servers (docs/reports.md)'))
+        remedy = 'add a listener with trust = "report" for your Exchange servers (docs/reports.md)'
+        found.warnings.append((text, remedy))
     for listener in config.listeners:
         if listener.trust == "report" and not (listener.sources or listener.auth or _is_loopback(listener.address)):
             text = f"listeners.{listener.name}.sources is empty: whoever reaches this listener can report in anybody's name"
-            warnings.append((text, "name your Exchange servers there (docs/reports.md)"))
-    return facts, warnings
+            found.warnings.append((text, "name your Exchange servers there (docs/reports.md)"))
 
 
 def _is_loopback(address: str) -> bool:
@@ -125,8 +169,8 @@ def _tables() -> list[tuple[str, bool, type[Table]]]:
         assert isinstance(model, type)
         assert issubclass(model, Table)
         found.append((name, many, model))
-        for key, field in model.model_fields.items():
-            below = _array_of(field.annotation)
+        for key, info in model.model_fields.items():
+            below = _array_of(info.annotation)
             if below is not None:
                 found.append((f"{name}.{key}", True, below))
     return found

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 
+from filterd.adapters.signing_key import outbound_keys
 from filterd.app import active_model
 from filterd.commands.configuration import look_through
 from filterd.commands.options import add_config, add_json, print_json, printable
@@ -33,6 +34,7 @@ from filterd.errors import ConfigError, StorageError
 _DISK_SECONDS = 10.0
 _DNS_SECONDS = 10.0
 _EXCHANGE_SECONDS = 30.0  # three refusals, each held back by Exchange's tarpit of 5 s, and what comes before
+_CORRECT = "correct it; docs/configuration.md has every key"
 _MARGIN_SECONDS = 2.0  # beyond what a part allows itself, so that its own text is heard
 
 
@@ -65,16 +67,23 @@ async def _collect(path: Path, *, quiet: bool) -> list[Finding]:
 
 
 async def all_findings(path: Path) -> AsyncIterator[Finding]:
-    """Of the configuration first; when it cannot be used, of nothing else."""
+    """Of the configuration first; when it cannot be read, of nothing else."""
     try:
         config = load_config(path)
-        facts, warnings = look_through(config)
     except ConfigError as error:
         for problem in error.problems:
-            yield fail("configuration", problem, "correct it; docs/configuration.md has every key")
+            yield fail("configuration", problem, _CORRECT)
         return
-    yield ok("configuration", ", ".join([str(path), *facts]))
-    for what, remedy in warnings:
+    looked = look_through(config)
+    told = (
+        outbound_keys(config).problems if config.outbound.host else ()
+    )  # with what it means, by an examination of their own
+    problems = [problem for problem in looked.problems if problem not in told]
+    for problem in problems:
+        yield fail("configuration", problem, _CORRECT)
+    if not problems:
+        yield ok("configuration", ", ".join([str(path), *looked.facts]))
+    for what, remedy in looked.warnings:
         yield warn("configuration", what, remedy)
     async for finding in examine(examinations(config)):
         yield finding

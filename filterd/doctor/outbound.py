@@ -9,14 +9,14 @@ import asyncio
 import re
 
 from filterd.adapters.resolver import DnsResolver
-from filterd.adapters.signing_key import outbound_signers
+from filterd.adapters.signing_key import outbound_keys
 from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, client_context, open_link
 from filterd.auth.dkim_key import UnusableKeyError, WeakKeyError, key_record, parse_key
 from filterd.auth.seal import Signer
 from filterd.config import Config
 from filterd.deadline import Deadline
 from filterd.doctor.finding import Finding, fail, ok, warn
-from filterd.errors import ConfigError, TemporaryError
+from filterd.errors import TemporaryError
 from filterd.outbound import next_server
 from filterd.ports import Resolver
 
@@ -29,16 +29,24 @@ async def look(config: Config, deadline: Deadline) -> list[Finding]:
     """The next mail server, then each key; nothing where no outbound mail is taken."""
     if not config.outbound.host:
         return []
+    keys = outbound_keys(config)
     resolver = DnsResolver(config.dns.servers, config.dns.timeout_seconds, 0)
     try:
-        signers = outbound_signers(config)
-        looks = [key_finding(signer, resolver, deadline) for signer in signers[:MAX_KEYS]]
+        looks = [key_finding(signer, resolver, deadline) for signer in keys.signers[:MAX_KEYS]]
         found = list(await asyncio.gather(server_finding(config, deadline), *looks))
-    except ConfigError as error:
-        return [fail("outbound.dkim", "; ".join(error.problems), "repair the file; until then filterd does not start")]
     finally:
         await resolver.close()
-    if not signers:
+    if keys.unsignable:
+        means = (
+            f"after the next start mail of {', '.join(sorted(keys.unsignable))} is deferred until the file is repaired"
+        )
+    else:
+        means = "after the next start mail is signed without this key"
+    found += [
+        fail("outbound.dkim", problem, f"repair it as the user of the service can read it; {means}; {_PAGE}")
+        for problem in keys.problems
+    ]
+    if not config.outbound.dkim:
         remedy = "filterd exchange dkim DOMAIN makes a key"
         found.append(warn("outbound.dkim", "there is no key: outbound mail is not signed", remedy))
     return found

@@ -32,11 +32,15 @@ async def senders(config: Config, deadline: Deadline) -> list[Finding]:
     try:
         looks = [domain_finding(name, resolver, deadline) for name in list(names)[:MAX_DOMAINS]]
         found = list(await asyncio.gather(*looks))
-        signer = seal_signer(config)
-        if signer is not None:
-            found.append(await seal_finding(signer, resolver, deadline))
-    except ConfigError as error:
-        found = [fail("seal", "; ".join(error.problems), "repair the file; until then filterd does not start")]
+        try:
+            signer = seal_signer(config)
+        except ConfigError:  # a finding about the configuration says which file it is
+            found.append(
+                fail("seal", "the key cannot be used", "after the next start mail is not sealed; docs/dkim-arc.md")
+            )
+        else:
+            if signer is not None:
+                found.append(await seal_finding(signer, resolver, deadline))
     finally:
         await resolver.close()
     return found

@@ -73,6 +73,9 @@ class Ending:
             self._note_dmarc(message, answer, verdicts)
             self._note_campaign(message, answer, verdicts)
             return answer
+        if self._waits_for_key(message, verdicts):
+            metrics.OUTBOUND_SIGNED.labels("key_unusable").inc()
+            return await self.refuse_all(message, failure_reply("signing_key", now.envelope.id), "signing_key")
         reply = await self._handoff.run(self._job(message, verdicts, await self._sealed(message)))
         try:
             self._note_dmarc(message, reply, verdicts)
@@ -121,13 +124,21 @@ class Ending:
     def _is_outbound(self) -> bool:
         return self.connection.trust is TrustClass.OUTBOUND
 
+    def _waits_for_key(self, message: Message, verdicts: Verdicts) -> bool:
+        """Whether it would leave without the signature that the world may ask for.  While observing nothing is deferred."""
+        outbound = self.engine.outbound
+        if not self._is_outbound or outbound is None or self.engine.policy.config.observe:
+            return False
+        leaves = any(v.action in (Action.ACCEPT, Action.TAG) for _, v in verdicts)
+        return leaves and outbound.lacks_key(message)
+
     @property
     def _handoff(self) -> HandOff:
         if not self._is_outbound:
             return self.engine.handoff
         if self.engine.outbound is None:  # Exchange would only send it here again
             raise FilterdError(
-                "mail for the world, and no [outbound] host: the configuration lets no such listener pass"
+                "mail for the world, and no next mail server that can be used: the log says why where this process began"
             )
         return self.engine.outbound.handoff
 

@@ -147,19 +147,29 @@ class Outbound:
 
     Attributes:
         signers: author domain -> who signs for it.
+        unsignable: domains that should be signed for, and none of their keys can be used now.
     """
 
     handoff: OutboundHandOff
     signers: Mapping[str, tuple[Signer, ...]] = field(default_factory=dict)
+    unsignable: frozenset[str] = frozenset()
 
     def signers_of(self, message: Message) -> tuple[Signer, ...]:
         """Who signs: the keys of the author domain, else of the nearest domain above it; nobody without exactly one author domain."""
+        return self.signers.get(self._signed_domain(message), ())
+
+    def lacks_key(self, message: Message) -> bool:
+        """Whether it should be signed and cannot be now.  Unlike a fault in signing, which would meet it again, this is mended by a person."""
+        return self._signed_domain(message) in self.unsignable
+
+    def _signed_domain(self, message: Message) -> str:
+        """The domain whose keys sign it; empty where no key is meant for it."""
         authors = author_domains(message)
         if len(message.all("from")) != 1 or len(authors) != 1:
-            return ()
+            return ""
         labels = authors[0].split(".")
         above = (".".join(labels[at:]) for at in range(len(labels)))
-        return next((self.signers[name] for name in above if name in self.signers), ())
+        return next((name for name in above if name in self.signers or name in self.unsignable), "")
 
     async def signatures(self, message: Message, now: int) -> bytes:
         """DKIM-Signature fields to stand above the message; `now` in Unix seconds.  A fault costs the signature, not the message."""
@@ -170,7 +180,8 @@ class Outbound:
             log.exception("cannot sign")
             metrics.CHECK_FAILURES.labels("sign", "crashed").inc()
             return b""
-        metrics.OUTBOUND_SIGNED.labels("signed" if signers else "no_key").inc()
+        unsigned = "key_unusable" if self.lacks_key(message) else "no_key"
+        metrics.OUTBOUND_SIGNED.labels("signed" if signers else unsigned).inc()
         return signed
 
 

@@ -110,6 +110,11 @@ FAILURE: Mapping[str, FailureRow] = {
     "upstream_in_doubt": FailureRow(
         OnFailure.DEFER, Reply(451, "4.4.2", "Next mail server did not confirm the message, please try again later")
     ),
+    # of outbound mail whose domain has a key: unsigned, the world may refuse it; Exchange keeps it for two days
+    "signing_key": FailureRow(
+        OnFailure.DEFER,
+        Reply(451, "4.3.5", "The signing key of this domain cannot be used now, please try again later"),
+    ),
     "engine": FailureRow(OnFailure.DEFER, _TRY_LATER),
 }
 

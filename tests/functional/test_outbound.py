@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import itertools
 import json
 import re
 import socket
@@ -186,3 +187,27 @@ def test_a_sender_who_writes_to_too_many_waits_and_is_named_once(stage: Stage) -
 
 def test_the_ledger_agrees(stage: Stage) -> None:
     assert stage.daemon.audit()["disagreements"] == []
+
+
+def test_a_key_that_cannot_be_read_stops_neither_the_start_nor_inbound_mail(stage: Stage) -> None:
+    """Its mail waits at Exchange, and leaves signed as soon as the file is there: nobody has to restart anything."""
+    folder = stage.daemon.folder.parent / "broken"
+    port, key = free_port(), folder / "key.pem"
+    daemon = Daemon(folder, stage.exchange.port, stage.daemon.dns_port, workers=1)
+    table = f'[[outbound.dkim]]\ndomain = "example.org"\nkey_file = "{key}"\n'
+    daemon.extra = EXTRA.format(port=port, exchange=EXCHANGE, world=stage.world.port, keys=table)
+    daemon.start()
+    try:
+        inbound = send(daemon.smtp_port, message("inbound goes on"), ["anna@example.org"], "x@example.com", "127.0.0.1")
+        assert inbound[-1].startswith("250 "), inbound
+        replies = send(port, message("waits for its key"), [CARL])
+        assert replies[-1].startswith("451 4.3.5 "), replies
+        assert send(port, message("no key is meant", "b@example.net"), [CARL])[-1].startswith("250 ")
+        said("exchange", "dkim", "example.org", "--output", str(folder), "--json")
+        (folder / "example.org.filterd.pem").rename(key)
+        senders = (f"anna{number}@example.org" for number in itertools.count())  # one would soon write to too many
+        octets = message("has its key")
+        wait_until(lambda: send(port, octets, [CARL], next(senders))[-1].startswith("250 "), 60, "the key to be taken")
+        assert b"d=example.org;" in stage.arrived(stage.world, b"has its key").partition(b"\r\n\r\n")[0]
+    finally:
+        daemon.stop()

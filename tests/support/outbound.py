@@ -11,6 +11,7 @@ from filterd.auth.seal import Signer
 from filterd.checks.base import Check
 from filterd.checks.lists import Lists, NetworkTable
 from filterd.checks.recipient import RecipientCheck
+from filterd.config import PolicyConfig
 from filterd.engine.handoff import HandOff
 from filterd.engine.outbound import CorrespondentNotes, Outbound, OutboundHandOff, by_domain
 from filterd.engine.pipeline import Pipeline
@@ -52,6 +53,8 @@ class OutboundStage:
     """One engine with its doubles: `exchange` is upstream of inbound mail, `world` the next mail server."""
 
     signers: Sequence[Signer] = ()
+    unsignable: frozenset[str] = frozenset()
+    observe: bool = False
     checks: Sequence[Check] = ()
     weight: float = -2.0
     client: Connection = EXCHANGE
@@ -69,13 +72,13 @@ class OutboundStage:
         handoff = OutboundHandOff(self.world, self.custody, self.told, lambda: {"example.org"})
         return Engine(
             Pipeline([Lists(NetworkTable([])), recipients, *self.checks, Weighs(self.weight)]),
-            Policy(),
+            Policy(PolicyConfig(observe=self.observe)),
             HandOff(self.exchange, self.custody),
             "filter.example.org",
             "filter.example.org",
             "smtp-0:1",
             clock=lambda: float(NOW),
-            outbound=Outbound(handoff, by_domain(self.signers)),
+            outbound=Outbound(handoff, by_domain(self.signers), self.unsignable),
             correspondents=CorrespondentNotes(self.known, lambda: {"example.org"}, lambda: float(NOW)),
         )
 

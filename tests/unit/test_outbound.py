@@ -10,18 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from filterd.config import Config
+from filterd.adapters.signing_key import OutboundKeys
+from filterd.config import Config, parse_config
+from filterd.engine.outbound import Outbound, OutboundHandOff
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.dsn import Undelivered
 from filterd.mail.reply import Reply
-from filterd.outbound import KIND, Teller, next_server, outbound_upstream
+from filterd.outbound import KIND, Teller, next_server, next_server_or_none, outbound_upstream, with_keys
 from filterd.outbox import GIVE_UP_SECONDS, OutboxRunner
 from filterd.ports import OUTBOUND_DEFERRED, UPSTREAM_REFUSED, TerminalState
 from filterd.storage import notices, outbox, quarantine
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
 from filterd.storage.outbox import OutboxItem, QueueState
-from tests.support.doubles import ScriptedUpstream
+from tests.support.arc import signer
+from tests.support.doubles import ScriptedCustody, ScriptedUpstream
 from tests.support.outbound import Told
 from tests.support.storage import BODY, PREPENDED, evidence, held, make_database, message, outcomes, wall_ms
 
@@ -197,3 +200,24 @@ def test_the_next_server_is_reached_as_the_table_says() -> None:
     assert server.model_dump(include=set(table)) == table
     assert outbound_upstream(config) is not None
     assert outbound_upstream(Config()) is None
+
+
+def test_keys_that_cannot_be_used_are_said_once_and_their_mail_waits(caplog: pytest.LogCaptureFixture) -> None:
+    handoff = OutboundHandOff(ScriptedUpstream(), ScriptedCustody(), Told(), lambda: {"example.org"})
+    keys = OutboundKeys((), ("outbound.dkim[0].key_file: /x cannot be read",), frozenset({"example.org"}))
+    broken = with_keys(Outbound(handoff), keys)
+    assert broken.unsignable == {"example.org"}
+    (record,) = caplog.records
+    assert (record.levelname, record.__dict__["problems"]) == ("ERROR", list(keys.problems))
+    mended = with_keys(broken, OutboundKeys((signer("example.org"),)))
+    assert (set(mended.signers), mended.unsignable) == ({"example.org"}, frozenset())
+    assert len(caplog.records) == 1
+
+
+def test_authorities_that_cannot_be_read_cost_outbound_mail_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = {"host": "relay.example.net", "tls_ca_file": "gone.pem"}
+    assert next_server_or_none(parse_config({"outbound": table}, tmp_path)) is None
+    (record,) = caplog.records
+    assert record.__dict__["problem"].startswith(f"outbound.tls_ca_file: {tmp_path / 'gone.pem'} cannot be used")

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from filterd.adapters.signing_key import check_signing_keys, outbound_signers, report_signer, seal_signer
+from filterd.adapters.signing_key import (
+    check_signing_keys,
+    outbound_keys,
+    outbound_signers,
+    report_signer,
+    seal_signer,
+    seal_signer_or_none,
+)
 from filterd.config import Config, parse_config
 from filterd.errors import ConfigError
 from tests.support.keys import rsa_key
@@ -75,3 +82,33 @@ def test_the_signers_of_outbound_mail_in_their_order(tmp_path: Path) -> None:
         ("sales.example.org", "s2"),
     ]
     assert outbound_signers(Config()) == ()
+
+
+def test_a_running_filter_signs_with_the_keys_that_can_be_used(tmp_path: Path) -> None:
+    keys = [
+        {"domain": "Example.org", "selector": "rsa", "key_file": "one.pem"},
+        {"domain": "example.org", "selector": "ed", "key_file": "gone.pem"},
+        {"domain": "Example.NET", "selector": "rsa", "key_file": "two.pem"},
+    ]
+    (tmp_path / "one.pem").write_bytes(rsa_key()[0])
+    (tmp_path / "two.pem").write_bytes(b"nonsense")
+    config = parse_config({"outbound": {"dkim": keys}}, tmp_path)
+    found = outbound_keys(config)
+    assert [(one.domain, one.selector) for one in found.signers] == [("example.org", "rsa")]
+    assert found.unsignable == {"example.net"}, "the other one has a second key"
+    gone, nonsense = found.problems
+    assert gone.startswith(f"outbound.dkim[1].key_file: {tmp_path / 'gone.pem'} cannot be read")
+    assert nonsense.startswith(f"outbound.dkim[2].key_file: {tmp_path / 'two.pem'} cannot be used")
+    with pytest.raises(ConfigError) as caught:
+        check_signing_keys(config)
+    assert caught.value.problems == [gone, nonsense], "both, not the first"
+
+
+def test_without_its_key_nothing_is_sealed_and_one_line_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert seal_signer_or_none(config(tmp_path, None)) is None
+    (record,) = caplog.records
+    assert record.__dict__["problems"][0].startswith("arc.key_file: ")
+    assert seal_signer_or_none(config(tmp_path, rsa_key()[0])) is not None
+    assert len(caplog.records) == 1

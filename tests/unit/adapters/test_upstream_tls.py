@@ -34,6 +34,13 @@ def test_authorities_that_cannot_be_read_are_found_before_a_configuration_is_use
     check_authorities(parse_config(tables, tmp_path))
 
 
+def test_a_process_that_starts_asks_for_what_inbound_mail_needs_only(tmp_path: Path) -> None:
+    outbound = {"host": "relay.example.org", "tls_ca_file": "gone.pem"}
+    check_authorities(parse_config({"outbound": outbound}, tmp_path), inbound_only=True)
+    with pytest.raises(ConfigError, match=r"upstream\.tls_ca_file"):
+        check_authorities(parse_config({"upstream": {"tls_ca_file": "gone.pem"}}, tmp_path), inbound_only=True)
+
+
 def test_authorities_that_nobody_asks_are_not_read(tmp_path: Path) -> None:
     check_authorities(parse_config({"upstream": {"tls_ca_file": "ca.pem", "tls": "off"}}, tmp_path))
     check_authorities(parse_config({"dmarc_reports": {"tls_ca_file": "ca.pem"}}, tmp_path))

@@ -62,7 +62,6 @@ def test_for_programs(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("[nonsense]\n", "nonsense: unknown key"),
         ("[[[", "TOML"),
-        ("[recipients]\nfile = 'no.txt'\n", "recipients.file"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_all_it_says(
@@ -74,3 +73,19 @@ def test_a_configuration_that_cannot_be_used_is_all_it_says(
     assert out.startswith("FAIL  configuration: ")
     assert problem in out
     assert out.count("FAIL") == 1
+
+
+def test_a_file_that_cannot_be_used_does_not_hide_what_else_is_wrong(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = "[outbound]\nhost = '127.0.0.1'\nport = 1\n[[outbound.dkim]]\nkey_file = 'gone.pem'\n"
+    config.write_text(config.read_text().replace("[upstream]", "file = 'no.txt'\n[upstream]") + keys)
+    assert doctor(config) == 1
+    lines = capsys.readouterr().out.splitlines()
+    failed = [line for line in lines if line.startswith("FAIL")]
+    assert failed[0].startswith("FAIL  configuration: recipients.file: ")
+    assert [line for line in failed if "gone.pem" in line] == [
+        f"FAIL  outbound.dkim: outbound.dkim[0].key_file: {config.parent}/gone.pem cannot be read: No such file or directory"
+    ]
+    assert any("mail of example.org is deferred" in line for line in lines), "what it means"
+    assert any(line.startswith("ok    upstream") for line in lines)

@@ -89,5 +89,6 @@ def test_a_key_that_cannot_be_read_and_none_at_all(tmp_path: Path) -> None:
     gone = parse_config(
         {"outbound": {"host": "127.0.0.1", "dkim": [{"domain": "example.org", "key_file": "k"}]}}, tmp_path
     )
-    (found,) = asyncio.run(look(gone, Deadline.after(10)))
-    assert "outbound.dkim[0].key_file" in found.text
+    *_, found = asyncio.run(look(gone, Deadline.after(10)))
+    assert (found.level, "outbound.dkim[0].key_file" in found.text) == (Level.FAIL, True)
+    assert "mail of example.org is deferred" in found.remedy

@@ -299,6 +299,51 @@ def test_a_fault_in_signing_costs_the_signature_not_the_message(monkeypatch: pyt
     assert b"DKIM-Signature" not in octets_of(stage)
 
 
+def test_mail_that_should_be_signed_and_cannot_be_waits_at_exchange() -> None:
+    stage = OutboundStage(unsignable=frozenset({"example.org"}))
+    assert str(stage.talk(CARL)[-1]).startswith("451 4.3.5 The signing key of this domain cannot be used now")
+    assert stage.world.taken == []
+    assert stage.custody.states() == {CARL: TerminalState.DEFERRED}
+    assert stage.known.seen == {}, "it comes again, and is noted then"
+
+
+@pytest.mark.parametrize(
+    ("author", "code"),
+    [
+        ("anna@example.org", 451),
+        ("anna@sales.example.org", 250),
+        ("anna@x.sales.example.org", 250),
+        ("a@example.net", 250),
+    ],
+)
+def test_only_mail_of_the_domain_without_its_key_waits(author: str, code: int) -> None:
+    stage = OutboundStage(signers=[signer("sales.example.org")], unsignable=frozenset({"example.org"}))
+    assert stage.talk(CARL, message=MAIL.replace(b"anna@example.org", author.encode()))[-1].code == code
+
+
+def test_a_subdomain_is_not_signed_with_a_key_above_its_own_broken_one() -> None:
+    stage = OutboundStage(signers=[signer("example.org")], unsignable=frozenset({"sales.example.org"}))
+    reply = stage.talk(CARL, message=MAIL.replace(b"anna@example.org", b"anna@sales.example.org"))[-1]
+    assert (reply.code, reply.enhanced) == (451, "4.3.5")
+
+
+def test_without_its_key_mail_leaves_unsigned_while_observing() -> None:
+    stage = OutboundStage(unsignable=frozenset({"example.org"}), observe=True)
+    assert stage.talk(CARL)[-1].code == 250
+    assert b"DKIM-Signature" not in octets_of(stage)
+
+
+def test_reports_to_us_need_no_key() -> None:
+    stage = OutboundStage(unsignable=frozenset({"example.org"}))
+    assert stage.talk("spam@reports.example.org")[-1].code == 250
+    assert len(stage.custody.held) == 1
+
+
+def test_what_is_refused_anyway_is_refused_whatever_the_key_is() -> None:
+    found = Finds("malware", Stage.DATA, reason=Reason.MALWARE_FOUND)
+    assert OutboundStage(checks=[found], unsignable=frozenset({"example.org"})).talk(CARL)[-1].code == 550
+
+
 def test_a_large_message_does_not_hold_up_others() -> None:
     message = Message(MAIL + b"0123456789abcdef\r\n" * 500_000)
 

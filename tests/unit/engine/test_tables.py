@@ -6,7 +6,7 @@ from filterd.checks.registry import NAMES
 from filterd.engine.tables import FAILURE, GROUP_OF, STAGES, WEIGHTS, OnFailure
 from filterd.mail.evidence import Stage
 
-NOT_CHECKS = {"storage", "storage_full", "upstream", "upstream_in_doubt", "engine"}
+NOT_CHECKS = {"storage", "storage_full", "upstream", "upstream_in_doubt", "signing_key", "engine"}
 
 
 def test_every_check_has_exactly_one_failure_row() -> None:
