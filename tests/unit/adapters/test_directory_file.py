@@ -55,6 +55,21 @@ def test_comments_empty_lines_and_what_windows_puts_in_front_are_no_addresses(tm
     assert REGISTRY.get_sample_value("filterd_directory_recipients", {"backend": "file"}) == 2
 
 
+def test_the_first_line_may_be_an_address_behind_what_windows_puts_in_front(tmp_path: Path) -> None:
+    (tmp_path / "r").write_bytes(b"\xef\xbb\xbfanna@example.org\r\nbob@example.org\r\n")
+    assert list(addresses_in(tmp_path / "r")) == ["anna@example.org", "bob@example.org"]
+    put_hashed(tmp_path / "h", ["anna@example.org"])
+    (tmp_path / "h").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "h").read_bytes())
+    assert knows(hashed(tmp_path / "h"), "anna")
+
+
+def test_what_windows_puts_in_front_counts_on_the_first_line_only(tmp_path: Path) -> None:
+    """Anywhere else it is a letter that somebody wrote, which no address here has."""
+    (tmp_path / "r").write_bytes(b"bob@example.org\n\xef\xbb\xbfanna@example.org\n")
+    with pytest.raises(ConfigError, match=r"r:2: expected an address"):
+        read_recipients(tmp_path / "r")
+
+
 def test_every_bad_line_is_named_up_to_a_number(tmp_path: Path) -> None:
     (tmp_path / "r").write_text("anna@example.org\nanna example.org\n" + "no\n" * 50)
     with pytest.raises(ConfigError, match=r"r:2: expected an address") as failed:

@@ -90,6 +90,74 @@ def test_memory_is_bounded(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch)
     memory.close()
 
 
+def count_reads(memory: SqlCorrespondents, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    asked: list[bytes] = []
+    read = memory._read
+
+    def counted(key: bytes) -> int | None:
+        asked.append(key)
+        return read(key)
+
+    monkeypatch.setattr(memory, "_read", counted)
+    return asked
+
+
+def knows(memory: SqlCorrespondents, address: str, at_ms: int = NOW) -> bool:
+    return asyncio.run(memory.knows(address, at_ms, Deadline.after(30)))
+
+
+def test_who_is_known_is_read_once_and_strangers_do_not_push_him_out(
+    sqlite_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(correspondents, "MAX_KNOWN", 5)
+    writer, memory = (SqlCorrespondents(sqlite_db, CONFIG, KEY) for _ in range(2))
+    remember(writer, NOW, "carl@example.com")
+    asked = count_reads(memory, monkeypatch)
+    assert [knows(memory, "carl@example.com") for _ in range(3)] == [True] * 3
+    assert len(asked) == 1
+    assert not any(knows(memory, f"stranger{number}@example.com") for number in range(20))
+    assert len(asked) == 21
+    assert knows(memory, "carl@example.com")
+    assert len(asked) == 21
+    writer.close()
+    memory.close()
+
+
+def test_whoever_was_asked_for_lately_is_kept_longest(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correspondents, "MAX_KNOWN", 2)
+    memory = SqlCorrespondents(sqlite_db, CONFIG, KEY)
+    remember(memory, NOW - DAY, "a@example.com")
+    remember(memory, NOW - DAY, "b@example.com")
+    remember(memory, NOW, "a@example.com")
+    remember(memory, NOW, "c@example.com")
+    asked = count_reads(memory, monkeypatch)
+    assert knows(memory, "a@example.com")
+    assert knows(memory, "c@example.com")
+    assert asked == []
+    assert knows(memory, "b@example.com")
+    assert len(asked) == 1
+    memory.close()
+
+
+def test_mail_to_the_same_people_needs_no_database(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SqlCorrespondents(sqlite_db, CONFIG, KEY)
+    remember(memory, NOW, "carl@example.com")
+    written: list[list[bytes]] = []
+
+    def write(keys: list[bytes], at_ms: int) -> dict[bytes, int]:
+        written.append(keys)
+        return dict.fromkeys(keys, at_ms)
+
+    monkeypatch.setattr(memory, "_write", write)
+    remember(memory, NOW + DAY - 1, "carl@example.com", "CARL@example.com")
+    assert written == []
+    remember(memory, NOW + DAY - 1, "carl@example.com", "dora@example.net")
+    assert [len(keys) for keys in written] == [1], "only who is new"
+    remember(memory, NOW + DAY, "carl@example.com")
+    assert len(written) == 2
+    memory.close()
+
+
 def hold_up(memory: SqlCorrespondents, monkeypatch: pytest.MonkeyPatch, until: Event) -> None:
     def read(key: bytes) -> int | None:
         until.wait(30)
