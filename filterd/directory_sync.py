@@ -5,8 +5,6 @@ Facts: exchange.md 3.3.  The snapshot is all that is remembered of a sync.  Must
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,10 +18,11 @@ from filterd.adapters.site_key import site_key
 from filterd.config import Config, LdapConfig
 from filterd.deadline import Deadline
 from filterd.directory.attributes import sender_bytes
-from filterd.directory.guard import gone_domains, newly_looked_up, refusal, with_old
+from filterd.directory.guard import fewer, gone_domains, newly_looked_up, refusal, with_old
 from filterd.directory.keys import key_name
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Table
+from filterd.directory_continuity import behind, goes_on, state, why_full
 from filterd.directory_store import BusyError, only_writer, snapshot_path
 from filterd.errors import FilterdError
 
@@ -37,7 +36,6 @@ _ELSEWHERE = (
     "broken",
 )  # kinds with which the next server may help
 # Not "password": a wrong one, tried at each controller every few minutes, locks the account.
-_FORM = 1  # of what is kept of an object; raise it when attributes.py keeps something else
 
 
 class SyncError(FilterdError):
@@ -82,6 +80,9 @@ class Sync:
         self._path = snapshot_path(config.state_dir, table.name)
         self._link: Link | None = None
         self._abandoned = False
+        self._unusable: Snapshot | None = (
+            None  # what is there, under another site key: its number and its domains count
+        )
 
     def run(self, *, full: bool = False, accept_drop: bool = False, seconds: float = SYNC_SECONDS) -> Outcome:
         """Read, compare, put in place.  Blocks.  Raises SyncError, ConfigError; then nobody is dropped from the old snapshot.
@@ -157,6 +158,7 @@ class Sync:
         try:
             found = Snapshot(self._path)
             if not found.header.is_under(site_key(self._config.state_dir)):
+                self._unusable = found
                 return None, f"{self._path}: was made with another site key"
             return found, ""
         except FileNotFoundError:
@@ -178,8 +180,7 @@ class Sync:
     ) -> Outcome:
         now_ms, table = int(self._clock() * 1000), self._table
         root, invocation = directory.root, directory.invocation()
-        asked = _asked(table, directory.bases)
-        why, since = self._why_full(directory, url, invocation, asked, old, full)
+        why, since = why_full(table, old, root, url, invocation, directory.bases, full)
         directory.note_missing()
         domains, people = directory.domains(), directory.people()
         changes = None if why else directory.changes(since)
@@ -190,7 +191,12 @@ class Sync:
         fresh = before.with_changes(changes.changed, changes.gone) if changes is not None else everything
         assert fresh is not None  # one of both was read
         refused = self._guard(old, before, fresh, directory, accept_drop)
-        had = old.header.domains if old is not None and table.read_domains else None
+        goes = accept_drop or refused or goes_on(old, root, url, invocation)
+        kept = "" if goes else behind(table.name, url, before, fresh)
+        if kept:
+            fresh = fresh.with_missing(before)
+        last = old or self._unusable
+        had = last.header.domains if last is not None and table.read_domains else None
         gone = gone_domains(had, domains) if not accept_drop or domains is None else ""
         if had and gone:  # recipients are up to date all the same: who is new must not wait for somebody to look
             unread = domains is None  # nobody who accepts that recipients go means that: all mail would be foreign
@@ -202,8 +208,7 @@ class Sync:
         clock_note = directory.clock_note(datetime.fromtimestamp(now_ms / 1000, UTC))
         # With several tables somebody has written one for each domain of the forest.
         elsewhere = directory.elsewhere_note() if len(self._config.ldap) == 1 else ""
-        lasting = tuple(filter(None, (*directory.notes, elsewhere, clock_note, gone, refused)))
-        state = {"invocation": invocation, "usn": str(root.usn), "asked": asked, "url": url}
+        lasting = tuple(filter(None, (*directory.notes, elsewhere, clock_note, gone, kept, refused)))
         header = Header(
             backend="ldap",
             name=table.name,
@@ -211,8 +216,7 @@ class Sync:
             full_ms=now_ms if why else (old.header.full_ms if old is not None else now_ms),
             domains=domains,
             people=people,
-            # Only the last one: of what others had not yet heard when this one was read nobody would ever hear.
-            servers={root.host or url: state} if root.usn is not None and invocation else {},
+            servers=state(table, root, url, invocation, directory.bases),
             notes=lasting,
             key=key_name(site_key(self._config.state_dir)),
         )
@@ -242,30 +246,10 @@ class Sync:
     def _everything(self, directory: LdapDirectory) -> Table:
         builder = Builder(sender_bytes(safelists=self._table.safelists))
         directory.read_all(builder)
-        return builder.table()
-
-    def _why_full(
-        self, directory: LdapDirectory, url: str, invocation: str, asked: str, old: Snapshot | None, full: bool
-    ) -> tuple[str, int]:
-        """Why everything must be read; empty, and the USN to go on from, when what changed is enough."""
-        root = directory.root
-        if old is None:
-            return "first sync", 0
-        if full:
-            return "everything was asked for", 0
-        if root.usn is None or not invocation:
-            return "this directory does not number its changes", 0
-        state = old.header.servers.get(root.host or url)
-        if state is None:
-            return "another server than last time", 0
-        if state.get("asked") != asked or old.sender_bytes != sender_bytes(safelists=self._table.safelists):
-            return "other settings than last time", 0
-        last = state.get("usn", "")
-        if state.get("invocation") != invocation:
-            return "the server was restored from a backup", 0
-        if not last.isdigit() or int(last) > root.usn:
-            return "the server's changes went back: was it restored from a backup?", 0
-        return "", int(last)
+        table, usn = builder.table(), directory.root.usn
+        # Whoever was moved or renamed meanwhile may have stood on no page: nobody of them must be unknown until the next sync.
+        meanwhile = directory.changes(usn) if usn is not None else None
+        return table.with_changes(meanwhile.changed, meanwhile.gone) if meanwhile is not None else table
 
     # ------------------------------------------------------------ the guard
 
@@ -273,25 +257,27 @@ class Sync:
         self, old: Snapshot | None, before: Table, fresh: Table, directory: LdapDirectory, accept_drop: bool
     ) -> str:
         """Why nobody may be dropped; empty when they may.  Raises SyncError where nothing may be taken over."""
-        if not len(fresh) and not accept_drop and (old is None or not len(before)):
+        if not len(fresh) and (accept_drop or not len(before)):  # whoever accepts that some go does not mean everybody
             below = " and ".join(base or "the whole forest" for base in directory.bases)
             query = address_filter(self._table.address_attributes)
             remedy = "correct ldap.bases and ldap.address_attributes, or give the user the right to read them"
-            raise SyncError(f"ldap {self._table.name}: nobody found below {below} with {query}: {remedy}", "empty")
+            stays = ", so the old list stays" if len(before) else ""
+            raise SyncError(
+                f"ldap {self._table.name}: nobody found below {below} with {query}{stays}: {remedy}", "empty"
+            )
         if len(fresh.records) > self._table.max_entries:
             text = f"more than {self._table.max_entries} objects: raise ldap.max_entries, or narrow ldap.bases"
             raise SyncError(f"ldap {self._table.name}: {text}", "limit")
-        reason = "" if accept_drop else refusal(before, fresh, self._table.max_drop_percent)
+        limit = self._table.max_drop_percent
+        reason = "" if accept_drop else refusal(before, fresh, limit)
+        if self._unusable is not None and not accept_drop:  # under another key no address is the same
+            reason = fewer(len(self._unusable), len(fresh), limit)
         if not reason:
             return ""
-        kept = "so none of them is; who is new is taken over" if len(fresh) else "so the old list stays"
-        remedy = f"if that is right, `filterd directory sync {self._table.name} --accept-drop`; else look at ldap.bases and the rights of its user"
+        look = "look at ldap.bases and the rights of its user"
         if not len(fresh):
-            raise SyncError(f"ldap {self._table.name}: {reason}, {kept}: {remedy}", "guard")
-        return f"{reason}, {kept}: {remedy}"
-
-
-def _asked(table: LdapConfig, bases: tuple[str, ...]) -> str:
-    """What was asked for; with other settings what changed since is not enough."""
-    asked = [_FORM, list(bases), list(table.address_attributes), table.safelists, table.user]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+            raise SyncError(f"ldap {self._table.name}: {reason}, so the old list stays: {look}", "guard")
+        remedy = f"if that is right, `filterd directory sync {self._table.name} --accept-drop`; else {look}"
+        if old is None:
+            raise SyncError(f"ldap {self._table.name}: {reason}, so the old list stays: {remedy}", "guard")
+        return f"{reason}, so none of them is; who is new is taken over: {remedy}"

@@ -22,6 +22,7 @@ _ROOT = [
     "currentTime",
     "supportedControl",
     "isSynchronized",
+    "isGlobalCatalogReady",
 ]
 _DELETED = "1.2.840.113556.1.4.417"  # the control with which deleted objects are seen
 
@@ -69,6 +70,8 @@ def read_root(link: Link) -> Root:
         raise LdapError(
             f"{link.where}: the controller is still copying the directory: ask another one, or wait", "refused"
         )
+    if link.is_global_catalog and text("isGlobalCatalogReady").upper() == "FALSE":  # it lacks whole domains
+        raise LdapError(f"{link.where}: the global catalog is still being built: ask another one, or wait", "refused")
     usn = text("highestCommittedUSN")
     return Root(
         contexts=tuple(value.decode("utf-8", "replace") for value in found.attributes.get("namingcontexts", ())),

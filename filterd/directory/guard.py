@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from filterd.directory.table import Table
 from filterd.directory.values import AcceptedDomain, DomainType
 
-FREE = 5  # so many recipients may always go: of 20 people two are ten percent
+FREE = 5  # so many recipients may always go, unless they are most of them: of 20 people two are ten percent
 _SHOWN = 5  # names of domains in a text
 
 
@@ -30,7 +30,8 @@ def fewer(old: int, new: int, max_drop_percent: float) -> str:
 
 def _too_many(dropped: int, of: int, max_drop_percent: float) -> str:
     share = 100 * dropped / max(1, of)
-    if dropped > FREE and share > max_drop_percent:
+    many = dropped > FREE or (dropped > 1 and share > 50)  # of three people two are no everyday change either
+    if many and share > max_drop_percent:
         return f"{dropped} of {of} recipients would be dropped ({share:.1f} %, allowed are {max_drop_percent:g} %)"
     return ""
 

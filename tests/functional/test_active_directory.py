@@ -222,6 +222,9 @@ def test_a_controller_whose_disk_was_set_back_is_read_anew(controller: DomainCon
         assert here.knows("forgotten@example.org")
     outcome = here.sync()
     assert outcome.kind == "full"
+    assert here.knows("forgotten@example.org")  # other controllers have it still, and Exchange asks those
+    assert any("does not have stay for now" in note for note in outcome.notes)
+    here.sync(full=True)
     assert not here.knows("forgotten@example.org")
 
 

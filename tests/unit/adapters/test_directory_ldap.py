@@ -106,6 +106,16 @@ def test_a_controller_that_is_still_copying_is_not_read() -> None:
     assert caught.value.kind == "refused"  # the next one is asked
 
 
+def test_a_global_catalog_that_is_still_being_built_is_not_read() -> None:
+    root = {**AD, "isglobalcatalogready": [b"FALSE"]}
+    assert directory(Answering(root)).root.host  # its own domain is whole
+    link = Answering(root)
+    link.is_global_catalog = True
+    with pytest.raises(LdapError, match="still being built") as caught:
+        directory(link)
+    assert caught.value.kind == "refused"
+
+
 @pytest.mark.parametrize("usn", [b"", b"-1", b"x", b"9" * 30, "\u0663".encode()])
 def test_a_number_that_is_none(usn: bytes) -> None:
     assert directory(Answering({**AD, "highestcommittedusn": [usn]})).root.usn is None

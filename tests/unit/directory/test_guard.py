@@ -32,6 +32,10 @@ def people(*numbers: int) -> Table:
         (range(20), range(FREE + 1, 20), True),
         (range(3), range(0), True),  # but never all of them
         (range(1), range(1, 2), False),
+        (range(3), range(2), False),
+        (range(3), range(1), True),  # most of a few are no everyday change
+        (range(4), range(2), False),
+        (range(9), range(4), True),
     ],
 )
 def test_how_many_may_go(before: range, after: range, refused: bool) -> None:
@@ -41,7 +45,17 @@ def test_how_many_may_go(before: range, after: range, refused: bool) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "refused"),
-    [(0, 0, False), (0, 9, False), (100, 90, False), (100, 89, True), (20, 15, False), (20, 14, True), (9, 100, False)],
+    [
+        (0, 0, False),
+        (0, 9, False),
+        (100, 90, False),
+        (100, 89, True),
+        (20, 15, False),
+        (20, 14, True),
+        (9, 100, False),
+        (5, 3, False),
+        (5, 2, True),
+    ],
 )
 def test_how_many_fewer_there_may_be(before: int, after: int, refused: bool) -> None:
     assert bool(fewer(before, after, 10)) is refused
