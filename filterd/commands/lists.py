@@ -69,7 +69,7 @@ def run_import(options: argparse.Namespace) -> int:
             octets = file.read(MAX_BYTES + 1)
         if len(octets) > MAX_BYTES:
             raise ConfigError([f"{options.file}: expected at most {MAX_BYTES} octets; split it"])
-        text = octets.decode("utf-8")
+        text = octets.decode("utf-8-sig")  # Windows puts a byte order mark before it
     except OSError as error:
         raise ConfigError([f"{options.file}: {error.strerror}"]) from None
     except UnicodeDecodeError as error:

@@ -80,6 +80,13 @@ def test_import_is_all_or_nothing(config: Path, capsys: pytest.CaptureFixture[st
     assert (held(config, capsys, "198.51.100.7") or {})["kind"] == "allow"
 
 
+def test_a_file_from_windows_is_taken(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = config.parent / "entries.txt"
+    file.write_bytes(b"\xef\xbb\xbfallow 198.51.100.7\r\nblock 198.51.100.0/24\r\n")
+    assert lists(config, "import", str(file)) == 0
+    assert (held(config, capsys, "198.51.100.7") or {})["kind"] == "allow"
+
+
 @pytest.mark.parametrize(("octets", "problem"), [(None, "No such file"), (b"\xff\xfe", "expected text in UTF-8")])
 def test_a_file_that_cannot_be_read(
     config: Path, capsys: pytest.CaptureFixture[str], octets: bytes | None, problem: str
