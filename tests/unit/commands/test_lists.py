@@ -84,6 +84,7 @@ def test_a_file_from_windows_is_taken(config: Path, capsys: pytest.CaptureFixtur
     file = config.parent / "entries.txt"
     file.write_bytes(b"\xef\xbb\xbfallow 198.51.100.7\r\nblock 198.51.100.0/24\r\n")
     assert lists(config, "import", str(file)) == 0
+    assert capsys.readouterr().out == "2\n"
     assert (held(config, capsys, "198.51.100.7") or {})["kind"] == "allow"
 
 
