@@ -71,6 +71,46 @@ def test_an_older_clock_takes_nothing_back(sqlite_db: Database) -> None:
     second.close()
 
 
+def test_what_another_node_wrote_meanwhile_is_not_taken_back(
+    sqlite_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (SqlCorrespondents(sqlite_db, CONFIG, KEY) for _ in range(2))
+    check_space = sqlite_db.check_space
+
+    def meanwhile() -> None:
+        monkeypatch.setattr(sqlite_db, "check_space", check_space)
+        remember(second, NOW + 5 * DAY, "carl@example.com")
+
+    monkeypatch.setattr(sqlite_db, "check_space", meanwhile)
+    remember(first, NOW, "carl@example.com")
+    assert list(rows(sqlite_db).values()) == [NOW + 5 * DAY]
+    first.close()
+    second.close()
+
+
+def test_who_was_noted_by_another_node_is_written_again_a_day_later(sqlite_db: Database) -> None:
+    first, second = (SqlCorrespondents(sqlite_db, CONFIG, KEY) for _ in range(2))
+    remember(first, NOW, "carl@example.com")
+    remember(second, NOW + DAY // 2, "carl@example.com")
+    remember(second, NOW + DAY, "carl@example.com")
+    assert list(rows(sqlite_db).values()) == [NOW + DAY]
+    first.close()
+    second.close()
+
+
+def test_a_full_disk_is_said_before_anything_is_written(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise StorageError("disk full", "full")
+
+    monkeypatch.setattr(sqlite_db, "check_space", full)
+    memory = SqlCorrespondents(sqlite_db, CONFIG, KEY)
+    with pytest.raises(StorageError):
+        remember(memory, NOW, "carl@example.com")
+    assert rows(sqlite_db) == {}
+    assert not knows(memory, "carl@example.com")
+    memory.close()
+
+
 def test_what_is_old_is_forgotten_and_nothing_else(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correspondents, "_EXPIRE_BATCH", 3)
     memory = SqlCorrespondents(sqlite_db, CONFIG, KEY)
@@ -186,6 +226,12 @@ def test_a_slow_database_delays_nobody_beyond_the_deadline_and_waiting_is_bounde
     finally:
         go_on.set()
         memory.close()
+
+
+def test_calls_that_are_over_wait_no_more(sqlite_db: Database) -> None:
+    memory = SqlCorrespondents(sqlite_db, CONFIG, KEY, max_waiting=2)
+    assert not any(knows(memory, f"stranger{number}@example.com") for number in range(5))
+    memory.close()
 
 
 @pytest.mark.parametrize(
