@@ -67,7 +67,7 @@ def with_address(
     if key in known.seen and set(known.fitting) <= set(fitting):
         return known
     both = tuple(variant for variant in known.fitting if variant in fitting)
-    if not known.seen or key in known.seen or not both:
+    if key in known.seen or not both:  # also at the very beginning
         return Calibration(fitting, (key,), now_ms)
     seen = (*known.seen, key)
     if len(both) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def test_the_same_address_under_a_new_format_begins_anew() -> None:
     assert with_address(first, KEY, "a@example.net", (OTHER,), 2_000).fitting == (OTHER,)
 
 
+def test_an_address_that_comes_back_with_another_format_begins_anew_even_after_others() -> None:
+    first = with_address(Calibration(), KEY, "a@example.net", (ONE, OTHER), 1_000)
+    second = with_address(first, KEY, "b@example.net", (ONE, OTHER), 2_000)
+    again = with_address(second, KEY, "a@example.net", (ONE,), 3_000)
+    assert (again.state, again.fitting, len(again.seen), again.begun_ms) == (State.BEGUN, (ONE,), 1, 3_000)
+
+
+def test_when_it_began_and_when_it_was_verified_stays() -> None:
+    assert (Calibration().state, Calibration().begun_ms) == (State.NEW, 0)
+    known = Calibration()
+    for number, address in enumerate(("a@example.net", "b@example.net", "c@example.net"), 1):
+        known = with_address(known, KEY, address, (ONE,), number * 1_000)
+    assert (known.begun_ms, known.verified_ms, len(known.seen)) == (1_000, 2_000, 3)
+
+
 def test_the_file_is_for_the_service_only_and_holds_no_address(tmp_path: Path) -> None:
     save(tmp_path, with_address(Calibration(), KEY, "a@example.net", (ONE,), 1_000))
     assert path_of(tmp_path).stat().st_mode & 0o777 == 0o600
@@ -77,7 +93,48 @@ def test_a_damaged_file_switches_off_and_says_so(tmp_path: Path, text: str, capl
     path_of(tmp_path).parent.mkdir()
     path_of(tmp_path).write_text(text)
     assert (load(tmp_path), verified(tmp_path)) == (Calibration(), None)
-    assert [record.message for record in caplog.records][:1] == ["safelist calibration unusable"]
+    first = caplog.records[0]
+    assert (first.message, first.__dict__["file"]) == ("safelist calibration unusable", str(path_of(tmp_path)))
+    assert "`filterd directory calibrate` again" in first.__dict__["remedy"]
+    assert first.__dict__["error"]
+
+
+def test_what_is_no_file_switches_off_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path_of(tmp_path).mkdir(parents=True)
+    assert load(tmp_path) == Calibration()
+    assert [record.message for record in caplog.records] == ["safelist calibration unusable"]
+
+
+def test_it_is_durable_before_it_counts_and_leaves_nothing_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, known = tmp_path / "not" / "there", with_address(Calibration(), KEY, "a@example.net", (ONE,), 1_000)
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        assert os.fstat(descriptor).st_size > 50, "all of it, not what is left of a buffer"
+        steps.append("fsync")
+        fsync(descriptor)
+
+    def replaced(source: Path, target: Path) -> None:
+        steps.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    save(state, known)
+    assert steps == ["fsync", "replace"]
+    assert path_of(state).parent.stat().st_mode & 0o777 == 0o700
+
+    def fails(source: Path, target: Path) -> None:
+        raise OSError("disk I/O error")
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="disk I/O error"):
+        save(state, Calibration())
+    assert load(state) == known
+    assert list(path_of(state).parent.iterdir()) == [path_of(state)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sets(st.sampled_from(VARIANTS[:4]), min_size=1)), max_size=8))

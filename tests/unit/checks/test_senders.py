@@ -19,7 +19,7 @@ from filterd.directory.values import (
     SenderWord,
 )
 from filterd.engine.policy import Policy, decide
-from filterd.mail.address import parse_mailbox
+from filterd.mail.address import Mailbox, parse_mailbox
 from filterd.mail.envelope import Envelope, Recipient, TrustClass
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
 from filterd.mail.message import Message
@@ -266,6 +266,39 @@ def test_blocked_needs_no_proof_and_goes_before_safe() -> None:
     (item,) = ask(Senders(Lists({ANNA: words})), mail())
     assert (item.reason, item.properties["identity"]) == (Reason.BLOCKED_SENDER, "reverse-path")
     assert reason(blocked("@other.example"), mail("x@else.example, y@other.example")) is Reason.BLOCKED_SENDER
+
+
+@pytest.mark.parametrize(("before", "expected"), [(3, Reason.BLOCKED_SENDER), (4, None)])
+def test_so_many_authors_are_asked_about(before: int, expected: Reason | None) -> None:
+    authors = [f"u{number}@elsewhere.example" for number in range(before)] + ["joe@shop.example", "z@shop.example"]
+    assert reason(blocked(JOE), mail(", ".join(authors))) is expected
+
+
+def test_an_address_that_no_mailbox_can_have_is_asked_for_in_part() -> None:
+    """Whatever a stranger writes, what is hashed and compared is short."""
+    asked: list[str] = []
+
+    class Listens:
+        def says(self, address: str) -> SenderWord | None:
+            asked.append(address)
+            return None
+
+    class Directory(Lists):
+        def sender_list(self, local: str, domain: str) -> SenderList | None:
+            return Listens()
+
+    long = replace(mail("a" * 400 + "@shop.example"), envelope=None)
+    envelope = Envelope("ID", Mailbox("b" * 400, "elsewhere.example"), (), (Recipient(Mailbox("anna", "example.org")),))
+    assert ask(Senders(Directory()), replace(long, envelope=envelope)) == []
+    assert asked == ["a" * 320, "b" * 320]
+
+
+@pytest.mark.parametrize("name", ['"joe@home {}"', "(joe@home {})"])
+@pytest.mark.parametrize(("length", "expected"), [(191, Reason.SAFE_SENDER), (192, None)])
+def test_a_name_that_is_too_long_to_be_read_leaves_it_uncertain(
+    name: str, length: int, expected: Reason | None
+) -> None:
+    assert reason(safe(JOE), mail(f"{name.format('x' * length)} <{JOE}>")) is expected
 
 
 def test_each_recipient_has_an_own_word() -> None:
