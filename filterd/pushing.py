@@ -1,7 +1,7 @@
-"""Owns pushed recipient lists: a push is begun, gets its parts, and a commit puts the list in the snapshot's place, or nothing changes.
+"""Owns pushed recipient lists: a push is begun, gets its parts, and a commit puts the list in the snapshot's place.
 
-The rules are those of a sync (directory/guard.py): what would drop too much is refused, and the old list stays.  Must not know HTTP, nor who answers from
-the snapshot.
+The rules are those of a sync (directory/guard.py): when too much would be dropped nothing is, and who is new is taken over.  Must not know HTTP, nor who
+answers from the snapshot.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from filterd.adapters.site_key import site_key
 from filterd.auth.names import ascii_domain
 from filterd.config import Config
-from filterd.directory.guard import fewer, gone_domains, newly_looked_up, refusal
+from filterd.directory.guard import fewer, gone_domains, newly_looked_up, refusal, with_old
 from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.snapshot import BadSnapshotError, Header, Snapshot, write_snapshot
 from filterd.directory.table import Builder, Entry
@@ -102,7 +102,8 @@ class Pushes:
         """Put the list of a push in place; the push is over when this returns.
 
         Raises PushRefusedError when parts are missing, when everything or (without `accept_drop`) too much would be dropped, and
-        when a newer list is in use; the push stays open then.  UnknownPushError, PushBusyError, OSError.
+        when a newer list is in use; the push stays open then.  Of too much dropped nothing is, but who is new is in use.
+        UnknownPushError, PushBusyError, OSError.
         """
         self._must_be_enabled()
         declared, begun_ms = self._files.declared(identity)
@@ -128,12 +129,20 @@ class Pushes:
                 problem = fewer(len(old) if old is not None else 0, len(table), limit)
             had = old.header.domains if old is not None else None
             problem = problem or gone_domains(had, declared.domains)
-            if problem and not accept_drop:
-                raise PushRefusedError(f"{problem}; the old list stays", _ANOTHER_LOOK, "accept_drop")
             people = tuple(ProtectedPerson(name) for name in declared.people)
             header = Header(
                 "push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest, key=declared.key
             )
+            if problem and not accept_drop:
+                said = f"{problem}; the old list stays"
+                if old is not None and len(before):  # a new colleague need not wait for somebody to look
+                    said = f"{problem}; so nobody is, and who is new is taken over"
+                    # Without a digest: the same list, pushed again, is not the one in use.
+                    both = replace(
+                        header, full_ms=old.header.full_ms, domains=_both(had, header.domains), digest="", notes=(said,)
+                    )
+                    write_snapshot(self._snapshot, both, table.with_missing(before))
+                raise PushRefusedError(said, _ANOTHER_LOOK, "accept_drop")
             write_snapshot(self._snapshot, header, table)
         self._files.remove(identity)
         done = Committed(len(table), table.missing_from(before), before.missing_from(table))
@@ -198,6 +207,13 @@ class Pushes:
         if count > self._config.max_recipients:
             problem = f"{count} are more than push.max_recipients ({self._config.max_recipients})"
             raise PushRefusedError(problem, "raise push.max_recipients, or push fewer", field)
+
+
+def _both(
+    old: tuple[AcceptedDomain, ...] | None, new: tuple[AcceptedDomain, ...] | None
+) -> tuple[AcceptedDomain, ...] | None:
+    """The accepted domains of both; None where neither list had any, which is another thing than none."""
+    return with_old(old, new) if old is not None else new
 
 
 def sender_key(key: bytes, text: str) -> bytes:

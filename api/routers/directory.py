@@ -130,7 +130,7 @@ def commit(
     who: Annotated[Principal, Depends(needs("directory"))],
     body: Commit | None = None,
 ) -> InUse:
-    """Put the list in use.  409 when parts are missing, when it would drop too much (the old list stays), or when a newer one is in use."""
+    """Put the list in use.  409 when parts are missing, when it would drop too much (nobody is dropped, who is new is in use), or when a newer one is in use."""
     accept_drop = body is not None and body.accept_drop
     with _answers(who):
         done = Pushes(services.config).commit(id, accept_drop)

@@ -14,6 +14,7 @@ from filterd.errors import ConfigError
 _WHAT = "push"
 _HOUR_MS = 3_600_000
 _FUTURE_MS = 60_000  # a clock that is set right by seconds is no news
+_GUARD = "look at what the script reads; when it is right, run it once with -AcceptDrop"
 _SCRIPT = "look at the task that runs Push-FilterdDirectory.ps1 and at what it prints (docs/push.md)"
 
 
@@ -50,6 +51,8 @@ def _list(config: Config) -> Finding:
     hours = age / _HOUR_MS
     old = f"{max(0, age) / 60_000:.0f} minutes old" if hours < 2 else f"{hours:.0f} hours old"
     text = f"{len(snapshot)} addresses, {old}"
+    if snapshot.header.notes:  # what the guard said of the last push
+        return warn(_WHAT, f"{text}; {'; '.join(snapshot.header.notes)}", _GUARD)
     return warn(_WHAT, text, _SCRIPT) if hours >= config.push.warn_hours else ok(_WHAT, text)
 
 

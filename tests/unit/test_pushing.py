@@ -159,19 +159,59 @@ def test_another_number_than_declared_is_no_whole_list(house: House) -> None:
         house.pushes.commit(identity)
 
 
-def test_too_many_dropped_and_nothing_changes(house: House) -> None:
+def test_of_too_many_dropped_nobody_is(house: House) -> None:
     house.push(many(40))
     house.now += 60
-    refused = "6 of 40 recipients would be dropped .15.0 %, allowed are 10 %.; the old list stays"
+    refused = (
+        "6 of 40 recipients would be dropped .15.0 %, allowed are 10 %.; so nobody is, and who is new is taken over"
+    )
     identity = house.begin(many(34))
     house.pushes.add(identity, 1, entries(many(34)))
     with pytest.raises(PushRefusedError, match=refused) as caught:
         house.pushes.commit(identity)
     assert "accept_drop" in caught.value.remedy
     assert len(house.snapshot) == 40
+    assert house.snapshot.header.notes == (str(caught.value),)  # doctor and status say it
     assert house.pushes.commit(identity, accept_drop=True) == Committed(34, 0, 6)
     assert house.push(many(36)) == Committed(36, 2, 0)
     assert house.push(many(34)) == Committed(34, 0, 2)
+
+
+def test_a_new_colleague_does_not_wait_for_somebody_to_look(house: House) -> None:
+    """On Friday a department of 20 leaves; until Monday nobody looks, and whoever is new on Saturday gets mail."""
+    house.push(many(40), digest="whole")
+    first = house.snapshot.header
+    for _ in range(2):  # the task pushes the same list every five minutes
+        house.now += 300
+        with pytest.raises(PushRefusedError, match=r"20 of 4. recipients would be dropped"):
+            house.push([*many(20), "new"], digest="less", domains=(DOMAIN, AcceptedDomain("new.example")))
+        assert house.names([*many(40), "new", "nobody"]) == [*many(40), "new"]
+        header = house.snapshot.header
+        assert (header.read_ms, header.full_ms) == (int(house.now * 1000), first.full_ms)
+        assert [one.name for one in header.domains or ()] == ["example.org", "new.example"]
+    house.now += 300
+    domains = (DOMAIN, AcceptedDomain("new.example"))
+    assert house.push([*many(40), "new"], digest="whole", domains=domains).dropped == 0  # it was a mistake
+    assert house.snapshot.header.notes == ()
+    assert house.push([*many(20), "new"], True, digest="less", domains=domains).dropped == 20  # it was none
+
+
+def test_who_is_new_does_not_wait_for_a_domain_that_goes(house: House) -> None:
+    house.push(["anna"], domains=(DOMAIN, AcceptedDomain("old.example")))
+    house.now += 300
+    with pytest.raises(PushRefusedError, match=r"old\.example is gone; so nobody is"):
+        house.push(["anna", "new"], domains=(DOMAIN,))
+    assert house.names(["anna", "new"]) == ["anna", "new"]
+    assert [one.name for one in house.snapshot.header.domains or ()] == ["example.org", "old.example"]
+
+
+def test_domains_that_no_list_had_are_none_all_the_same(house: House) -> None:
+    """None: this source says nothing of domains; an empty list would be another thing."""
+    house.push(many(40), domains=None)
+    house.now += 300
+    with pytest.raises(PushRefusedError):
+        house.push(many(20), domains=None)
+    assert house.snapshot.header.domains is None
 
 
 def test_as_many_others_are_dropped_all_the_same(house: House) -> None:

@@ -21,12 +21,14 @@ def config(folder: Path, *, enabled: bool = True, api: bool = True) -> Config:
     return make_config(folder, push={"enabled": enabled, "warn_hours": 3}, api={"enabled": api})
 
 
-def put(folder: Path, hours: float) -> None:
+def put(folder: Path, hours: float, notes: tuple[str, ...] = ()) -> None:
     name = key_name(site_key(folder))
     builder = Builder()
     builder.add(Entry(bytes(16), (b"k" * 16,)))
     at_ms = int((time.time() - hours * 3600) * 1000)
-    write_snapshot(folder / "directory" / "push.snapshot", Header("push", "", at_ms, at_ms, key=name), builder.table())
+    write_snapshot(
+        folder / "directory" / "push.snapshot", Header("push", "", at_ms, at_ms, key=name, notes=notes), builder.table()
+    )
 
 
 def test_nothing_where_nobody_pushes(tmp_path: Path) -> None:
@@ -50,6 +52,15 @@ def test_an_old_list(tmp_path: Path) -> None:
     (found,) = pushed(config(tmp_path))
     assert (found.level, found.text) == (Level.WARN, "1 addresses, 4 hours old")
     assert "Push-FilterdDirectory.ps1" in found.remedy
+
+
+def test_what_the_guard_said_of_the_last_push(tmp_path: Path) -> None:
+    """Such a list is fresh with each push, and yet somebody has to look."""
+    put(tmp_path, 0, ("20 of 40 recipients would be dropped",))
+    found = pushed(config(tmp_path))[0]
+    assert found.level is Level.WARN
+    assert "20 of 40 recipients would be dropped" in found.text
+    assert "-AcceptDrop" in found.remedy
 
 
 def test_a_damaged_list(tmp_path: Path) -> None:
