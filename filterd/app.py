@@ -89,7 +89,7 @@ class App:
 
     def _build(self, config: Config, in_use: Model | None = None) -> Graph:
         model_path = active_model(config, self.database)
-        worker = f"{self.slot}:{self.boot_id}"
+        worker = f"{self._place.owner}:{self.boot_id}"
         if self._greylist is None or config.greylist != self.config.greylist:  # else what it knows by heart stays
             self._greylist = SqlGreylist(self.database, config.greylist)
         if self._correspondents is None or config.outbound != self.config.outbound:

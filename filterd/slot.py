@@ -1,6 +1,7 @@
 """Owns the place of a mail process in its state_dir: a name that one living process has, and what dead ones left open there.
 
-A slot keeps its name over restarts, so that the successor of a dead process finds the messages that it had in hand.
+A slot keeps its name over restarts, so that the successor of a dead process finds the messages that it had in hand.  Every node has
+a worker smtp-0: in a database of several nodes the name of the node stands beside it, else one would close what another has in hand.
 Must not know mail.
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import re
-from contextlib import nullcontext
+import secrets
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -17,12 +19,15 @@ from filterd.config import Config
 from filterd.errors import FilterdError
 from filterd.storage import recovery
 from filterd.storage.custody import SqlCustody
-from filterd.storage.database import Database
+from filterd.storage.database import Database, now_ms
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 _SHOWN = 50  # ids of closed messages in one log line
+_NODE_DIGITS = 12  # hexadecimal, random: nobody has to name nodes, and two are never alike
+# A node that is gone for good never comes back to close what it had in hand.  No hand-over takes nearly as long (engine/handoff.py).
+_ABANDONED_MS = 86_400_000
 
 
 def worker_slot(number: int) -> str:
@@ -41,20 +46,32 @@ class Slot:
         if lock is None:
             raise FilterdError(f"slot {name} is in use by another process of this state_dir; give --slot another name")
         self._lock = lock
+        self._node = "" if config.storage.is_of_one_node else _node(config.state_dir)
+
+    @property
+    def owner(self) -> str:
+        """The slot as the ledger names it."""
+        return self._owner(self.name)
 
     def recover(self, database: Database, custody: SqlCustody, boot_id: str) -> None:
         """Close what earlier processes of this slot left open; the first worker's also what vanished workers left.
 
         Raises StorageError.
         """
-        closed = custody.recover(self.name, boot_id)
+        closed = custody.recover(self.owner, boot_id)
         if self.name == worker_slot(0):  # with fewer workers than before nobody else would
-            present = {worker_slot(number) for number in range(self._config.server.workers)}
+            present = {self._owner(worker_slot(number)) for number in range(self._config.server.workers)}
             for vanished in recovery.open_slots(database) - present:
-                with _lock(self._config.state_dir, vanished) or nullcontext() as free:
-                    closed += custody.recover(vanished, boot_id) if free else []
+                name, _, node = vanished.partition("@")
+                if node in ("", self._node):  # without a node: from the days when this database had one
+                    with _lock(self._config.state_dir, name) or nullcontext() as free:
+                        closed += custody.recover(vanished, boot_id) if free else []
+            closed += recovery.abandon(database, now_ms() - _ABANDONED_MS) if self._node else []
         if closed:
             log.warning("closed what an earlier process left open", extra={"slot": self.name, "ids": closed[:_SHOWN]})
+
+    def _owner(self, name: str) -> str:
+        return f"{name}@{self._node}" if self._node else name
 
     def release(self) -> None:
         """Let another process have it."""
@@ -74,3 +91,15 @@ def _lock(state_dir: Path, name: str) -> IO[bytes] | None:
         file.close()
         return None
     return file
+
+
+def _node(state_dir: Path) -> str:
+    """The name of this node, made when there is none, by one of several processes that ask at once.  Raises OSError."""
+    path = state_dir / "run" / "node"  # the folder is there: it has the locks
+    if not path.exists():
+        beside = path.with_name(f"node.{secrets.token_hex(4)}")
+        beside.write_text(secrets.token_hex(_NODE_DIGITS // 2), encoding="ascii")
+        with suppress(FileExistsError):  # another process was first
+            path.hardlink_to(beside)
+        beside.unlink()
+    return path.read_text(encoding="ascii")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from filterd.config.base import Domain, Endpoint, HostName, OptionalHostName, Port, Seconds, Table
+from filterd.config.base import Domain, Endpoint, Host, HostName, OptionalHostName, Port, Seconds, Table
 
 
 class ServerConfig(Table):
@@ -31,7 +31,7 @@ class ServerConfig(Table):
 class UpstreamConfig(Table):
     """The next hop: Exchange."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Name or address of the receive connector. Default 127.0.0.1."""
     port: Port = 2526
     """TCP port of the receive connector. Default 2526."""
@@ -143,13 +143,18 @@ class StorageConfig(Table):
     """Ledger and quarantine."""
 
     url: str = ""
-    """SQLAlchemy URL of the database. Default empty: filterd.db in state_dir (SQLite)."""
+    """URL of the database, for several nodes `postgresql://user:password@host/name` (docs/postgresql.md). Default empty: filterd.db in state_dir (SQLite)."""
     inline_bytes: int = Field(default=1_048_576, ge=0)
-    """Quarantined messages above this (compressed) are files, smaller ones lie in the database. Default 1048576."""
+    """Quarantined messages above this (compressed) are files, smaller ones lie in the database; with PostgreSQL all do. Default 1048576."""
     min_free_bytes: int = Field(default=104_857_600, ge=0)
     """With less free space in state_dir new mail gets 452 4.3.1. Default 104857600."""
     keep_days: int = Field(default=30, ge=1, le=3650)
     """Days that quarantined mail and evidence are kept. Default 30."""
+
+    @property
+    def is_of_one_node(self) -> bool:
+        """Whether no other node can have the same database."""
+        return self.url == "" or self.url.startswith("sqlite")
 
 
 class ApiConfig(Table):

@@ -189,8 +189,11 @@ class SqlCustody:
         self._refuse_when_low(batch)
         self._transaction([item for item in batch if item.error is None])
 
-    def _transaction(self, items: list[_Item]) -> None:
-        """Commit these together; when one is refused, each alone.  What went wrong is in their `error` then."""
+    def _transaction(self, items: list[_Item], again: bool = True) -> None:
+        """Commit these together; when one is refused, or the connection was lost before, each alone, once.
+
+        What went wrong is in their `error` then.
+        """
         if not items:
             return
         committing = False
@@ -199,9 +202,9 @@ class SqlCustody:
                 reach("custody.taken")
                 connection = self._connect(durable=any(item.held for item in items))
                 with connection.begin():
-                    if not self.database.is_sqlite and not self._durable:
-                        connection.execute(text("SET LOCAL synchronous_commit = off"))
                     try:
+                        if not self.database.is_sqlite and not self._durable:
+                            connection.execute(text("SET LOCAL synchronous_commit = off"))
                         write(connection, [item.rows for item in items])
                     except Exception as error:
                         raise _Refused from error
@@ -212,9 +215,11 @@ class SqlCustody:
             self._doubtful.committed()
         except _Refused as refused:
             self._drop_connection()  # SQLite may have ended the transaction itself (disk full, I/O error)
-            if len(items) > 1:
+            # A server that was restarted meanwhile (PostgreSQL) has seen nothing of it: no mail waits for that.
+            lost = again and getattr(refused.__cause__, "connection_invalidated", False)
+            if len(items) > 1 or lost:
                 for item in items:
-                    self._transaction([item])
+                    self._transaction([item], again=False)
             else:
                 items[0].error = _named(refused.__cause__ or refused)
         except Exception as error:  # BEGIN or COMMIT failed: nobody's rows are to be seen

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -23,6 +24,7 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from filterd.config import Config
 from filterd.errors import ConfigError, FilterdError, StorageError, StorageFullError
+from filterd.storage import postgres
 from filterd.storage.migrations import HEAD, revision, upgrade
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another process's transaction
@@ -67,35 +69,38 @@ class Database:
     """One database, its folder of large bodies and the disk below them.  Safe to use from many threads.
 
     Attributes:
-        inline_bytes: bodies above this, compressed, are files.
+        inline_bytes: bodies above this, compressed, are files; never with PostgreSQL, where another node may need them.
         body_dir: folder of those files.
         min_free_bytes: with less free space in `state_dir` no new mail is taken.
     """
 
     def __init__(self, url: str, inline_bytes: int, body_dir: Path, min_free_bytes: int, state_dir: Path) -> None:
-        self.url = make_url(url)
-        self.inline_bytes = inline_bytes
+        self.url = postgres.with_driver(make_url(url))
         self.body_dir = body_dir
         self.min_free_bytes = min_free_bytes
         self.state_dir = state_dir
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.inline_bytes = inline_bytes if self.is_sqlite else sys.maxsize
         if self.is_sqlite and self.url.database in (None, "", ":memory:"):
             raise StorageError("storage.url: the database must be a file; several processes share it")
         with translated():
-            self.engine = _make_engine(str(url), self.is_sqlite)
+            self.engine = _make_engine(self.url, self.is_sqlite)
         self.writer = self.engine.execution_options(filterd_write=True)
+        self._reader = self.engine if self.is_sqlite else postgres.readers(self.engine)
         self._held_open: sqlite3.Connection | None = None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection in a transaction that only reads: one consistent view."""
-        with translated(), self.engine.connect() as connection:
+        with translated(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A connection in a write transaction; committed and durable on disk (fsync) when the block ends well."""
+        """A connection in the only write transaction; committed and durable on disk (fsync) when the block ends well."""
         with translated(), self.writer.begin() as connection:
+            if not self.is_sqlite:
+                postgres.lock_writers(connection)
             yield connection
 
     @contextmanager
@@ -108,7 +113,7 @@ class Database:
             try:
                 with connection.begin():
                     if raw is None:
-                        connection.execute(text("SET LOCAL synchronous_commit = off"))
+                        postgres.lock_writers(connection, durable=False)
                     yield connection
             finally:
                 if raw is not None:
@@ -216,7 +221,8 @@ def prepare(database: Database) -> Database:
 def migrate(url: str) -> None:
     """Bring the database at `url` to the newest schema; safe when several processes call it at once."""
     with translated():
-        engine = _make_engine(url, make_url(url).get_backend_name() == "sqlite")
+        found = postgres.with_driver(make_url(url))
+        engine = _make_engine(found, found.get_backend_name() == "sqlite")
         try:
             _migrate(engine.execution_options(filterd_write=True))
         finally:
@@ -225,12 +231,14 @@ def migrate(url: str) -> None:
 
 def _migrate(writer: Engine) -> None:
     with translated(), writer.begin() as connection:
+        if connection.dialect.name != "sqlite":
+            postgres.prepare_upgrade(connection)
         upgrade(connection)
 
 
-def _make_engine(url: str, is_sqlite: bool) -> Engine:
+def _make_engine(url: URL, is_sqlite: bool) -> Engine:
     if not is_sqlite:
-        return create_engine(url, pool_pre_ping=True)
+        return postgres.make_engine(url)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)

@@ -21,6 +21,7 @@ from filterd.ports import EvidenceRecord, HeldMessage, MessageRecord, Outcome, T
 from filterd.storage.bodies import StoredBody
 from filterd.storage.schema import evidence as evidence_table
 from filterd.storage.schema import ledger, messages, outbox, quarantine, quarantine_bodies, quarantine_copies
+from filterd.storage.text import clean as clean
 
 CUSTODY = "filterd"  # who changed a row, when no person did
 
@@ -260,13 +261,6 @@ def unpack_evidence(row: Any) -> EvidenceRecord:
         version=row.version,
         extra=plain["extra"],
     )
-
-
-def clean(text: str) -> str:
-    """Text that both databases can store: no lone surrogates, no NUL."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def pack_list(texts: Sequence[str]) -> str:

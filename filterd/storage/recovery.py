@@ -40,6 +40,19 @@ def recover(database: Database, worker_slot: str, boot_id: str) -> list[str]:
     return closed
 
 
+def abandon(database: Database, before_ms: int) -> list[str]:
+    """Do the same for messages that were received before that moment, whoever began them.  Returns their ids."""
+    at_ms = now_ms()
+    old = select(messages.c.id, messages.c.recipients).where(
+        messages.c.closed.is_(False), messages.c.received_ms < before_ms
+    )
+    with database.write() as connection:
+        rows = connection.execute(old).all()
+        for row in rows:
+            _abort(connection, row.id, unpack_list(row.recipients), at_ms)
+    return [row.id for row in rows]
+
+
 def open_slots(database: Database) -> set[str]:
     """Slots that have messages without an end; those that no worker has any more need `recover` by another one."""
     with database.read() as connection:
