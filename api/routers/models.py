@@ -1,4 +1,4 @@
-"""Owns /v1/models and /v1/jobs: what is installed, training a candidate, shadow, promotion, the way back, export and import."""
+"""Owns /v1/models: what is installed, shadow, promotion, the way back, export and import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi import Path as PathParameter
 from pydantic import Field
 
 from api.auth import Principal, needs
-from api.jobs import JobState, compare_models
+from api.jobs import compare_models
 from api.problems import ApiError, conflict, not_found
 from api.services import Services, Svc
 from api.views import Before, Body, Done, Limit, Rows, View, errors, refused
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["models"])
 
 Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-JobId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{1,32}$")]
 Learner = Annotated[Principal, Depends(needs("learn"))]
 _TAR = "application/x-tar"
 _REMEDY = "GET /v1/models/{name} and the log say more"
@@ -108,23 +107,6 @@ class ModelDetails(InstalledModel):
     events: list[Event]
 
 
-class JobView(View):
-    """One training."""
-
-    id: str
-    model: str
-    """Name of the candidate."""
-    state: JobState
-    created_ms: int
-    created_by: str
-    ended_ms: int | None
-    error: str
-    progress: dict[str, Any]
-    """What it said last about how far it is."""
-    result: dict[str, Any]
-    """What was learned, the gate's report, the state of the candidate."""
-
-
 class Promotion(Body):
     """How to promote."""
 
@@ -178,12 +160,6 @@ def key(services: Svc) -> PublicKey:
     """The public key that this site's models are signed with."""
     with _refusals(services):
         return PublicKey(key=model_key.own_key(services.config.state_dir).public)
-
-
-@router.post("/models/retrain", status_code=202, responses=errors(409))
-async def retrain(services: Svc, who: Learner) -> JobView:
-    """Train a candidate from the corpus ledger and let the gate judge it, in the background; see GET /v1/jobs/{id}."""
-    return JobView.model_validate(services.jobs.start(who.actor))
 
 
 @router.post("/models/rollback", responses=errors(409))
@@ -286,21 +262,6 @@ def end_shadow(services: Svc, name: Name, who: Learner) -> Done:
     if not modelswitch.end_shadow(services.database, name, None, who.actor, {"reason": "asked for"}):
         raise not_found("model in shadow", name)
     return Done(id=name, done="ended")
-
-
-@router.get("/jobs", responses=errors(), dependencies=[Depends(needs("read"))])
-def jobs(services: Svc) -> Rows[JobView]:
-    """The newest trainings, newest first."""
-    return Rows(items=[JobView.model_validate(job) for job in services.jobs.all()])
-
-
-@router.get("/jobs/{id}", responses=errors(404), dependencies=[Depends(needs("read"))])
-def job(services: Svc, id: JobId) -> JobView:
-    """One training."""
-    found = services.jobs.get(id)
-    if found is None:
-        raise not_found("job", id)
-    return JobView.model_validate(found)
 
 
 def _one(services: Services, name: str) -> InstalledModel:

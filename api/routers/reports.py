@@ -5,20 +5,17 @@ A report is a record, it changes no model by itself.  Must not know why a report
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field, ValidationError
-from starlette.datastructures import QueryParams
 
 from api.auth import Principal, lacks, needs
 from api.problems import ApiError, not_found
+from api.report_forms import RAW, NewReport, read
 from api.services import Services, Svc
-from api.views import Before, Body, Done, Limit, RowId, Rows, Text, View, errors, refused
+from api.views import Before, Done, Limit, RowId, Rows, Text, View, errors, refused
 from filterd.errors import PermanentError
 from filterd.learning.provenance import TEXTS, reporter_key
 from filterd.learning.trust import State
@@ -31,7 +28,6 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["reports"])
 
 SOURCE = "api"
-_RAW = "message/rfc822"
 
 
 class Report(View):
@@ -105,22 +101,6 @@ class Reporter(View):
     """Unix milliseconds of the newest report."""
 
 
-class NewReport(Body):
-    """What a message is; give its id, its Message-ID or the message itself."""
-
-    label: Label
-    """spam, ham or phish."""
-    message_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z_-]{1,64}$")
-    """Our id of the message."""
-    internet_message_id: str | None = Field(default=None, min_length=1, max_length=1000)
-    """Its Message-ID field, as Outlook gives it."""
-    message: str | None = None
-    """The message itself, base64 (RFC 4648 4); may stand beside internet_message_id."""
-    reporter: str | None = Field(default=None, max_length=320)
-    """Mailbox of the person who says so; left out: the owner of the token, whose word counts as an administrator's."""
-    note: str = Field(default="", max_length=2000)
-
-
 class Reported(View):
     """The report is durable."""
 
@@ -144,7 +124,7 @@ class Reported(View):
             "required": True,
             "content": {
                 "application/json": {"schema": NewReport.model_json_schema()},
-                _RAW: {"schema": {"type": "string", "format": "binary"}},
+                RAW: {"schema": {"type": "string", "format": "binary"}},
             },
         }
     },
@@ -160,7 +140,7 @@ async def add(request: Request, services: Svc, who: Annotated[Principal, Depends
     says is held for a review when it is not certain that they may say it; see `holds`.
     """
     async with services.place():
-        body, octets = await _read(request)
+        body, octets = await read(request)
         if body.reporter is not None and not body.reporter.strip():
             # Whoever passes on what people say and has lost the name must not speak as an administrator.
             problem, remedy = "the reporter is empty", "name who says so, or leave it out when the token's owner does"
@@ -291,45 +271,3 @@ def _decided(services: Services, id: int, accepted: bool, who: Principal) -> Rep
         raise refused(error) from None
     log.info("report reviewed", extra={"report": id, "accepted": accepted, "by": who.actor})
     return Report.model_validate(found)
-
-
-async def _read(request: Request) -> tuple[NewReport, bytes]:
-    """The report and the octets of its message, empty when it names our id.  Raises ApiError."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    raw = b"".join([block async for block in request.stream()])
-    if media_type == _RAW:
-        if not raw:
-            raise ApiError(422, "the body is empty", "send the message as the body", "body")
-        return _parse_query(request.query_params), raw
-    if media_type != "application/json":
-        raise ApiError(415, f"the body is neither JSON nor {_RAW}", "send one of both Content-Types", "body")
-    try:
-        body = NewReport.model_validate_json(raw)
-    except ValidationError as error:
-        raise _invalid(error, "body") from None
-    by_name = body.message is not None or body.internet_message_id is not None
-    if by_name == (body.message_id is not None):
-        problem = "expected either message_id, or internet_message_id or message"
-        raise ApiError(422, problem, "give our id, or what the message itself says", "body.message_id")
-    if body.message is None:
-        return body, b""
-    try:
-        octets = base64.b64decode(body.message, validate=True)
-    except (binascii.Error, ValueError):
-        raise ApiError(422, "not base64", "encode the octets as RFC 4648 section 4", "body.message") from None
-    if not octets:
-        raise ApiError(422, "the message is empty", "give the message", "body.message")
-    return body, octets
-
-
-def _parse_query(query: QueryParams) -> NewReport:
-    try:
-        return NewReport.model_validate(dict(query))
-    except ValidationError as error:
-        raise _invalid(error, "query") from None
-
-
-def _invalid(error: ValidationError, where: str) -> ApiError:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = ".".join([where, *(str(part) for part in first["loc"])])[:200]
-    return ApiError(422, str(first["msg"])[:500], "see /docs for what is expected", field)

@@ -194,37 +194,8 @@ def test_pages_and_filters(side: Side) -> None:
     assert [row["id"] for row in side.json("GET", "/v1/reports?label=ham", "read")["items"]] == [ids[1]]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"label": "spam"}, "body.message_id"),
-        ({"label": "spam", "message_id": "A", "message": "eA=="}, "body.message_id"),
-        ({"label": "spam", "message_id": "A", "internet_message_id": "<1@a>"}, "body.message_id"),
-        ({"label": "spam", "internet_message_id": ""}, "body.internet_message_id"),
-        ({"label": "spam", "internet_message_id": " "}, "body.message_id"),
-        ({"label": "bad", "message_id": "A"}, "body.label"),
-        ({"message_id": "A"}, "body.label"),
-        ({"label": "spam", "message": "not base64!"}, "body.message"),
-        ({"label": "spam", "message": ""}, "body.message"),
-        ({"label": "spam", "message_id": "a b"}, "body.message_id"),
-        ({"label": "spam", "message_id": "A", "note": "x" * 2001}, "body.note"),
-        ({"label": "spam", "message_id": "A", "x": 1}, "body.x"),
-        ([], "body"),
-    ],
-)
-def test_a_bad_report_is_named_and_not_kept(side: Side, body: Any, field: str) -> None:
-    error = add(side, body, 422)["error"]
-    assert error["field"] == field
-    assert side.json("GET", "/v1/reports", "read")["items"] == []
-
-
-def test_what_cannot_be_taken(side: Side) -> None:
+def test_what_we_do_not_have_cannot_be_reported(side: Side) -> None:
     assert add(side, {"label": "spam", "message_id": "NONE"}, 404)["error"]["problem"].endswith("'NONE'")
-    assert add_raw(side, "label=nothing").json()["error"]["field"] == "query.label"
-    assert add_raw(side, "label=spam&message_id=A&x=1").status_code == 422
-    assert add_raw(side, "label=spam", b"").json()["error"]["field"] == "body"
-    assert add_raw(side, "label=spam", MAIL, "text/plain").status_code == 415
-    assert add_raw(side, "label=spam", b"{", "application/json").status_code == 422
 
 
 def test_what_one_person_says_alone_is_found(side: Side) -> None:
