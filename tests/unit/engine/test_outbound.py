@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
 import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization as ser
+from prometheus_client import REGISTRY
 
 from filterd.auth import seal
 from filterd.auth.dkim import verify_dkim
@@ -18,6 +20,7 @@ from filterd.deadline import Deadline
 from filterd.engine.outbound import MAX_RECIPIENTS, MAX_WAITING, CorrespondentNotes
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.address import Mailbox
+from filterd.mail.dsn import MAX_QUOTED
 from filterd.mail.envelope import Envelope, Recipient, TrustClass
 from filterd.mail.evidence import Reason, Result, Stage
 from filterd.mail.message import Message
@@ -114,6 +117,7 @@ def test_a_report_to_us_beside_it_is_kept() -> None:
     assert stage.world.taken[0][0] == (CARL,)
     (held,) = stage.custody.held.values()
     assert set(held.recipients) == {"spam@reports.example.org"}
+    assert held.reason not in (OUTBOUND_DEFERRED, UPSTREAM_REFUSED), "it is no copy for the world"
 
 
 def test_the_next_server_is_down_so_exchange_keeps_it() -> None:
@@ -156,6 +160,86 @@ def test_a_bounce_and_who_wants_no_notice_are_told_nothing(sender: str, recipien
     assert stage.talk(BOB, recipient)[-1].code == 250
     assert stage.told.notices == []
     assert stage.custody.states()[CARL] is TerminalState.REJECTED
+    assert outcome_of(stage, CARL) == ("", "upstream: 550 5.1.1 User unknown; nobody wants to be told")
+
+
+def outcome_of(stage: OutboundStage, recipient: str) -> tuple[str, str]:
+    ((reply, detail),) = {
+        (outcome.reply, outcome.detail)
+        for outcomes in stage.custody.ended.values()
+        for outcome in outcomes
+        if outcome.recipient == recipient
+    }
+    return reply, detail
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def ended() -> dict[str, float]:
+    return {state.value: counted("filterd_messages_total", state=state.value) for state in TerminalState}
+
+
+REPORT = "spam@reports.example.org"
+
+
+def test_everybody_has_one_end_that_is_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    stage, before, copies = OutboundStage(), ended(), counted("filterd_outbound_refused_copies_total")
+    stage.world.rcpt = {CARL: GONE}
+    with caplog.at_level(logging.WARNING):
+        assert stage.talk("nobody@example.org", BOB, CARL, REPORT)[-1].code == 250
+    assert stage.custody.states() == {
+        "nobody@example.org": TerminalState.REJECTED,
+        BOB: TerminalState.FORWARDED,
+        CARL: TerminalState.REJECTED,
+        REPORT: TerminalState.QUARANTINED,
+    }
+    assert outcome_of(stage, CARL) == ("", "upstream: 550 5.1.1 User unknown; the author is told")
+    risen = {state: value - before[state] for state, value in ended().items() if value != before[state]}
+    assert risen == {"forwarded": 1, "rejected": 1, "quarantined": 1}, "those refused at RCPT are counted there"
+    assert counted("filterd_outbound_refused_copies_total") - copies == 1
+    (said,) = [record for record in caplog.records if "the author is told" in record.message]
+    assert said.__dict__["mail_from"] == "anna@example.org"
+    assert (said.__dict__["recipients"], said.__dict__["replies"]) == ([CARL], ["550 5.1.1 User unknown"])
+    assert said.__dict__["id"] in stage.custody.ended
+
+
+def test_everybody_has_one_end_also_when_the_author_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:
+    stage = OutboundStage(told=Told(StorageError("disk I/O error", "broken")))
+    stage.world.rcpt = {CARL: GONE}
+    before, failures = ended(), counted("filterd_storage_failures_total", kind="broken")
+    with caplog.at_level(logging.ERROR):
+        assert stage.talk("nobody@example.org", BOB, CARL, REPORT)[-1].is_temporary
+    assert stage.custody.states() == {
+        "nobody@example.org": TerminalState.REJECTED,
+        BOB: TerminalState.FORWARDED,
+        CARL: TerminalState.DEFERRED,
+        REPORT: TerminalState.DEFERRED,
+    }
+    assert outcome_of(stage, BOB)[1] == "taken; sent again, for others were refused"
+    assert outcome_of(stage, CARL)[1] == "the author could not be told"
+    assert outcome_of(stage, CARL)[0].startswith("451 ")
+    risen = {state: value - before[state] for state, value in ended().items() if value != before[state]}
+    assert risen == {"forwarded": 1, "deferred": 2}
+    assert counted("filterd_storage_failures_total", kind="broken") - failures == 1
+    assert [record.__dict__["step"] for record in caplog.records] == ["notice"]
+    assert not stage.custody.held
+
+
+def test_a_deferral_alone_is_no_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    stage = OutboundStage()
+    stage.world.rcpt = {CARL: LATER}
+    with caplog.at_level(logging.WARNING):
+        stage.talk(BOB, CARL)
+    assert not [record for record in caplog.records if "the author is told" in record.message]
+
+
+def test_of_a_large_message_a_notice_keeps_the_beginning() -> None:
+    stage = OutboundStage()
+    stage.world.rcpt = {CARL: GONE}
+    stage.talk(BOB, CARL, message=MAIL + b"0123456789abcdef\r\n" * 10_000)
+    assert len(stage.told.notices[0].header) == MAX_QUOTED
 
 
 def test_one_is_deferred_while_another_has_it_so_the_outbox_delivers_it_to_the_world() -> None:
