@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from filterd.exchange.setup import Setup, SetupError
+from filterd.exchange.setup import CONNECTOR, OUTBOUND, REPORT_CONTACTS, REPORTS, RULES, Setup, SetupError, contact_name
+from filterd.reportmail.labels import LABELS
 
 BASE: dict[str, Any] = {"servers": ("EX01",), "addresses": ("10.0.0.25",)}
 
@@ -45,3 +46,15 @@ def test_addresses_and_servers_stand_once_and_as_exchange_writes_them() -> None:
 def test_what_is_enough() -> None:
     setup = Setup(**BASE, hostname="filter.example.org", fqdn="mail.example.org", thumbprint="AB" * 20)
     assert (setup.scl_mode, setup.report_domain, setup.outbound) == ("rule", "", False)
+
+
+def test_what_stands_at_a_customers_is_found_again_by_its_name() -> None:
+    """Who renames one of these makes a second one at every site, and the undo script leaves the first."""
+    assert (CONNECTOR, OUTBOUND, REPORTS) == ("Inbound from filterd", "Outbound through filterd", "Reports to filterd")
+    assert RULES == "filterd: SCL "
+    assert contact_name("spam") == "filterd report spam"
+
+
+def test_people_find_a_contact_for_each_label_that_a_report_can_have() -> None:
+    assert {local for local, _ in REPORT_CONTACTS} == set(LABELS)
+    assert [title for _, title in REPORT_CONTACTS] == ["Report spam", "Report phishing", "Report not spam"]
