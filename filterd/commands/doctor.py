@@ -96,6 +96,7 @@ def examinations(config: Config) -> list[Examination]:
         Examination("state_dir", _DISK_SECONDS, blocking(lambda: house.state_dir(config))),
         Examination("database", _DISK_SECONDS, blocking(lambda: house.database(config))),
         Examination("model", _DISK_SECONDS, blocking(lambda: house.model(config, _model_path(config)))),
+        Examination("reach", _DISK_SECONDS, blocking(lambda: house.reach(config))),
         Examination("listeners", _DISK_SECONDS, blocking(lambda: certificates.listeners(config))),
         Examination("dns", _DNS_SECONDS, lambda deadline: names.servers(config, deadline)),
         Examination("dnsbl", _DNS_SECONDS, lambda deadline: names.zones(config, deadline)),

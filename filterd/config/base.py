@@ -24,6 +24,13 @@ def _host_name(text: str) -> str:
     return name
 
 
+def _host(text: str) -> str:
+    """A server to connect to; whatever the resolver may know, but no URL, and no port, which has a key of its own."""
+    if text and (not text.isprintable() or any(c in text for c in " /@[]") or text.count(":") == 1):
+        raise ValueError("expected a name or an address such as ex01.example.org, without a port (it has its own key)")
+    return text
+
+
 def _network(text: str) -> str:
     try:
         return str(parse_network(text))
@@ -46,6 +53,7 @@ def _endpoint(text: str) -> str:
 Domain = Annotated[str, AfterValidator(_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]  # what we write into header fields and must know again there
 OptionalHostName = Annotated[str, AfterValidator(lambda text: text and _host_name(text))]
+Host = Annotated[str, AfterValidator(_host)]
 Network = Annotated[str, AfterValidator(_network)]
 Range = Annotated[str, AfterValidator(_range)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]

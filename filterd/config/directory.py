@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from filterd.config.base import Domain, Port, Seconds, Table
+from filterd.config.base import Domain, Host, Port, Seconds, Table
 
 Backend = Literal["file", "hashed_file", "ldap", "push", "callahead"]
 BACKENDS: tuple[Backend, ...] = ("file", "hashed_file", "ldap", "push", "callahead")
@@ -116,9 +116,9 @@ class PushConfig(Table):
 
 
 class CallAheadConfig(Table):
-    """Ask a mail server at RCPT whether it knows the recipient; Exchange's Front End does not say so, its port 2525 may (docs/directory.md)."""
+    """Ask a mail server at RCPT whether it knows the recipient; Exchange's Front End does not say so, its port 2525 may (docs/callahead.md)."""
 
-    host: str = ""
+    host: Host = ""
     """Name or address of the server to ask. Default empty: none is."""
     port: Port = 2525
     """TCP port. Default 2525 (Exchange's Transport service with the Recipient Filter agent)."""

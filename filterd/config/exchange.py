@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from filterd.config.base import Domain, OptionalHostName, Port, Seconds, Table
+from filterd.config.base import Domain, Host, OptionalHostName, Port, Seconds, Table
 
 
 class ExchangeConfig(Table):
@@ -55,7 +55,7 @@ class OutboundDkimConfig(Table):
 class OutboundConfig(Table):
     """Mail of our own Exchange for the world (listener with trust = "outbound"): signed, counted, handed to the next mail server."""
 
-    host: str = ""
+    host: Host = ""
     """Next mail server, which delivers to the internet: a Postfix of yours, or your provider's. Default empty: no outbound mail."""
     port: Port = 25
     """TCP port of the next mail server. Default 25."""

@@ -18,6 +18,7 @@ from filterd.adapters import model_key
 from filterd.config import Config
 from filterd.doctor.finding import Finding, fail, ok, warn
 from filterd.errors import ConfigError, ModelError, StorageError
+from filterd.mail.envelope import parse_ip
 from filterd.storage.database import Database, translated
 from filterd.storage.migrations import HEAD, revision
 from filterd.storage.schema import messages
@@ -52,6 +53,24 @@ def state_dir(config: Config) -> list[Finding]:
     if free < 2 * least:
         return [warn(what, text, "make room soon: below min_free_bytes mail gets 452 4.3.1")]
     return [ok(what, text)]
+
+
+def reach(config: Config) -> list[Finding]:
+    """Whether anybody but this machine can bring mail of the internet: the default address is for trying out."""
+    strangers = [listener for listener in config.listeners if listener.trust == "internet"]
+    if not strangers or not all(_is_loopback(listener.address) for listener in strangers):
+        return []
+    first = strangers[0]
+    text = f"{first.address}:{first.port} is reached from this machine only: no mail of the internet comes in"
+    remedy = "unless a program on this machine passes it on: address and port of [[listeners]]; docs/exchange.md"
+    return [warn(f"listener {first.name}", text, remedy)]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return parse_ip(address).is_loopback
+    except ValueError:
+        return False
 
 
 def database(config: Config) -> list[Finding]:

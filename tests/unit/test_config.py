@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from filterd.commands.configuration import reference, sample
-from filterd.config import ACTIVE_CONFIG, Config, load_active, load_config, parse_config
+from filterd.commands.configuration import _tables, reference, sample
+from filterd.config import ACTIVE_CONFIG, PATTERNS, Config, load_active, load_config, parse_config
 from filterd.errors import ConfigError
 from tests.support.material import CHECKOUT
 
@@ -15,7 +17,18 @@ from tests.support.material import CHECKOUT
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[server]\nworkers = 'two'", "server.workers: input should be a valid integer, found 'two'"),
+        ("[server]\nworkers = 'two'", "server.workers: expected a whole number, found 'two'"),
+        ("[server]\nstate_dir = 5", "server.state_dir: expected the path of a file or folder in quotes, found 5"),
+        ("[callahead]\ndomains = 'a.example'", 'callahead.domains: expected a list such as ["one", "two"], found'),
+        ("[push]\nenabled = 'yes'", "push.enabled: expected true or false, found 'yes'"),
+        ("[push]\nmax_drop_percent = 'x'", "push.max_drop_percent: expected a number, found 'x'"),
+        ("[upstream]\nhost = 5", "upstream.host: expected text in quotes, found 5"),
+        ("[upstream]\nhost = 'ex01:25'", "upstream.host: expected a name or an address such as ex01.example.org"),
+        ("[callahead]\nhost = 'smtp://ex01'", "callahead.host: expected a name or an address"),
+        ("[outbound]\nhost = '[::1]'", "outbound.host: expected a name or an address"),
+        ("[[ldap]]\nurls = []", "ldap[0].urls: expected at least one"),
+        ("[[ldap]]\nname = 'My AD'", "ldap[0].name: expected a short name of small letters, digits"),
+        ("[outbound]\ndkim = ['x']", "outbound.dkim[0]: expected a table of its own"),
         ("[server]\nwrokers = 2", "server.wrokers: unknown key"),
         ("[server]\nhostname = 'fílter.example.org'", "server.hostname: expected a name in ASCII"),
         ("[server]\nauthserv_id = 'My Filter'", "server.authserv_id: expected a domain name"),
@@ -111,3 +124,28 @@ def test_the_sample_file_is_generated() -> None:
 def test_the_reference_page_is_generated() -> None:
     page = (CHECKOUT / "docs" / "configuration.md").read_text()
     assert page == reference(), "run: .venv/bin/filterd print-config --format markdown > docs/configuration.md"
+
+
+@pytest.mark.parametrize(
+    "host", ["", "ex01", "ex_01.corp", "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "größe.example"]
+)
+def test_any_host_that_may_exist_is_taken(tmp_path: Path, host: str) -> None:
+    tables = {"upstream": {"host": host}, "callahead": {"host": host}, "outbound": {"host": host}}
+    assert parse_config(tables, tmp_path).callahead.host == host
+
+
+def patterns(annotation: object, metadata: Iterable[object]) -> Iterator[str]:
+    for item in metadata:
+        for part in getattr(item, "metadata", None) or [item]:
+            if getattr(part, "pattern", None):
+                yield str(part.pattern)
+    for inner in get_args(annotation):
+        yield from patterns(inner, getattr(inner, "__metadata__", ()))
+
+
+def test_every_pattern_of_a_key_is_said_in_words() -> None:
+    tables = (table for _, _, table in _tables())
+    keys = (info for table in tables for info in table.model_fields.values())
+    found = {pattern for info in keys for pattern in patterns(info.annotation, info.metadata)}
+    assert found
+    assert found <= set(PATTERNS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from filterd.config import SEED_MODEL, Config, DnsblConfig, ServerConfig, StorageConfig
+from filterd.config import SEED_MODEL, Config, DnsblConfig, ListenerConfig, ServerConfig, StorageConfig
 from filterd.doctor import house
 from filterd.doctor.finding import Level
 from filterd.storage.database import open_database
@@ -25,6 +25,22 @@ def config(folder: Path, **storage: object) -> Config:
         storage=StorageConfig(**storage),  # type: ignore[arg-type]  # test shorthand
         dnsbl=(DnsblConfig(zone="bl.example"), DnsblConfig(zone="ok.example")),
     )
+
+
+@pytest.mark.parametrize(
+    ("addresses", "levels"),
+    [
+        ([("127.0.0.1", "internet")], [Level.WARN]),
+        ([("::1", "internet"), ("10.0.0.1", "internal")], [Level.WARN]),
+        ([("127.0.0.1", "internet"), ("0.0.0.0", "internet")], []),
+        ([("127.0.0.1", "internal")], []),
+        ([("filter", "internet")], []),
+    ],
+)
+def test_who_is_reached_from_this_machine_only(addresses: list[tuple[str, str]], levels: list[Level]) -> None:
+    listeners = [{"address": address, "trust": trust} for address, trust in addresses]
+    found = house.reach(Config.model_construct(listeners=tuple(ListenerConfig(**one) for one in listeners)))  # type: ignore[arg-type]  # test shorthand
+    assert [one.level for one in found] == levels
 
 
 def test_state_dir(tmp_path: Path) -> None:
