@@ -54,6 +54,8 @@ from filterd.engine.scan import with_crlf
 from filterd.errors import ModelError
 from filterd.exchange.answers import asks_for_less, meaning_of
 from filterd.exchange.powershell import UnsafeValueError, literal
+from filterd.exchange.probe_address import PREFIX, is_genuine
+from filterd.exchange.receipt import MAX_RECIPIENTS, MAX_VALUE, read_receipt
 from filterd.mail.address import Mailbox
 from filterd.mail.authres import authentication_results, names_authserv_id
 from filterd.mail.authres_read import read_results
@@ -147,6 +149,22 @@ def undelivered(data: bytes) -> None:
     assert octets.count(b"\r\n") == octets.count(b"\n") == octets.count(b"\r")
     assert max(map(len, octets.split(b"\r\n"))) <= 998
     assert len(octets) < 20_000
+
+
+def receipt(data: bytes) -> None:
+    """A receipt has few ends and short printable values, or is none; and no octets are an address that we have not made."""
+    head = b"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+    for octets in (data, head + data):
+        found = read_receipt(octets)
+        if found is None:
+            continue
+        assert 1 <= len(found.fates) <= MAX_RECIPIENTS + 1
+        values = (text for fate in found.fates for text in (fate.recipient, fate.status, fate.diagnostic))
+        for text in (found.reporter, found.envelope, *values):
+            assert text.isascii()
+            assert not text or text.isprintable()
+            assert len(text) <= MAX_VALUE
+    assert not is_genuine(bytes(32), PREFIX + data.decode("latin-1"), US, 1_800_000_000)
 
 
 def tag_list(data: bytes) -> None:
@@ -582,7 +600,7 @@ def push_part(data: bytes) -> None:
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
-        header_fields, authors, undelivered, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
+        header_fields, authors, undelivered, receipt, tag_list, key_record, policy_record, spf_record, canonical_body, body_hash, canonical_field,
         dkim_signature, altered_message, arc_chain, dns_answer, authres_foreign, authres_own, clamd_reply, shape, attachment, attachment_name,
         near_duplicates, parts, page, view, links, lookalike, author_names, model_bundle,
         collected_mail, reported, winmail, identity_token, ldap_answer, upstream_answer, powershell_literal, safelist, safe_author, push_part,
@@ -621,6 +639,8 @@ WORDS: dict[str, list[bytes]] = {
                       b"X-MS-Exchange-Organization-SCL", b"Received-SPF", US.encode(), b"\n", b"\r", b"\x00", b"\t"],
     "authors": [b"@", b"<", b">", b",", b";", b":", b'"', b"\\", b"(", b")", b"a@example.com", b"\xc3\xa9.example", b"."],
     "undelivered": [b"\0", b"+2B", b"rfc822;", b"Subject: ", b"=?utf-8?q?=C3=BC?=", b"\r\n", b"\r\n ", b"From: ", b"\xc3\xbc", b"x" * 400],
+    "receipt": [b"Reporting-MTA: dns;", b"Original-Envelope-Id: ", b"Final-Recipient: rfc822;", b"Action: ", b"failed", b"delivered", b"Status: ", b"5.1.1",
+                b"Diagnostic-Code: smtp;", b"\r\n", b"\r\n\r\n", b"\r\n ", b"--b", b"--", b"\x1b[31m", b"(", b";", b"\xe2\x80\xae", b"a" * 400, b"mvj7cabr"],
     "tag_list": [b";", b"=", b"v", b"p", b"\r\n ", b" ", b"a_1"],
     "key_record": [b"v=DKIM1;", b"k=rsa;", b"k=ed25519;", b"p=", b"h=sha256;", b"t=s;", b"MIGf", b"s=email;", b"="],
     "policy_record": [b"p=reject;", b"sp=", b"np=none;", b"t=y;", b"psd=y;", b"rua=mailto:x@y", b"adkim=s", b",", b"!10m"],

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from filterd.auth.seal import Signer
 from filterd.checks.base import Check, CheckContext
 from filterd.checks.lists import Lists, NetworkTable
-from filterd.checks.recipient import RecipientCheck
+from filterd.checks.recipient import Probes, RecipientCheck
 from filterd.config import ClientsConfig, ExchangeConfig, PolicyConfig
 from filterd.engine.handoff import HandOff
 from filterd.engine.pipeline import Pipeline
@@ -61,6 +61,8 @@ class Stagehand:
     greylist: MemoryGreylist | None = None
     signer: Signer | None = None
     reports: str = ""
+    probes: Probes | None = None
+    sender: Mailbox | None = field(default_factory=lambda: Mailbox("a", "sender.example"))
 
     async def session(self, helo: str = "client.example") -> Session:
         table = NetworkTable(
@@ -69,7 +71,7 @@ class Stagehand:
         checks: list[Check] = [
             Lists(table),
             *self.more,
-            RecipientCheck(self.directory, self.reports),
+            RecipientCheck(self.directory, self.reports, "filter.example.org", self.probes),
             Weighs(self.weight),
         ]
         engine = Engine(
@@ -97,7 +99,7 @@ class Stagehand:
 
         async def scene() -> list[Reply]:
             session = await self.session(helo)
-            replies = [await session.mail(Mailbox("a", "sender.example"), ())]
+            replies = [await session.mail(self.sender, ())]
             for name in names:
                 local, _, domain = name.partition("@")
                 replies.append(await session.rcpt(Recipient(Mailbox(local, domain or "example.org"))))

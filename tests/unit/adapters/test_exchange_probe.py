@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -201,3 +203,31 @@ def test_a_silent_server_costs_no_more_than_the_bound(tmp_path: Path, monkeypatc
     seen = asyncio.run(run())
     assert seen.relay is not None
     assert "in time" in seen.relay.problem
+
+
+RECEIPT_TO = "filterd-probe-x@filter.example.net"
+
+
+def test_a_receipt_is_asked_for_where_it_is_offered(tmp_path: Path) -> None:
+    asked = Questions("filter.example.net", "example.org", probe="anna@example.org", receipt_to=RECEIPT_TO)
+    before = time.time_ns() // 1_000_000
+    seen, exchange = look(tmp_path, asked=asked)
+    (mail,) = exchange.received
+    assert mail.mail_from == RECEIPT_TO
+    assert re.fullmatch(r"RET=HDRS ENVID=[0-9a-f]{16}", mail.mail_parameters)
+    assert mail.recipients == (("anna@example.org", "NOTIFY=SUCCESS,FAILURE,DELAY"),)
+    assert seen.receipt_asked
+    assert before <= seen.sent_ms <= time.time_ns() // 1_000_000
+
+
+def test_without_dsn_or_nobody_to_answer_no_receipt_is_asked_for(tmp_path: Path) -> None:
+    asked = Questions("filter.example.net", "example.org", probe="anna@example.org")
+    silent = FrontEnd(offers_dsn=False)
+    for number, (questions, front_end) in enumerate(((asked, None), (replace(asked, receipt_to=RECEIPT_TO), silent))):
+        seen, exchange = look(tmp_path / str(number), front_end, questions)
+        assert seen.probe is not None
+        assert seen.probe.is_success
+        assert not seen.receipt_asked
+        (mail,) = exchange.received
+        assert (mail.mail_from, mail.mail_parameters) == ("postmaster@filter.example.net", "")
+        assert mail.recipients == (("anna@example.org", ""),)

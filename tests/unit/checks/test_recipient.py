@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from filterd.checks.recipient import RecipientCheck
 from filterd.mail.address import Mailbox
-from filterd.mail.envelope import Recipient, TrustClass
+from filterd.mail.envelope import Envelope, Recipient, TrustClass
 from filterd.mail.evidence import Reason
 from tests.support.checks import CLIENT, ask, context
 from tests.support.doubles import ScriptedDirectory
@@ -76,3 +77,65 @@ def test_without_a_domain_for_reports_there_are_no_report_addresses() -> None:
     inside = replace(CLIENT, trust=TrustClass.REPORT)
     (found,) = ask(check, context(inside, recipient=Recipient(Mailbox("spam", "example.org"))))
     assert found.reason is Reason.OK
+
+
+HOSTNAME, GENUINE = "filter.example.net", "filterd-probe-genuine"
+
+
+@dataclass
+class OneProbe:
+    """Knows one address, and notes what it is asked for."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def knows(self, local: str, domain: str) -> bool:
+        self.asked.append((local, domain))
+        return (local.lower(), domain) == (GENUINE, HOSTNAME)
+
+
+def receipt(
+    trust: TrustClass, local: str, domain: str = HOSTNAME, sender: Mailbox | None = None, down: bool = False
+) -> tuple[Reason, OneProbe]:
+    """What is found about a recipient, and who was asked."""
+    probes = OneProbe()
+    check = RecipientCheck(ScriptedDirectory(down=down), "", HOSTNAME, probes)
+    client = replace(CLIENT, trust=trust)
+    (found,) = ask(check, context(client, envelope=Envelope("ID", sender), recipient=Recipient(Mailbox(local, domain))))
+    assert found.recipient == Mailbox(local, domain).key
+    return found.reason, probes
+
+
+@pytest.mark.parametrize("trust", [TrustClass.INTERNET, TrustClass.OUTBOUND])
+@pytest.mark.parametrize("spelled", [str.lower, str.upper])
+def test_a_receipt_for_a_probe_is_known_by_its_address_and_no_directory_is_asked(
+    trust: TrustClass, spelled: Callable[[str], str]
+) -> None:
+    assert receipt(trust, spelled(GENUINE), spelled(HOSTNAME), down=True)[0] is Reason.PROBE_RECEIPT
+
+
+@pytest.mark.parametrize(
+    ("trust", "usual"),
+    [
+        (TrustClass.INTERNET, Reason.RELAY_DENIED),
+        (TrustClass.INTERNAL, Reason.RELAY_DENIED),
+        (TrustClass.REPORT, Reason.RELAY_DENIED),
+        (TrustClass.AUTHENTICATED, Reason.RECIPIENT_UNKNOWN),
+        (TrustClass.OUTBOUND, Reason.RECIPIENT_UNKNOWN),
+    ],
+)
+def test_whoever_else_writes_there_is_refused_and_nothing_is_relayed(trust: TrustClass, usual: Reason) -> None:
+    assert receipt(trust, "filterd-probe-forged")[0] is usual
+    assert receipt(trust, GENUINE, sender=Mailbox("a", "example.org"))[0] is usual
+    if trust not in (TrustClass.INTERNET, TrustClass.OUTBOUND):
+        assert receipt(trust, GENUINE)[0] is usual
+
+
+def test_addresses_of_others_that_begin_alike_are_as_any_other() -> None:
+    for trust, usual in ((TrustClass.OUTBOUND, Reason.OK), (TrustClass.INTERNET, Reason.RELAY_DENIED)):
+        assert receipt(trust, "filterd-probe-forged", "elsewhere.example")[0] is usual
+    assert receipt(TrustClass.INTERNET, "filterd-probe-1", "example.org")[0] is Reason.OK
+
+
+def test_the_key_is_not_looked_at_for_other_addresses() -> None:
+    for local in ("anna", "filterd", "filterd-prob"):
+        assert receipt(TrustClass.INTERNET, local)[1].asked == []

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from filterd.cli import main
 from filterd.commands.exchange_verify import _hop
-from filterd.config import UpstreamConfig
+from filterd.config import UpstreamConfig, load_config
 from filterd.errors import ConfigError
+from filterd.ports import TerminalState
+from filterd.storage.custody import SqlCustody
+from filterd.storage.database import Database, open_database
+from sandbox import receipts
 from sandbox.exchange import StandInExchange
+from tests.support.daemon import wait_until
 from tests.support.exchange import running_exchange
+from tests.support.storage import evidence, held, message, outcomes, wall_ms
 
 
 @pytest.fixture
@@ -27,7 +37,7 @@ def exchange(tmp_path: Path) -> Iterator[StandInExchange]:
 def config(tmp_path: Path, exchange: StandInExchange) -> str:
     path = tmp_path / "filterd.toml"
     path.write_text(
-        "[server]\nhostname = 'filter.example.net'\n[recipients]\naccepted_domains = ['example.org']\n"
+        "[server]\nhostname = 'filter.example.net'\nstate_dir = 'state'\n[recipients]\naccepted_domains = ['example.org']\n"
         f"[upstream]\nport = {exchange.port}\nconnect_seconds = 5\n"
     )
     return str(path)
@@ -69,6 +79,72 @@ def test_a_probe_arrives_and_its_line_can_be_pasted(
     (received,) = exchange.received
     message_id = received.octets.partition(b"Message-ID: ")[2].partition(b"\r\n")[0].decode()
     assert f"Get-MessageTrackingLog -MessageId '{message_id}'" in printed
+
+
+@pytest.fixture
+def house(config: str, exchange: StandInExchange) -> Iterator[Database]:
+    """A filterd that seems to run: its database, and a port that answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server, open(config, "a") as file:
+        port = server.getsockname()[1]
+        file.write(f"[storage]\nmin_free_bytes = 0\n[[listeners]]\nport = {port}\n")
+        file.flush()
+        database = open_database(load_config(Path(config)))
+        yield database
+        database.close()
+
+
+def receipt_line(text: str) -> str:
+    (line,) = [line for line in text.splitlines() if ", receipt: " in line]
+    return line
+
+
+@pytest.mark.parametrize(("action", "status"), [("delivered", 0), ("failed", 1)])
+def test_it_waits_for_the_receipt_and_says_what_stands_in_it(
+    config: str,
+    exchange: StandInExchange,
+    house: Database,
+    capsys: pytest.CaptureFixture[str],
+    action: str,
+    status: int,
+) -> None:
+    def deliver() -> None:
+        wait_until(lambda: bool(exchange.received), 60, "the probe")
+        mail = exchange.received[0]
+        octets = receipts.compose(
+            "ex01.example.org", action, mail.mail_from, mail.mail_parameters, ["anna@example.org"]
+        )
+        record = message(mail.mail_from, mail_from="", received_ms=wall_ms())
+        box = replace(held(record, octets), reason="probe_receipt")
+        custody = SqlCustody(house)
+        asyncio.run(custody.finish(record, outcomes(record, TerminalState.QUARANTINED), evidence(), box))
+        custody.close()
+
+    filter_ = threading.Thread(target=deliver)  # as it takes what Exchange sends
+    filter_.start()
+    assert verify(config, "--probe", "anna@example.org") == status
+    filter_.join(60)
+    assert f"({action}, " in receipt_line(capsys.readouterr().out)
+
+
+def test_with_zero_no_receipt_is_asked_for(
+    config: str, exchange: StandInExchange, house: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(config, "--probe", "anna@example.org", "--wait", "0") == 0
+    assert ", receipt" not in capsys.readouterr().out
+    assert exchange.received[0].mail_parameters == ""
+
+
+def test_where_none_can_come_the_probe_is_sent_all_the_same(
+    config: str, exchange: StandInExchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(config, "--probe", "anna@example.org") == 0
+    assert "receipt: not waited for: its database cannot be used here" in receipt_line(capsys.readouterr().out)
+    assert len(exchange.received) == 1
+
+
+def test_without_a_probe_nothing_is_said_of_receipts(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verify(config)
+    assert "receipt" not in capsys.readouterr().out
 
 
 def test_several_servers_are_looked_at(
@@ -117,7 +193,10 @@ def test_what_is_no_server_is_said(text: str) -> None:
         _hop(UpstreamConfig(), text)
 
 
-@pytest.mark.parametrize("words", [("--domain", "not a domain"), ("--probe", "nobody")])
+@pytest.mark.parametrize(
+    "words",
+    [("--domain", "not a domain"), ("--probe", "nobody"), ("--wait", "-1"), ("--wait", "nan"), ("--wait", "3001")],
+)
 def test_what_cannot_be_asked_is_said(config: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(config, *words) == 2
     assert words[0] in capsys.readouterr().err

@@ -498,6 +498,25 @@ def test_a_report_is_held_whatever_was_found_and_never_forwarded(observe: bool, 
 
 
 @pytest.mark.parametrize("observe", [False, True])
+@pytest.mark.parametrize("stage", [Stage.RCPT, Stage.DATA])
+def test_a_receipt_for_a_probe_is_held_whoever_brings_it_and_never_forwarded(observe: bool, stage: Stage) -> None:
+    address = "filterd-probe-x@filter.example.org"
+    evidence = [
+        found("recipient", Reason.PROBE_RECEIPT, recipient=address),
+        *(
+            found("lists", Reason.BLOCK_LISTED),
+            found("dnsbl", Reason.LISTED, 20.0),
+            found("greylist", Reason.GREYLISTED),
+        ),
+    ]
+    for trust in (TrustClass.INTERNET, TrustClass.OUTBOUND):
+        verdict = decide(evidence, Policy(PolicyConfig(observe=observe)), stage, address, trust)
+        assert (verdict.action, verdict.row, verdict.reply) == (Action.QUARANTINE, "probe_receipt", None)
+    evidence.append(found("rate", Reason.RATE_EXCEEDED, detail="client"))
+    assert decide(evidence, Policy(PolicyConfig(observe=observe)), stage, address).action is Action.DEFER
+
+
+@pytest.mark.parametrize("observe", [False, True])
 def test_too_many_reports_in_a_minute_come_again_later(observe: bool) -> None:
     evidence = [
         found("recipient", Reason.USER_REPORT, recipient="spam@reports.example.org"),

@@ -8,15 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
+from filterd.checks.base import Check
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Recipient
+from filterd.mail.evidence import Stage
 from filterd.mail.headers import remove_forged
 from filterd.mail.message import Message
 from filterd.mail.reply import Reply
 from filterd.ports import TerminalState
 from tests.support.doubles import ScriptedDirectory
 from tests.support.growth import assert_growth
-from tests.support.stagehand import MAIL, Stagehand
+from tests.support.stagehand import MAIL, Finds, Stagehand
 
 
 def test_unknown_and_foreign_recipients_are_refused_at_rcpt_and_recorded() -> None:
@@ -214,3 +216,63 @@ def test_fifty_thousand_recipients_do_not_cost_more_and_more() -> None:
         return lambda: asyncio.run(scene())
 
     assert_growth(prepare, 1500, 3000, 3)
+
+
+class EveryProbe:
+    """Knows what begins as an address for receipts."""
+
+    def knows(self, local: str, domain: str) -> bool:
+        return domain == "filter.example.org"
+
+
+RECEIPT_TO = "filterd-probe-1@filter.example.org"
+
+
+def at_the_door(*more: Check) -> Stagehand:
+    """An engine to which a server brings a receipt."""
+    return Stagehand(probes=EveryProbe(), sender=None, more=more)
+
+
+def test_a_receipt_for_a_probe_is_held_unexamined_and_reaches_nobody() -> None:
+    looks = Finds("malware", Stage.DATA)
+    stage = at_the_door(looks)
+    assert [r.code for r in stage.talk(RECEIPT_TO)] == [250, 250, 250]
+    (held,) = stage.custody.held.values()
+    assert (held.reason, list(held.recipients)) == ("probe_receipt", [RECEIPT_TO])
+    assert stage.upstream.taken == []
+    assert looks.seen == []
+    assert stage.custody.states() == {RECEIPT_TO: TerminalState.QUARANTINED}
+
+
+@pytest.mark.parametrize("other", ["anna@example.org", "filterd-probe-2@filter.example.org"])
+def test_a_receipt_is_for_nobody_else(other: str) -> None:
+    stage = at_the_door()
+    assert [str(r)[:9] for r in stage.talk(RECEIPT_TO, other)][1:3] == ["250 2.1.5", "452 4.5.3"]
+    assert stage.upstream.taken == []
+    assert stage.custody.states() == {RECEIPT_TO: TerminalState.QUARANTINED, other: TerminalState.DEFERRED}
+
+
+def test_mail_for_others_does_not_take_a_receipt_along() -> None:
+    stage = at_the_door()
+    assert [str(r)[:9] for r in stage.talk("anna", "bob", RECEIPT_TO)][1:4] == ["250 2.1.5", "250 2.1.5", "452 4.5.3"]
+    assert [names for names, _ in stage.upstream.taken] == [("anna@example.org", "bob@example.org")]
+    assert stage.custody.held == {}
+
+
+def test_the_same_address_twice_is_one() -> None:
+    stage = at_the_door()
+    assert [r.code for r in stage.talk(RECEIPT_TO, RECEIPT_TO.upper())] == [250, 250, 250, 250]
+    assert len(stage.custody.held) == 1
+
+
+@pytest.mark.parametrize(("octets", "code"), [(65_536, 250), (65_537, 552)])
+def test_a_receipt_is_small(octets: int, code: int) -> None:
+    stage = at_the_door()
+    assert stage.talk(RECEIPT_TO, message=MAIL + b"x" * (octets - len(MAIL)))[-1].code == code
+    assert bool(stage.custody.held) == (code == 250)
+    assert stage.upstream.taken == []
+
+
+def test_with_a_reverse_path_it_is_no_receipt() -> None:
+    stage = Stagehand(probes=EveryProbe())
+    assert [str(r)[:9] for r in stage.talk(RECEIPT_TO)][1:] == ["550 5.7.1"]

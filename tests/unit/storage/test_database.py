@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from filterd.config import parse_config
 from filterd.errors import StorageError, StorageFullError
-from filterd.storage.database import Database, fold, open_database, translate
+from filterd.storage.database import Database, existing_database, fold, open_database, translate
 from filterd.storage.schema import settings
 from tests.support.storage import make_database
 
@@ -34,6 +34,28 @@ def test_open_makes_folders_and_schema(tmp_path: Path) -> None:
         with db.read() as connection:
             assert connection.execute(select(settings)).all() == []
         db.close()
+
+
+def test_a_look_at_what_is_there_makes_nothing(tmp_path: Path) -> None:
+    config = parse_config({"server": {"state_dir": "state"}, "storage": {"min_free_bytes": 0}}, tmp_path)
+    with pytest.raises(StorageError, match="there is no database"):
+        existing_database(config)
+    assert list(tmp_path.iterdir()) == []
+    open_database(config).close()
+    db = existing_database(config)
+    with db.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    db.close()
+    with pytest.raises(StorageError, match="has schema 9999"):
+        existing_database(config)
+
+
+def test_a_file_that_is_no_database_is_not_looked_at(tmp_path: Path) -> None:
+    config = parse_config({"server": {"state_dir": "state"}, "storage": {"min_free_bytes": 0}}, tmp_path)
+    open_database(config).close()
+    (tmp_path / "state" / "filterd.db").write_bytes(b"something else " * 100)
+    with pytest.raises(StorageError):
+        existing_database(config)
 
 
 def test_a_memory_database_is_refused(tmp_path: Path) -> None:
