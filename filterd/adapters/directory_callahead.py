@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _JUDGED_SECONDS = 3600.0  # for so long a server that tells recipients apart is not tested anew
 _MAX_DOMAINS = 10_000  # judged at one time; accepted domains of the largest providers
+_TAKEN_SECONDS = 60.0  # for so long a recipient that was taken shows that the server does not refuse us
 _MAX_TOLD = 20  # domains about which people are told at one time: of *.example.org a client can make up any number
 # After a failure nobody waits for the server that long: a server that is silent would cost each RCPT the whole time-out.
 _REST_SECONDS = 5.0
@@ -44,7 +45,8 @@ class CallAheadBackend(DirectoryBackend):
         self._prober = Prober(config, hostname)
         self._memory = Memory(config.cache_entries, config.positive_hours * 3600.0, config.negative_minutes * 60.0)
         self._judged: OrderedDict[str, tuple[bool, float]] = OrderedDict()  # domain -> tells recipients apart, when
-        self._accepts: set[str] = set()  # domains of which it has taken some recipient
+        self._tests: dict[str, str] = {}  # domain -> the address that nobody has, until the server has judged it
+        self._taken: OrderedDict[str, tuple[str, float]] = OrderedDict()  # domain -> whom it has taken last, when
         self._asking: dict[str, asyncio.Task[Meaning]] = {}
         self._rest_until = float("-inf")
         self._told: set[str] = set()  # domains of which it takes everybody, and people know
@@ -75,6 +77,9 @@ class CallAheadBackend(DirectoryBackend):
             # Both at once: a server that lets everybody wait whom it refuses (TarpitInterval, 5 s) would take too long one by one.
             questions = self.tells_apart(domain, deadline), self._shared(address, written, deadline)
             nobody, answer = await asyncio.gather(*questions, return_exceptions=True)
+            if isinstance(nobody, TemporaryError) and answer is Meaning.KNOWN:
+                # Nobody knows what it would say of somebody else (4yz for whoever is unknown, a long tarpit): it takes this one.
+                return self._known(None)
             if isinstance(nobody, BaseException):
                 raise nobody
             if not nobody:
@@ -136,7 +141,11 @@ class CallAheadBackend(DirectoryBackend):
         apart = self._tells_apart(domain)
         if apart is not None:
             return apart
-        return await self._shared(f"@{domain}", nobody_at(domain), deadline) is Meaning.UNKNOWN
+        # The same one until there is an answer: a server that greylists wants to see it twice.
+        address = self._tests.get(domain) or nobody_at(domain)
+        if len(self._tests) < _MAX_DOMAINS:
+            self._tests[domain] = address
+        return await self._shared(f"@{domain}", address, deadline) is Meaning.UNKNOWN
 
     async def _shared(self, key: str, address: str, deadline: Deadline) -> Meaning:
         """The answer about `address`; all who want to know it at one time wait for one question, each as long as he can."""
@@ -178,7 +187,13 @@ class CallAheadBackend(DirectoryBackend):
             return Meaning.UNCLEAR
         if key == f"@{domain}":
             return self._judge(domain, reply)
-        said = meaning(reply.code, reply.enhanced, domain in self._accepts)
+        if key == f"+{domain}":
+            if reply.is_success:
+                self._takes(address)
+            return Meaning.KNOWN if reply.is_success else Meaning.UNCLEAR
+        said = meaning(reply.code, reply.enhanced, believable=False)
+        if said is not meaning(reply.code, reply.enhanced, believable=True) and await self._still_takes(domain):
+            said = Meaning.UNKNOWN
         if said is Meaning.UNCLEAR:
             raise self._unclear(domain, "refuses a recipient and does not say that there is none", reply)
         self._well(domain)
@@ -186,12 +201,27 @@ class CallAheadBackend(DirectoryBackend):
         self._remember(key, domain, said)
         return said
 
+    async def _still_takes(self, domain: str) -> bool:
+        """Whether it takes some recipient of the domain, now or just before: else what it refuses may be us.  Raises TemporaryError."""
+        address, at = self._taken.get(domain, ("", 0.0))
+        if not address or self._clock() - at < _TAKEN_SECONDS:
+            return bool(address)
+        deadline = Deadline.after(self._config.timeout_seconds)
+        return await self._shared(f"+{domain}", address, deadline) is Meaning.KNOWN
+
+    def _takes(self, address: str) -> None:
+        domain = address.rpartition("@")[2]
+        self._taken.pop(domain, None)
+        self._taken[domain] = address, self._clock()
+        if len(self._taken) > _MAX_DOMAINS:
+            self._taken.popitem(last=False)
+
     def _remember(self, address: str, domain: str, said: Meaning) -> None:
         """Keep an answer of a server that is believed about the domain."""
         if said is Meaning.UNCLEAR or not self._tells_apart(domain):
             return
-        if said is Meaning.KNOWN and len(self._accepts) < _MAX_DOMAINS:
-            self._accepts.add(domain)
+        if said is Meaning.KNOWN:
+            self._takes(address)
         self._memory.put(address, said is Meaning.KNOWN, Remembered(self._clock(), time.time_ns() // 1_000_000))
 
     def _unclear(self, domain: str, what: str, reply: Reply) -> TemporaryError:
@@ -208,6 +238,7 @@ class CallAheadBackend(DirectoryBackend):
         if said is Meaning.UNCLEAR:
             raise self._unclear(domain, "does not say who is unknown", reply)
         self._well(domain)
+        self._tests.pop(domain, None)
         apart = said is Meaning.UNKNOWN
         self._judged.pop(domain, None)
         self._judged[domain] = apart, self._clock()

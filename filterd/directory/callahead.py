@@ -12,7 +12,9 @@ from enum import Enum, auto
 
 # RFC 3463 3.2, and the codes of Exchange (facts: exchange.md 8): what is wrong is the address of the destination.
 # Not 5.1.7 and 5.1.8, which are about the reverse-path.
-_NOBODY = frozenset({"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.5", "5.1.6", "5.1.10", "5.4.1"})
+_NOBODY = frozenset({"5.1.1", "5.1.3", "5.1.4", "5.1.5", "5.1.6", "5.1.10", "5.4.1"})
+# RFC 3463 3.2: "other address status", which some say of the sender; "bad destination system", which is the whole domain.
+_VAGUE = frozenset({"5.1.0", "5.1.2"})
 _DISABLED = "5.2.1"  # RFC 3463 3.3: a mailbox that takes no messages any more
 _FULL = frozenset({"5.2.2", "5.2.3"})  # … is full, or does not take this size: it is there
 _UNEXPLAINED = frozenset({550, 551, 553})  # RFC 5321 4.2.3: no such mailbox, but 550 is used for policy as well
@@ -29,14 +31,14 @@ class Meaning(Enum):
 def meaning(code: int, enhanced: str, believable: bool) -> Meaning:
     """What a reply to RCPT means.
 
-    `believable`: the server has taken some recipient of this domain; without that a refusal that does not say what it is
-    about may as well mean us (an address that is blocked, a rule against callers), and would lose all mail.
+    `believable`: the server has taken some recipient of this domain just now; without that a refusal that does not say what
+    it is about may as well mean us (an address that is blocked, a rule against callers), and would lose all mail.
     """
     if 200 <= code < 300 or enhanced in _FULL:
         return Meaning.KNOWN
     if code < 500:
         return Meaning.UNCLEAR
-    if enhanced:
+    if enhanced and enhanced not in _VAGUE:
         return Meaning.UNKNOWN if enhanced in _NOBODY or enhanced == _DISABLED else Meaning.UNCLEAR
     return Meaning.UNKNOWN if believable and code in _UNEXPLAINED else Meaning.UNCLEAR
 

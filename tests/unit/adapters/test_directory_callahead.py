@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from filterd.adapters import directory_callahead
 from filterd.adapters.directory import build_directory
 from filterd.adapters.directory_backend import ABSTAIN, Found
 from filterd.adapters.directory_callahead import CallAheadBackend
@@ -236,6 +237,95 @@ def test_a_server_that_blocks_us_without_a_reason_makes_nobody_unknown() -> None
         assert not await is_known(asked, "nobody@example.org")  # now it is believed
 
     run(knows(refusal=b"550 you are blocked\r\n"), story)
+
+
+@pytest.mark.parametrize(
+    "refusal", [b"550 you are blocked\r\n", b"550 5.1.0 Rejected\r\n", b"553 5.1.2 not our domain\r\n"]
+)
+def test_a_server_that_begins_to_block_us_makes_nobody_unknown(refusal: bytes) -> None:
+    """It has taken recipients before; today our address stands on a list, or it has lost the domain: 550 for everybody."""
+
+    async def story(asked: CallAheadBackend, server: FakeUpstream, clock: Clock) -> None:
+        assert await is_known(asked, "anna@example.org")
+        server.script = knows(refusal=refusal)
+        clock.now += 61
+        for address in ("bob@example.org", "carl@example.org"):
+            with pytest.raises(TemporaryError, match="does not say that there is none"):
+                await find(asked, address)
+        assert await is_known(asked, "anna@example.org")  # remembered
+        server.script = knows("anna@example.org", "bob@example.org", refusal=refusal)
+        assert await is_known(asked, "bob@example.org")
+        assert not await is_known(asked, "carl@example.org")
+
+    run(knows("anna@example.org", refusal=refusal), story)
+
+
+def test_whom_the_server_took_a_minute_ago_is_asked_about_once() -> None:
+    """Refusals without a reason in numbers cost one question more each minute."""
+
+    async def story(asked: CallAheadBackend, server: FakeUpstream, clock: Clock) -> None:
+        assert await is_known(asked, "anna@example.org")
+        clock.now += 61
+        for number in range(5):
+            assert not await is_known(asked, f"u{number}@example.org")
+        assert rcpts(server, "anna@example.org") == 2
+
+    run(knows("anna@example.org", refusal=b"550 no\r\n"), story)
+
+
+def test_a_server_that_greylists_does_not_put_off_mail_for_ever() -> None:
+    """Whom it has not seen yet it wants to see again: the address of the test is the same until it is judged."""
+    seen: set[str] = set()
+
+    def script(verb: str, argument: str, connection: int) -> bytes | None:
+        if verb != "RCPT":
+            return None
+        if argument not in seen:
+            seen.add(argument)
+            return b"450 4.7.1 greylisted\r\n"
+        return TAKEN if "anna@" in argument else UNKNOWN
+
+    async def story(asked: CallAheadBackend, server: FakeUpstream, clock: Clock) -> None:
+        with pytest.raises(TemporaryError):
+            await find(asked, "nobody@example.org")
+        clock.now += 300
+        assert not await is_known(asked, "nobody@example.org")
+        with pytest.raises(TemporaryError):
+            await find(asked, "anna@example.org")
+        assert await is_known(asked, "anna@example.org")
+
+    run(script, story)
+
+
+@pytest.mark.parametrize("refusal", [b"450 4.1.1 unverified address\r\n", b"550 5.7.1 Unable to relay\r\n", HANG])
+def test_a_server_that_never_says_unknown_loses_no_recipient(refusal: bytes) -> None:
+    """Postfix says 450 of unverified addresses, others let them wait: who is taken is known, everybody else is asked to come again."""
+
+    async def story(asked: CallAheadBackend, server: FakeUpstream, clock: Clock) -> None:
+        for _ in range(2):
+            assert await is_known(asked, "anna@example.org")
+            clock.now += 10
+        with pytest.raises(TemporaryError):
+            await find(asked, "bob@example.org")
+
+    run(knows("anna@example.org", refusal=refusal), story, timeout_seconds=0.3)
+
+
+def test_domains_of_which_nothing_is_heard_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An accepted domain may take its subdomains, which a client makes up."""
+    monkeypatch.setattr(directory_callahead, "_MAX_DOMAINS", 3)
+
+    async def story(asked: CallAheadBackend, server: FakeUpstream, clock: Clock) -> None:
+        for number in range(9):
+            with pytest.raises(TemporaryError):
+                await find(asked, f"bob@s{number}.example.org")
+        assert len(asked._tests) == 3
+        server.script = lambda verb, argument, connection: UNKNOWN if "filterd-" in argument else None
+        for number in range(9):
+            assert await is_known(asked, f"bob@s{number}.example.org")
+        assert len(asked._taken) == 3
+
+    run(knows(refusal=b"450 4.1.1 later\r\n"), story)
 
 
 def test_a_refused_null_reverse_path_is_for_later() -> None:

@@ -44,8 +44,9 @@ def test_what_an_answer_says(code: int, enhanced: str, believable: bool, expecte
 
 @pytest.mark.parametrize("code", [550, 551, 553])
 def test_a_refusal_without_a_reason_is_believed_of_a_server_that_has_taken_somebody(code: int) -> None:
-    assert meaning(code, "", believable=True) is UNKNOWN
-    assert meaning(code, "", believable=False) is UNCLEAR
+    for enhanced in ("", "5.1.0", "5.1.2"):  # some other status; of the whole domain
+        assert meaning(code, enhanced, believable=True) is UNKNOWN
+        assert meaning(code, enhanced, believable=False) is UNCLEAR
     assert meaning(554, "", believable=True) is UNCLEAR
 
 
