@@ -248,7 +248,8 @@ def _connections(config: Config, what: str, seen: Seen, asked: Questions) -> lis
     name, needed = f"{what}, connections", needed_connections(config)
     formula = f"(workers + 1) x upstream.connections = {needed}"
     if seen.refusal is None:
-        return [ok(name, f"{seen.connections} at once are taken; we need {formula} at most")]
+        untried = ", more were not tried" if seen.connections < needed else ""
+        return [ok(name, f"{seen.connections} at once are taken{untried}; we need {formula} at most")]
     text = f"{seen.connections} at once are taken, then {seen.refusal}; we need {formula} at most"
     if seen.connections >= needed:
         return [ok(name, text)]

@@ -167,6 +167,19 @@ def test_a_limit_of_connections_that_is_enough_is_no_fault(tmp_path: Path) -> No
     assert [line.level for line in found if line.what.endswith("connections")] == [Level.OK]
 
 
+def test_more_connections_than_may_be_tried_are_not_said_to_be_taken(tmp_path: Path) -> None:
+    large = UpstreamConfig(host="localhost", port=25, connections=200)
+    seen = good(tmp_path)
+    asked = exchange.questions(configuration(tmp_path, upstream=large), many=True)
+    assert asked.connections == 100
+    seen.connections = 100
+    (line,) = [
+        line for line in judge(tmp_path, seen, large, asked, upstream=large) if line.what.endswith("connections")
+    ]
+    said = "100 at once are taken, more were not tried; we need (workers + 1) x upstream.connections = 600 at most"
+    assert (line.level, line.text) == (Level.OK, said)
+
+
 def test_a_filter_without_a_directory_is_told_why_it_needs_one(tmp_path: Path) -> None:
     found = judge(tmp_path, good(tmp_path), recipients=RecipientsConfig(accepted_domains=("example.org",)))
     (line,) = [line for line in found if line.what.endswith("unknown recipient")]
