@@ -7,14 +7,13 @@ succeeds once its first characters matched, or has a small bound on each repeat 
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from filterd.content.colours import BLACK, WHITE, Colour, colour_of_attribute
-from filterd.content.css import HINT, NOTHING, Style, alike, read_style
+from filterd.content.css import HINT, NOTHING, Style
+from filterd.content.entities import unescape
+from filterd.content.looks import PLAIN, Look, Styles
 from filterd.content.sheet import Sheet, read_sheet
 
 # Tags that separate words.  All others, and those that nobody knows, leave no trace: that undoes V<b></b>iagra.
@@ -25,8 +24,6 @@ _SEPARATING = frozenset(
 )
 _VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr".split())
 _REOPENED = frozenset(b"p li td th tr option dt dd".split())  # open again = the one before is closed (HTML 13.1.2.4)
-# What browsers do not show of themselves.
-_NEVER_SHOWN = {name: Style(gone=True) for name in (b"template", b"noembed", b"noframes", b"iframe", b"datalist")}
 _TAG = re.compile(rb"<(/?)([a-z!?][^\s/>]{0,19}|(?<=/)[^>\s][^\s/>]{0,19})([^>]*)(?:>|\Z)")
 # The same with values in quotes taken as a whole, for tags in which a quote is open at the first ">".
 _QUOTED_TAG = re.compile(
@@ -39,15 +36,9 @@ _OUTLOOK = re.compile(rb"\[if\s[^\]!]{0,60}mso[^\]]{0,60}\]>")  # Outlook shows 
 _TARGET = re.compile(rb"(?:href|src|action|background)\s*+=\s*+[\"']?\s*+([^\s\"'<>]{1,24576})")
 # As long as the text that is looked at: a user name before the host may have any length (content/host.py).
 _HREF = re.compile(rb"(?<![a-z-])href\s*+=\s*+(?:\"([^\"<>]{0,24576})|'([^'<>]{0,24576})|([^\s\"'<>]{1,24576}))")
-_CLASS = re.compile(rb"(?<![a-z-])(class|id)\s*+=\s*+[\"']?([a-z0-9_ -]{1,200})")
-_STYLE = re.compile(rb"(?<![a-z-])style\s*+=\s*+(?:\"([^\"<>]{0,8000})|'([^'<>]{0,8000})|([^\s\"'<>]{1,2000}))")
-_COLOUR = re.compile(rb"(?<![a-z-])(bgcolor|color|text)\s*+=\s*+[\"']?([#a-z0-9]{1,20})")
-_ATTRIBUTE_HIDDEN = re.compile(rb"\shidden(?=[\s/=>]|\Z)")
 
 MAX_ANCHORS = 200
 _MAX_OPEN = 100  # elements that are followed at a time; deeper ones look like the last of them
-# How often a page may ask for rules that hold only below other elements: real pages ask 1,800 times, 60 KB made for it took a second.
-_MAX_ASKED = 20_000
 _MAX_SHOWN = 300  # octets of a link's text
 # Octets of visible text below which hidden text counts as visible, unless there is a picture: a mail program that shows it all
 # may be the recipient's, and we may be wrong.  With a picture it is the usual picture of an offer with a page of a book unseen.
@@ -88,15 +79,13 @@ class Reduced:
 def reduce_html(data: bytes) -> Reduced:
     """What people see of `data` (lower-case, UTF-8, bounded by the caller).  Never raises."""
     shown, sheet = _without_comments(data)
-    reading = _Reading(shown, read_sheet(sheet) if sheet else _NO_SHEET)
-    targets = [_unescape(target) for target in _TARGET.findall(shown)]
-    visible, hidden = _unescape(b"".join(reading.visible)), _unescape(b"".join(reading.hidden))
+    reading = _Reading(shown, read_sheet(sheet) if sheet else Sheet())
+    targets = [unescape(target) for target in _TARGET.findall(shown)]
+    visible, hidden = unescape(b"".join(reading.visible)), unescape(b"".join(reading.hidden))
     seen = len(b" ".join(visible.split()))
     if hidden and seen < _MIN_VISIBLE and b"img" not in reading.tags:
         visible, hidden = visible + b" " + hidden, b""
-    anchors = tuple(
-        Anchor(_unescape(target), _unescape(b"".join(text))[:_MAX_SHOWN]) for target, text in reading.anchors
-    )
+    anchors = tuple(Anchor(unescape(target), unescape(b"".join(text))[:_MAX_SHOWN]) for target, text in reading.anchors)
     return Reduced(visible, targets, reading.tags, hidden, anchors, seen, reading.ends_unseen)
 
 
@@ -110,15 +99,11 @@ class _Reading:
         self.anchors: list[tuple[bytes, list[bytes]]] = []
         self.ends_unseen = False
         self._turned: int | None = None
-        self._sheet = sheet
-        self._contexts = {key for rules in sheet.below.values() for around, _ in rules for key in around}
-        self._passed: set[bytes] = set()  # which of those were opened so far: near enough to "is around"
-        self._known: dict[bytes, Style] = {}  # newsletters repeat the same tag hundreds of times
-        self._styled: dict[tuple[_Look, Style], _Look] = {}
-        self._open: list[tuple[bytes, _Look]] = []
+        self._styles = Styles(sheet)
+        self._styled: dict[tuple[Look, Style], Look] = {}
+        self._open: list[tuple[bytes, Look]] = []
         self._open_names: Counter[bytes] = Counter()  # so that what closes nothing is not looked for
-        self._asked = 0
-        self._look = _PLAIN
+        self._look = PLAIN
         self._in_anchor: list[bytes] | None = None
         self._read(shown, bool(sheet) or HINT.search(shown) is not None)
 
@@ -179,16 +164,16 @@ class _Reading:
     def _enter(self, name: bytes, rest: bytes) -> None:
         if self._open and name in _REOPENED and self._open[-1][0] == name:
             self._open_names[self._open.pop()[0]] -= 1
-            self._look = self._open[-1][1] if self._open else _PLAIN
+            self._look = self._open[-1][1] if self._open else PLAIN
         if len(self._open) >= _MAX_OPEN or rest.endswith(b"/"):
             return
-        style = self._style(name, rest)
+        style = self._styles.of(name, rest)
         if style is not NOTHING:
             self._look = self._looks(self._look, style)
         self._open.append((name, self._look))
         self._open_names[name] += 1
 
-    def _looks(self, look: _Look, style: Style) -> _Look:
+    def _looks(self, look: Look, style: Style) -> Look:
         known = self._styled.get((look, style))
         if known is None:
             known = self._styled[look, style] = look.with_style(style)
@@ -201,82 +186,7 @@ class _Reading:
         while inner != name:
             inner = self._open.pop()[0]
             self._open_names[inner] -= 1
-        self._look = self._open[-1][1] if self._open else _PLAIN
-
-    def _style(self, name: bytes, rest: bytes) -> Style:
-        if not rest and name not in self._sheet and name not in _NEVER_SHOWN and not self._contexts:
-            return NOTHING
-        key = name + rest
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._read_style(name, rest)
-        return known
-
-    def _read_style(self, name: bytes, rest: bytes) -> Style:
-        style = _NEVER_SHOWN.get(name, NOTHING)
-        # `in` first: most tags have none of this, and an expression costs twenty times as much
-        if b"hidden" in rest and _ATTRIBUTE_HIDDEN.search(rest):
-            style = Style(gone=True)
-        if b"color" in rest or b"text" in rest:
-            for kind, value in _COLOUR.findall(rest):
-                colour = colour_of_attribute(value)
-                style = (Style(background=colour) if kind == b"bgcolor" else Style(colour=colour)).over(style)
-        if b"background=" in rest and style.background is None:
-            style = Style(picture=True).over(style)
-        if self._sheet:
-            style = self._from_sheet(name, rest).over(style)
-        match = _STYLE.search(rest) if b"style" in rest else None
-        if match:
-            style = read_style(_unescape(match[1] or match[2] or match[3] or b"")).over(style)
-        return NOTHING if style == NOTHING else style
-
-    def _from_sheet(self, name: bytes, rest: bytes) -> Style:
-        keys = [name]
-        if b"class" in rest or b"id" in rest:
-            for kind, value in _CLASS.findall(rest):
-                for word in value.split()[:8]:
-                    keys += [b"." + word, name + b"." + word] if kind == b"class" else [b"#" + word]
-        style = NOTHING
-        for key in keys:
-            style = self._sheet.get(key, NOTHING).over(style)
-        new = self._contexts.intersection(keys) - self._passed if self._contexts else None
-        if new:
-            self._passed |= new
-            self._known.clear()
-        for key in keys if self._sheet.below else ():
-            rules = self._sheet.below.get(key, ())
-            self._asked += len(rules)
-            if self._asked > _MAX_ASKED:
-                break
-            for around, inner in rules:
-                if self._passed.issuperset(around):
-                    style = inner.over(style)
-        for attribute, value, found in self._sheet.attributes:
-            if attribute in rest and value in rest:
-                style = found.over(style)
-        return style
-
-
-class _Look(NamedTuple):
-    """How text at one place looks; `unseen` when nobody can see it."""
-
-    gone: bool = False
-    tiny: bool = False
-    colour: Colour = BLACK
-    background: Colour | None = WHITE
-    unseen: bool = False
-
-    def with_style(self, style: Style) -> _Look:
-        gone = self.gone or bool(style.gone)
-        tiny = self.tiny if style.tiny is None else style.tiny
-        colour = style.colour or self.colour
-        background = style.background or (None if style.picture else self.background)
-        unseen = gone or tiny or (background is not None and alike(colour, background))
-        return _Look(gone, tiny, colour, background, unseen)
-
-
-_PLAIN = _Look()
-_NO_SHEET = Sheet()
+        self._look = self._open[-1][1] if self._open else PLAIN
 
 
 def _without_comments(data: bytes) -> tuple[bytes, bytes]:
@@ -311,9 +221,3 @@ def _without_comments(data: bytes) -> tuple[bytes, bytes]:
         return data, b""
     pieces.append(data[position:])
     return b"".join(pieces), b"\n".join(sheets)
-
-
-def _unescape(data: bytes) -> bytes:
-    if b"&" not in data:
-        return data
-    return html.unescape(data.decode("utf-8", "replace")).encode("utf-8", "replace")

@@ -5,7 +5,6 @@ Must not know archives; what lies inside is given back as members.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +12,7 @@ from functools import partial
 from filterd.content.attachments import macros
 from filterd.content.attachments.finding import Kind, Member
 from filterd.content.attachments.ole import Entry, Ole
+from filterd.content.entities import unescape
 
 Fact = tuple[Kind, str]
 _MAX_STREAM = 33_554_432  # octets of one stream that are looked at
@@ -150,7 +150,7 @@ def office_part(name: str, octets: bytes) -> Iterator[Fact]:
         ]:  # any prefix; a regular expression would try each one to its end
             if not piece[:1].isspace():
                 continue
-            relation = _without_references(piece[:_MAX_RELATION].partition(b">")[0])
+            relation = unescape(piece[:_MAX_RELATION].partition(b">")[0])
             kind = _REMOTE.search(relation)
             if kind and b"external" in relation.lower() and _WEB.search(relation):
                 yield Kind.ACTIVE, f"{kind[1].decode('ascii')} from elsewhere"
@@ -161,11 +161,6 @@ def office_part(name: str, octets: bytes) -> Iterator[Fact]:
         yield Kind.MACRO, "Excel 4 macro sheet"
     elif low.startswith(("basic/", "scripts/")) and not low.endswith(("script-lc.xml", "script-lb.xml", "/")):
         yield Kind.MACRO, "OpenDocument macro"
-
-
-def _without_references(text: bytes) -> bytes:
-    """XML's character references undone (XML 1.0 4.1)."""
-    return html.unescape(text.decode("utf-8", "replace")).encode("utf-8", "replace") if b"&" in text else text
 
 
 # ---------------------------------------------------------------- OneNote
