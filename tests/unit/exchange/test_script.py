@@ -83,7 +83,16 @@ def test_the_connector_is_for_us_alone() -> None:
     assert "TransportRole = 'FrontendTransport'; Custom = $true }" in script
     assert script.count("-RemoteIPRanges $addresses @") == 2  # made, and written again
     assert script.count("@settings", 0, script.index("Mode rule")) == 2
-    assert "'[::]:25'" not in setup_script(Setup(**BASE))
+    plain = setup_script(full())
+    for line in (
+        "MaxRecipientsPerMessage = 200",
+        "MaxMessageSize = '38797312'",  # 36 MB, as Exchange's own, and a megabyte for our fields
+        "Bindings = @('0.0.0.0:25')",
+        "AddressSpaces = 'SMTP:filter.example.org;1'",
+        "AddressSpaces = 'SMTP:*;1'",
+    ):
+        assert f"    {line}\n" in plain
+    assert plain.count("    Port = 25\n") == 2
 
 
 def test_a_limit_above_exchanges_own_is_what_exchange_can_take() -> None:

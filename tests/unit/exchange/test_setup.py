@@ -28,7 +28,10 @@ BASE: dict[str, Any] = {"servers": ("EX01",), "addresses": ("10.0.0.25",)}
         ({"addresses": ("fe80::1%eth0",)}, "no zone"),
         ({"fqdn": "mail server"}, "fqdn"),
         ({"fqdn": "Filter.example.org", "hostname": "filter.example.org"}, "our own name"),
+        ({"fqdn": "filter.example.org", "hostname": "Filter.Example.org"}, "our own name"),
+        ({"fqdn": "b\u00fccher.example"}, "fqdn"),
         ({"report_domain": "x';y"}, "report domain"),
+        ({"report_domain": "b\u00fccher.example"}, "report domain"),
         ({"thumbprint": "abc"}, "40 hexadecimal"),
     ],
 )
