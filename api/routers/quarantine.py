@@ -117,7 +117,8 @@ def search(
     """Quarantined messages, newest first.
 
     `recipient` is a whole address; `sender` is a part of reverse-path or author; `text` is a part of any of them,
-    subject or ids.  Case does not matter.  Mail by which users report other mail is shown with `reason=user_report` only.
+    subject or ids.  Case does not matter.  Mail by which users report other mail is shown with `reason=user_report` only,
+    receipts for probes with `reason=probe_receipt` only.
     """
     try:
         page = quarantine.list_quarantine(
