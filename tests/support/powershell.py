@@ -34,6 +34,35 @@ def commands(script: str) -> list[str]:
     return [(node.text or b"").decode() for node in nodes(script) if node.type == "command_name"]
 
 
+def parameters(script: str) -> dict[str, set[str]]:
+    """Command -> the parameters that it is ever called with, those of a splatted hash table too."""
+    tables: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
+    for node in nodes(script):
+        if node.type == "assignment_expression" and node.children:
+            keys = {_text(key) for key in _below(node) if key.type == "key_expression"}
+            tables[_text(node.children[0]).strip().lstrip("$")] = keys
+        elif node.type == "command" and node.children[0].type == "command_name":
+            given = found.setdefault(_text(node.children[0]), set())
+            for child in (child for part in node.children for child in part.children):
+                if child.type == "command_parameter":
+                    given.add(_text(child).strip("-:"))
+                elif _text(child).startswith("@") and _text(child)[1:] in tables:
+                    given |= tables[_text(child)[1:]]
+    return found
+
+
+def _text(node: tree_sitter.Node) -> str:
+    return (node.text or b"").decode()
+
+
+def _below(node: tree_sitter.Node) -> Iterator[tree_sitter.Node]:
+    waiting = [node]
+    while waiting:
+        yield (one := waiting.pop())
+        waiting += one.children
+
+
 def strings(script: str) -> list[str]:
     """Verbatim strings, read by the specification."""
     return [
