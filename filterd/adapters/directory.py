@@ -149,9 +149,9 @@ class ChainDirectory:
     def _domains(self) -> AcceptedDomains:
         """Put together again only when a source has others than before."""
         now = tuple(source.domains() for source in self._all)
-        if len(now) != len(self._from) or any(one is not other for one, other in zip(now, self._from, strict=True)):
-            self._from = now
+        if now != self._from:
             self._accepted = AcceptedDomains(self._fixed, (item for found in now if found for item in found))
+        self._from = now  # the same domains of another snapshot: the next comparison ends at once
         return self._accepted
 
 

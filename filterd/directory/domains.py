@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from filterd.auth.names import ascii_domain
 from filterd.content.host import u_label
@@ -21,15 +22,20 @@ class AcceptedDomains:
     """The accepted domains of several sources as one; of two with the same name the type of the first counts.
 
     Another one with the same name may only add its subdomains: with the type of the first where that one is `fixed` (it stands
-    in the configuration), else with its own (Exchange: contoso.com and *.contoso.com are two domains).
+    in the configuration), else with its own (Exchange: contoso.com and *.contoso.com are two domains).  But where a directory
+    says that recipients are elsewhere (a relay), nobody is looked up, though the configuration just names the domain.
     """
 
     def __init__(self, fixed: Iterable[AcceptedDomain] = (), others: Iterable[AcceptedDomain] = ()) -> None:
         self._by_name: dict[str, AcceptedDomain] = {}
         self._above: dict[str, AcceptedDomain] = {}
-        first = tuple(fixed)
+        said = tuple(others)
+        own: dict[str, DomainType] = {}
+        for one in sorted(said, key=lambda item: item.subdomains):
+            own.setdefault(one.name, one.type)
+        first = tuple(replace(one, type=_type(one.type, own.get(one.name, one.type))) for one in fixed)
         types = {domain.name: domain.type for domain in reversed(first)}
-        learned = [AcceptedDomain(one.name, types.get(one.name, one.type), one.subdomains) for one in others]
+        learned = [replace(one, type=_type(types.get(one.name, one.type), one.type)) for one in said]
         # Of *.contoso.com and contoso.com the one without a star says what contoso.com is.
         for domain in (*first, *sorted(learned, key=lambda item: item.subdomains)):
             for form in {domain.name, ascii_domain(domain.name) or domain.name}:
@@ -62,6 +68,13 @@ class AcceptedDomains:
     def __bool__(self) -> bool:
         """Whether there is any."""
         return bool(self._by_name)
+
+
+def _type(here: DomainType, there: DomainType) -> DomainType:
+    """The type of a domain that the configuration calls `here`, a directory `there`."""
+    if here is DomainType.AUTHORITATIVE and there is not here:
+        return DomainType.INTERNAL_RELAY  # ours, as the configuration says, and not looked up, as the directory says
+    return here
 
 
 def own_domains(domains: Iterable[AcceptedDomain]) -> frozenset[str]:

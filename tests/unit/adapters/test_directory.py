@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from filterd.adapters import directory
 from filterd.adapters.directory import ChainDirectory, build_directory, known_domains, may_learn_domains, ours_mark
 from filterd.adapters.directory_backend import ABSTAIN, DirectoryBackend, Found
 from filterd.adapters.site_key import site_key
@@ -186,6 +187,20 @@ def test_a_domain_is_foreign_only_when_all_that_know_domains_could_be_read() -> 
     assert ask(chain, "x", "elsewhere.example").status is FOREIGN
     assert ask(chain, "anna", "sub.contoso.com").status is KNOWN
     assert {item.name for item in chain.domains()} == {"example.org", "partner.example", "contoso.com"}
+
+
+def test_another_snapshot_with_the_same_domains_costs_no_rcpt_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every five minutes there is one; to put thousands of domains together takes a worker part of a second."""
+    built = []
+    make = directory.AcceptedDomains
+    monkeypatch.setattr(directory, "AcceptedDomains", lambda *all_: built.append(1) or make(*all_))
+    source = Source("ldap", known=(AcceptedDomain("learned.example"),))
+    chain = ChainDirectory([ORG], [source])
+    for names in (("learned.example",), ("learned.example",), ("learned.example", "more.example")):
+        source.known = tuple(AcceptedDomain(name) for name in names)
+        for _ in range(3):
+            assert [one.name for one in chain.domains()] == ["example.org", *names]
+    assert len(built) == 3  # at the beginning, then twice
 
 
 def test_domains_and_people_are_those_of_all_sources_each_once() -> None:

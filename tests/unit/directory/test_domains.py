@@ -51,6 +51,20 @@ def test_a_name_with_and_without_a_star_are_two_domains() -> None:
         assert (kind(domains, "contoso.com"), kind(domains, "x.contoso.com")) == (OURS, RELAY)
 
 
+@pytest.mark.parametrize("relay", [RELAY, FOREIGN])
+def test_a_domain_that_is_only_named_is_not_looked_up_where_exchange_does_not(relay: DomainType) -> None:
+    """`accepted_domains` was written on the first day; that some of its mailboxes are elsewhere is known to Exchange."""
+    named = [AcceptedDomain("contoso.com"), AcceptedDomain("own.example")]
+    learned = [AcceptedDomain("contoso.com", relay), AcceptedDomain("own.example")]
+    domains = AcceptedDomains(named, learned)
+    assert kind(domains, "contoso.com") is RELAY  # nobody is unknown, and it is still protected as ours
+    assert kind(domains, "own.example") is OURS
+    assert domains.all == (AcceptedDomain("contoso.com", RELAY), AcceptedDomain("own.example"))
+    below = AcceptedDomains(named, [AcceptedDomain("contoso.com"), AcceptedDomain("contoso.com", relay, True)])
+    assert kind(below, "contoso.com") is OURS
+    assert kind(below, "a.contoso.com") is RELAY
+
+
 def test_the_configuration_says_of_what_type_its_domains_are() -> None:
     learned = [AcceptedDomain("contoso.com", OURS, subdomains=True), AcceptedDomain("fabrikam.com", RELAY)]
     domains = AcceptedDomains([AcceptedDomain("contoso.com", FOREIGN), AcceptedDomain("own.example")], learned)
