@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, client_context, open_link
+from filterd.adapters.upstream_idle import IdleLinks
+from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, open_link
+from filterd.adapters.upstream_tls import client_context
 from filterd.config import CallAheadConfig, UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.errors import TemporaryError
@@ -16,9 +18,6 @@ from filterd.mail.reply import Reply
 from filterd.wire.commands import command
 
 _IDLE_SECONDS = 30.0  # as upstream.idle_seconds
-# Exchange ends a session after 5 protocol errors (MaxProtocolErrors), and refused recipients count as such.
-_MAX_REFUSED = 3
-_MAX_AGE = 180.0  # as for upstream: Exchange ends a session after 5 or 10 minutes however busy it is
 NO_SMTPUTF8 = Reply(550, "5.6.7", "The server does not take internationalized addresses (SMTPUTF8)")
 
 
@@ -32,9 +31,7 @@ class Prober:
         self._hostname = hostname
         self._tls = client_context(self._config)
         self._slots = asyncio.Semaphore(config.connections)
-        self._idle: list[UpstreamLink] = []  # newest last
-        self._sweep: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._idle = IdleLinks(_IDLE_SECONDS)
 
     async def ask(self, address: str, deadline: Deadline) -> Reply:
         """The reply to RCPT for `address`.  Raises TemporaryError (busy, unreachable) when there is none."""
@@ -54,15 +51,11 @@ class Prober:
 
     async def close(self) -> None:
         """Take leave on idle connections; those in use are left after their answer."""
-        self._closed = True
-        if self._sweep is not None:
-            self._sweep.cancel()
-        while self._idle:
-            self._idle.pop().quit()
+        self._idle.close()
         await asyncio.sleep(0)
 
     async def _ask(self, address: str, deadline: Deadline) -> Reply:
-        link = self._take_idle()
+        link = self._idle.take()
         if link is not None:
             try:
                 return await self._use(link, address, deadline)
@@ -79,35 +72,8 @@ class Prober:
         except BaseException:  # nobody knows where this conversation stands
             link.abort()
             raise
-        self._put_back(link)
+        self._idle.put(link)
         return reply
-
-    def _take_idle(self) -> UpstreamLink | None:
-        oldest = asyncio.get_running_loop().time() - _IDLE_SECONDS
-        while self._idle:
-            link = self._idle.pop()
-            if link.is_usable and link.idle_since >= oldest:
-                return link
-            link.quit()
-        return None
-
-    def _put_back(self, link: UpstreamLink) -> None:
-        loop = asyncio.get_running_loop()
-        link.idle_since = loop.time()
-        if not link.is_usable or link.errors >= _MAX_REFUSED or link.age >= _MAX_AGE or self._closed:
-            link.quit()
-            return
-        self._idle.append(link)
-        if self._sweep is None:
-            self._sweep = loop.call_later(_IDLE_SECONDS, self._expire)
-
-    def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._sweep = None
-        while self._idle and self._idle[0].idle_since + _IDLE_SECONDS <= loop.time():
-            self._idle.pop(0).quit()
-        if self._idle:
-            self._sweep = loop.call_at(self._idle[0].idle_since + _IDLE_SECONDS, self._expire)
 
 
 async def _transaction(link: UpstreamLink, address: str, deadline: Deadline) -> Reply:

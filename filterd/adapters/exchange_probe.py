@@ -18,9 +18,9 @@ from filterd.adapters.upstream_link import (
     LinkRefusedError,
     TlsFailedError,
     UpstreamLink,
-    client_context,
     open_link,
 )
+from filterd.adapters.upstream_tls import client_context
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
 from filterd.mail.headers import REPORT_FIELD, SCL_FIELD

@@ -10,9 +10,11 @@ import logging
 from collections.abc import Sequence
 
 from filterd import metrics
-from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, client_context, open_link
+from filterd.adapters.upstream_idle import IdleLinks
+from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, UpstreamLink, open_link
 from filterd.adapters.upstream_log import ConversationSink, LinkLog
 from filterd.adapters.upstream_pressure import Gate
+from filterd.adapters.upstream_tls import client_context
 from filterd.adapters.upstream_transaction import StaleError, Transaction
 from filterd.config import UpstreamConfig
 from filterd.deadline import Deadline
@@ -25,11 +27,6 @@ from filterd.mail.reply import Reply
 from filterd.ports import Delivery
 
 log = logging.getLogger(__name__)
-
-# Exchange ends a session after 5 protocol errors (MaxProtocolErrors) and after 5 or 10 minutes however busy it is
-# (ConnectionTimeout), so a session is left well before.
-_MAX_ERRORS = 3
-_MAX_AGE = 180.0
 
 
 class SmtpUpstream:
@@ -60,9 +57,7 @@ class SmtpUpstream:
             metrics.UPSTREAM_BACK_PRESSURE.set(0)  # what an earlier process of this slot said last
             for kind in Kind:  # a first answer is seen as a step from 0, and needs no room on a full disk
                 metrics.UPSTREAM_ANSWERS.labels(kind.value)
-        self._idle: list[UpstreamLink] = []  # newest last: the oldest ones may expire
-        self._sweep: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._idle = IdleLinks(config.idle_seconds, config.reuse)
 
     async def deliver(
         self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
@@ -113,16 +108,12 @@ class SmtpUpstream:
             return  # the first message will tell
         self.opened += 1
         self.extensions = dict(link.extensions)
-        self._put_back(link)
+        self._idle.put(link)
 
     async def close(self) -> None:
         """Take leave on idle connections; those in use end after their message."""
-        self._closed = True
-        if self._sweep is not None:
-            self._sweep.cancel()
         self._gate.close()
-        while self._idle:
-            self._idle.pop().quit()
+        self._idle.close()
         await asyncio.sleep(0)
 
     def _link_log(self) -> LinkLog | None:
@@ -136,7 +127,7 @@ class SmtpUpstream:
     async def _deliver(
         self, envelope: Envelope, recipients: Sequence[Recipient], chunks: Sequence[Octets], deadline: Deadline
     ) -> Delivery:
-        link = self._take_idle()
+        link = self._idle.take()
         if link is not None:
             try:
                 return await self._use(link, envelope, recipients, chunks, deadline)
@@ -160,35 +151,6 @@ class SmtpUpstream:
         reach("upstream.connected")
         return await self._use(link, envelope, recipients, chunks, deadline)
 
-    def _take_idle(self) -> UpstreamLink | None:
-        oldest = asyncio.get_running_loop().time() - self._config.idle_seconds
-        while self._idle:
-            link = self._idle.pop()
-            if link.is_usable and link.idle_since >= oldest:
-                return link
-            link.quit()
-        return None
-
-    def _put_back(self, link: UpstreamLink) -> None:
-        loop = asyncio.get_running_loop()
-        link.idle_since = loop.time()
-        worn = link.used >= self._config.reuse or link.errors >= _MAX_ERRORS or link.age >= _MAX_AGE
-        if not link.is_usable or link.unfinished or worn or self._closed:
-            link.quit()
-            return
-        self._idle.append(link)
-        if self._sweep is None:
-            self._sweep = loop.call_later(self._config.idle_seconds, self._expire)
-
-    def _expire(self) -> None:
-        """Leave connections that nobody needed for long; upstream counts them."""
-        loop = asyncio.get_running_loop()
-        self._sweep = None
-        while self._idle and self._idle[0].idle_since + self._config.idle_seconds <= loop.time():
-            self._idle.pop(0).quit()
-        if self._idle:
-            self._sweep = loop.call_at(self._idle[0].idle_since + self._config.idle_seconds, self._expire)
-
     # ------------------------------------------------------------ one message over one connection
 
     async def _use(
@@ -205,5 +167,5 @@ class SmtpUpstream:
         except BaseException:  # whatever it was, a cancellation too: nobody knows where this conversation stands
             link.abort()
             raise
-        self._put_back(link)
+        self._idle.put(link)
         return delivery

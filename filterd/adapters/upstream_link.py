@@ -267,17 +267,6 @@ class UpstreamLink(asyncio.Protocol):
         return True
 
 
-def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:
-    """The TLS settings, None for tls = off.  Raises OSError when tls_ca_file cannot be used."""
-    if config.tls == "off":
-        return None
-    context = ssl.create_default_context(cafile=config.tls_ca_file)
-    if not config.tls_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def open_link(
     config: UpstreamConfig,
     hostname: str,

@@ -1,4 +1,4 @@
-"""Owns the look at the certificate authorities of all next hops before a configuration is used.  Must not know connections."""
+"""Owns the TLS settings for next hops, and the look at their authorities before a configuration is used.  Must not know connections."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import ssl
 
 from filterd.config import Config, DmarcReportsConfig, OutboundConfig, UpstreamConfig
 from filterd.errors import ConfigError
+
+
+def client_context(config: UpstreamConfig) -> ssl.SSLContext | None:
+    """The TLS settings, None for tls = off.  Raises OSError when tls_ca_file cannot be used."""
+    if config.tls == "off":
+        return None
+    context = ssl.create_default_context(cafile=config.tls_ca_file)
+    if not config.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def check_authorities(config: Config, inbound_only: bool = False) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from filterd.adapters.upstream_link import client_context
+from filterd.adapters.upstream_tls import client_context
 from filterd.config import Config
 from filterd.deadline import Deadline
 from filterd.doctor import certificates

@@ -10,7 +10,8 @@ import re
 
 from filterd.adapters.resolver import DnsResolver
 from filterd.adapters.signing_key import outbound_keys
-from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, client_context, open_link
+from filterd.adapters.upstream_link import LinkLostError, LinkRefusedError, open_link
+from filterd.adapters.upstream_tls import client_context
 from filterd.auth.dkim_key import UnusableKeyError, WeakKeyError, key_record, parse_key
 from filterd.auth.seal import Signer
 from filterd.config import Config

@@ -717,9 +717,12 @@ def test_both_legs_have_nagle_switched_off() -> None:
 
     async def story(upstream: SmtpUpstream) -> None:
         await send(upstream)
-        transport = upstream._idle[0]._transport
+        link = upstream._idle.take()
+        assert link is not None
+        transport = link._transport
         assert transport is not None
         assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        upstream._idle.put(link)
 
     run(fake, story)
 
