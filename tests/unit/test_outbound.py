@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from filterd.adapters.signing_key import OutboundKeys
-from filterd.config import Config, parse_config
+from filterd.config import Config, OutboundConfig, UpstreamConfig, parse_config
 from filterd.engine.outbound import Outbound, OutboundHandOff
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.dsn import Undelivered
@@ -200,6 +200,23 @@ def test_the_next_server_is_reached_as_the_table_says() -> None:
     assert server.model_dump(include=set(table)) == table
     assert outbound_upstream(config) is not None
     assert outbound_upstream(Config()) is None
+
+
+def test_no_setting_of_the_next_server_is_forgotten(tmp_path: Path) -> None:
+    given = {
+        "host": "relay.example.net",
+        "port": 587,
+        "tls": "required",
+        "tls_verify": True,
+        "tls_ca_file": tmp_path / "authorities.pem",
+        "connections": 3,
+        "data_seconds": 30.0,
+    }
+    assert set(given) == set(OutboundConfig.model_fields) & set(UpstreamConfig.model_fields)
+    server = next_server(OutboundConfig.model_validate(given))
+    assert server == UpstreamConfig.model_validate(given)
+    for name in given:
+        assert getattr(server, name) != getattr(UpstreamConfig(), name), f"{name}: the test must give another value"
 
 
 def test_keys_that_cannot_be_used_are_said_once_and_their_mail_waits(caplog: pytest.LogCaptureFixture) -> None:
