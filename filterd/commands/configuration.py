@@ -19,6 +19,7 @@ from filterd.adapters.accounts_file import read_accounts
 from filterd.adapters.directory import configured_domains, may_learn_domains
 from filterd.adapters.directory_file import read_hashed, read_recipients
 from filterd.adapters.exchange_certificate import read_keys
+from filterd.adapters.ldap_link import password_of, trust
 from filterd.adapters.signing_key import check_signing_keys
 from filterd.adapters.site_key import path_of, site_key
 from filterd.adapters.upstream_tls import check_authorities
@@ -42,12 +43,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_check(options: argparse.Namespace) -> int:
     """Check the file and what it names; problems are printed by the command line, exit status 2."""
-    found = look_through(load_config(options.config))
+    config = load_config(options.config)
+    found = look_through(config)
     if found.problems:
         raise ConfigError(found.problems)
     for fact in found.facts:
         print(fact)
-    for text, remedy in found.warnings:
+    for text, remedy in (*found.warnings, *_directories(config)):
         print(f"warning: {text}: {remedy}")
     print(f"{options.config}: good")
     return 0
@@ -67,7 +69,7 @@ class Looked:
     warnings: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def look(self, at: Callable[[], None]) -> None:
+    def look(self, at: Callable[[], object]) -> None:
         """One file that cannot be used must not hide what is to be said of the others."""
         try:
             at()
@@ -132,6 +134,19 @@ def _accounts(config: Config, found: Looked) -> None:
     if exposed:
         text = "auth.file: everybody on this machine can read the hashes"
         found.warnings.append((text, f"chmod o-r {config.auth.file}"))
+
+
+def _directories(config: Config) -> list[tuple[str, str]]:
+    """Files of [[ldap]] that cannot be used: filterd starts without them, and answers from the last snapshot."""
+    found: list[tuple[str, str]] = []
+    for table in config.ldap:
+        looked = Looked()
+        looked.look(partial(trust, table.ca_file, f"ldap ({table.name}): ca_file", verify=True))
+        looked.look(partial(password_of, table))
+        found += [
+            (problem, "nothing can be read from this directory until it is corrected") for problem in looked.problems
+        ]
+    return found
 
 
 def _report_listeners(config: Config, found: Looked) -> None:

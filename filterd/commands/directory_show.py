@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import secrets
 import sys
@@ -15,7 +14,7 @@ from typing import TypeVar
 
 from filterd.adapters.directory_file import addresses_in, hashed_lines
 from filterd.adapters.site_key import site_key
-from filterd.commands.options import add_config, add_json, print_json, printable, table, time_text
+from filterd.commands.options import add_config, add_json, print_json, printable, quiet_log, table, time_text
 from filterd.config import load_config
 from filterd.directory.values import AcceptedDomain, DomainType, RecipientStatus, Thresholds
 from filterd.directory_view import UNAVAILABLE, AddressView, DirectoryView, SourceView, json_of
@@ -102,7 +101,7 @@ def address_lines(found: AddressView, now_ms: float) -> list[str]:
     lines = [f"{found.address}: {_STATUS[found.status]}"]
     if found.problem:
         lines.append(f"  because   {found.problem}")
-    elif found.backend:
+    elif found.backend and found.status != RecipientStatus.FOREIGN_DOMAIN:  # what no source has, none of them says
         age = "" if found.as_of_ms is None else f", as of {time_text(found.as_of_ms)} ({_age(found.as_of_ms, now_ms)})"
         lines.append(f"  from      {_words(found.backend)}{age}")
     if found.domain:
@@ -177,13 +176,8 @@ def _ask(options: argparse.Namespace, question: Callable[[DirectoryView], Corout
         finally:
             await view.close()
 
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.CRITICAL)  # what is wrong with a source stands in the answer
-    try:
+    with quiet_log():  # what is wrong with a source stands in the answer
         return asyncio.run(scene())
-    finally:
-        root.setLevel(before)
 
 
 def _put(path: Path, lines: list[str]) -> None:

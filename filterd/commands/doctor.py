@@ -11,7 +11,7 @@ from pathlib import Path
 from filterd.adapters.signing_key import outbound_keys
 from filterd.app import active_model
 from filterd.commands.configuration import look_through
-from filterd.commands.options import add_config, add_json, print_json, printable
+from filterd.commands.options import add_config, add_json, print_json, printable, quiet_log
 from filterd.config import SEED_MODEL, Config, load_config
 from filterd.doctor import (
     callahead,
@@ -48,7 +48,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings as they come; exit status 1 when one of them is a FAIL."""
-    findings = asyncio.run(_collect(options.config, quiet=options.json))
+    with quiet_log():  # what is wrong stands in the findings
+        findings = asyncio.run(_collect(options.config, quiet=options.json))
     failed = any(finding.level is Level.FAIL for finding in findings)
     if options.json:
         print_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})

@@ -69,8 +69,12 @@ def _servers(config: Config, table: LdapConfig) -> list[Finding]:
                 looked = True
                 found += _contents(what, directory)
         except LdapError as error:
-            said, _, remedy = str(error).removeprefix(f"{what}: ").partition(": ")
-            found.append(fail(what, said, remedy or "docs/active-directory.md has what such lines mean"))
+            text = str(error).removeprefix(f"{what}: ")
+            about = (
+                f"{table.user}: " if table.user and text.startswith(f"{table.user}: ") else ""
+            )  # who; then what, then the remedy
+            said, _, remedy = text.removeprefix(about).partition(": ")
+            found.append(fail(what, about + said, remedy or "docs/active-directory.md has what such lines mean"))
         finally:
             link.close()
     return found
@@ -117,7 +121,8 @@ def _snapshot(config: Config, table: LdapConfig) -> list[Finding]:
         remedy = f"`filterd directory sync {table.name}`; a running filterd does it by itself"
         return [fail(what, "there is none yet: RCPT gets 451 4.4.3", remedy)]
     except (OSError, BadSnapshotError) as error:
-        return [fail(what, f"{path}: {error}", f"`filterd directory sync {table.name}` writes a new one")]
+        said = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return [fail(what, said, f"`filterd directory sync {table.name}`, as the service's user, writes a new one")]
     hours = (time.time() * 1000 - header.read_ms) / _HOUR_MS
     text = (
         f"{count} addresses, {hours * 60:.0f} minutes old" if hours < 2 else f"{count} addresses, {hours:.0f} hours old"

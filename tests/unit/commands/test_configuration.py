@@ -156,3 +156,32 @@ def test_an_author_of_answers_that_is_none_is_named(
 ) -> None:
     assert check(tmp_path, f"[reports]\nanswer_from = '{address}'") == 2
     assert "reports.answer_from: expected user@domain in ASCII" in capsys.readouterr().err
+
+
+def test_files_of_a_directory_that_cannot_be_read_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """filterd starts all the same, so it is no error."""
+    path = tmp_path / "filterd.toml"
+    path.write_text("[[ldap]]\nuser = 'f@example.org'\npassword_file = 'gone'\nca_file = 'ca.pem'\n")
+    (tmp_path / "ca.pem").write_text("nonsense")
+    assert main(["check-config", "--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert f"warning: ldap (ad): ca_file: {tmp_path}/ca.pem: expected certificates in PEM" in out
+    assert f"warning: ldap (ad): password_file: {tmp_path}/gone: cannot be read" in out
+
+
+def test_every_file_that_cannot_be_used_is_named_not_only_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "filterd.toml"
+    path.write_text(
+        "[recipients]\nfile = 'gone'\n[outbound]\ntls_ca_file = 'ca'\nhost = 'x'\n[[outbound.dkim]]\nkey_file = 'k'\n"
+    )
+    assert main(["check-config", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert [key for key in ("recipients.file", "outbound.tls_ca_file", "outbound.dkim[0].key_file") if key in said] == [
+        "recipients.file",
+        "outbound.tls_ca_file",
+        "outbound.dkim[0].key_file",
+    ]

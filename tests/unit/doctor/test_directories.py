@@ -118,6 +118,14 @@ def test_a_damaged_snapshot_and_a_missing_password(tmp_path: Path) -> None:
     assert "too short" in snapshot.text
 
 
+def test_a_wrong_password_is_said_of_whom_with_what_to_do_below(directory: ExchangeDirectory, tmp_path: Path) -> None:
+    wrong = config(tmp_path, directory)
+    (tmp_path / "password").write_text("wrong")
+    (found, *_) = directories(wrong)
+    assert (found.level, found.text) == (Level.FAIL, f"{READER}: wrong user or password")
+    assert found.remedy.startswith("correct ldap.user or the file of ldap.password_file")
+
+
 def test_without_tables_nothing_is_looked_at(tmp_path: Path) -> None:
     given = Config.model_validate({"server": {"state_dir": tmp_path}})
     assert directories(given) == []
