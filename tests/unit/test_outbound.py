@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from filterd.adapters.signing_key import OutboundKeys
+from filterd.adapters.upstream import SmtpUpstream
 from filterd.config import Config, OutboundConfig, UpstreamConfig, parse_config
 from filterd.engine.outbound import Outbound, OutboundHandOff
 from filterd.errors import StorageError, TemporaryError
@@ -217,6 +218,21 @@ def test_no_setting_of_the_next_server_is_forgotten(tmp_path: Path) -> None:
     assert server == UpstreamConfig.model_validate(given)
     for name in given:
         assert getattr(server, name) != getattr(UpstreamConfig(), name), f"{name}: the test must give another value"
+
+
+@pytest.mark.parametrize(("helo", "name"), [("", "filter.example.org"), ("out.example.org", "out.example.org")])
+def test_the_next_server_is_greeted_by_the_name_it_knows_and_is_no_exchange(
+    monkeypatch: pytest.MonkeyPatch, helo: str, name: str
+) -> None:
+    made: list[tuple[str, bool]] = []
+
+    def upstream(config: UpstreamConfig, hostname: str, exchange: bool = True) -> SmtpUpstream:
+        made.append((hostname, exchange))
+        return SmtpUpstream(config, hostname, exchange)
+
+    monkeypatch.setattr("filterd.outbound.SmtpUpstream", upstream)
+    assert outbound_upstream(Config(outbound=OutboundConfig(host="relay.example.net", helo=helo))) is not None
+    assert made == [(name, False)], "its answers are not explained as if it were Exchange"
 
 
 def test_keys_that_cannot_be_used_are_said_once_and_their_mail_waits(caplog: pytest.LogCaptureFixture) -> None:
