@@ -220,6 +220,7 @@ def _snapshot_backends(kind: Backend, config: Config) -> list[DirectoryBackend]:
             warn_hours=warn_hours,
             variant=VerifiedVariant(config.state_dir) if safelists else lambda: None,
             gives_domains=gives_domains,
+            key_now=partial(site_key, config.state_dir),
         )
         for name, warn_hours, safelists, gives_domains in wanted
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from filterd import metrics
@@ -35,6 +36,14 @@ _headers: dict[Path, tuple[Stamp, Header | None]] = {}
 _headers_lock = threading.Lock()  # header_of is asked by several threads
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A snapshot and the site key that its addresses are kept under: nobody looks into one with another's key."""
+
+    snapshot: Snapshot
+    key: bytes
+
+
 class SnapshotBackend(DirectoryBackend):
     """The snapshot of one LDAP table, or the pushed one."""
 
@@ -47,16 +56,19 @@ class SnapshotBackend(DirectoryBackend):
         warn_hours: int,
         variant: VariantOf = lambda: None,
         gives_domains: bool = True,
+        key_now: Callable[[], bytes] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         """`variant`: how Exchange's hashes of senders are made, None while that is not known (or shall not be used).
 
-        `gives_domains`: whether its accepted domains count.  `clock`: seconds between looks.  `now_ms`: Unix milliseconds.
+        `gives_domains`: whether its accepted domains count.  `key_now`: reads the site key's file, in which another key may stand
+        by now; blocks, raises ConfigError.  `clock`: seconds between looks.  `now_ms`: Unix milliseconds.
         """
         self.name = name
         self._site_key = site_key
         self._warn_hours = warn_hours
+        self._key_now = key_now
         self._variant = variant
         self._gives_domains = gives_domains
         self._now_ms = now_ms
@@ -66,10 +78,10 @@ class SnapshotBackend(DirectoryBackend):
 
     async def find(self, local: str, domain: str, deadline: Deadline) -> Found:
         """From memory.  Raises TemporaryError while there has never been a snapshot."""
-        snapshot = await self._file.current()
-        if snapshot is None:
+        opened = await self._file.current()
+        if opened is None:
             raise TemporaryError(self._file.problem or f"{self._file.path} was not read yet", "directory")
-        return self._answer(snapshot, local, domain)
+        return self._answer(opened, local, domain)
 
     def at_hand(self, local: str, domain: str) -> RecipientAnswer | None:
         """The same without waiting."""
@@ -79,11 +91,11 @@ class SnapshotBackend(DirectoryBackend):
         """Those of the header; none where the directory does not say, None while there has never been a snapshot."""
         if not self._gives_domains:
             return ()
-        return None if self._file.value is None else self._file.value.header.domains or ()
+        return None if self._file.value is None else self._file.value.snapshot.header.domains or ()
 
     def people(self) -> tuple[ProtectedPerson, ...]:
         """Those of the header."""
-        return () if self._file.value is None else self._file.value.header.people
+        return () if self._file.value is None else self._file.value.snapshot.header.people
 
     async def refresh(self) -> None:
         await self._file.refresh()
@@ -91,10 +103,10 @@ class SnapshotBackend(DirectoryBackend):
 
     def status(self) -> BackendStatus:
         """What the header says, and whether it is older than it should be."""
-        snapshot, problem = self._file.value, self._file.problem
-        if snapshot is None:
+        opened, problem = self._file.value, self._file.problem
+        if opened is None:
             return BackendStatus(self.name, warn_hours=self._warn_hours, problem=problem, usable=False)
-        header = snapshot.header
+        snapshot, header = opened.snapshot, opened.snapshot.header
         hours = (self._now_ms() - header.read_ms) / 3_600_000
         if not problem and hours >= self._warn_hours:
             remedy = "see whether the script runs" if self.name == "push" else "run `filterd directory sync` to see why"
@@ -113,34 +125,39 @@ class SnapshotBackend(DirectoryBackend):
     async def close(self) -> None:
         await self._file.close()
 
-    def _open(self, path: Path) -> Snapshot:
+    def _open(self, path: Path) -> _Opened:
         snapshot = Snapshot(path)
+        if not snapshot.header.is_under(self._site_key) and self._key_now is not None:
+            # Exchanged since this process was started: with the old list nobody who is new would be known, until somebody reloads.
+            self._site_key = self._key_now()
         if not snapshot.header.is_under(self._site_key):
             again = "push" if self.name == "push" else "sync"
-            text = f"made with the site key {snapshot.header.key}, this process has {key_name(self._site_key)}"
-            raise BadSnapshotError(f"{path}: {text}; reload filterd if the key was exchanged, and {again} again")
-        return snapshot
+            text = f"made with the site key {snapshot.header.key}, the one here is {key_name(self._site_key)}"
+            raise BadSnapshotError(f"{path}: {text}; {again} again")
+        return _Opened(snapshot, self._site_key)
 
-    def _answer(self, snapshot: Snapshot, local: str, domain: str) -> RecipientAnswer | None:
+    def _answer(self, opened: _Opened, local: str, domain: str) -> RecipientAnswer | None:
+        snapshot = opened.snapshot
         for form in address_forms(local, domain):
-            found = snapshot.find(address_key(self._site_key, form))
+            found = snapshot.find(address_key(opened.key, form))
             if found is not None:
                 status = RecipientStatus.INTERNAL_ONLY if found.internal_only else RecipientStatus.KNOWN
-                senders = self._senders(found.senders) if found.senders is not None else None
+                senders = self._senders(found.senders, opened.key) if found.senders is not None else None
                 return RecipientAnswer(status, self.name, snapshot.header.read_ms, found.thresholds, senders)
         return None
 
-    def _senders(self, columns: SenderColumns) -> SenderList | None:
+    def _senders(self, columns: SenderColumns, key: bytes) -> SenderList | None:
         """None for Exchange's hashes while nobody knows how they are made."""
         if columns.width == KEY_BYTES:
-            return KeyedSenders(columns, self._site_key)
+            return KeyedSenders(columns, key)
         variant = self._variant()
         return HashedSenders(columns, variant) if variant is not None else None
 
     def _tell(self) -> None:
         if self._file.value is not None:
-            metrics.DIRECTORY_RECIPIENTS.labels(self.name).set(len(self._file.value))
-            age_ms = max(0, self._now_ms() - self._file.value.header.read_ms)
+            snapshot = self._file.value.snapshot
+            metrics.DIRECTORY_RECIPIENTS.labels(self.name).set(len(snapshot))
+            age_ms = max(0, self._now_ms() - snapshot.header.read_ms)
             metrics.DIRECTORY_AGE.labels(self.name).set(age_ms / 1000)
 
 

@@ -43,7 +43,7 @@ def _list(config: Config) -> Finding:
         return fail(_WHAT, str(error), "the next push writes a new one: run the script")
     if not _is_ours(snapshot.header, config.state_dir):
         text = "the list was made with another site key: recipients that nobody else knows get 451 4.4.3"
-        return fail(_WHAT, text, "restart filterd if the key was exchanged, then run the script (docs/push.md)")
+        return fail(_WHAT, text, "run the script: the next push puts it right (docs/push.md)")
     age = time.time() * 1000 - snapshot.header.read_ms
     if age < -_FUTURE_MS:
         text = f"{len(snapshot)} addresses, {-age / 60_000:.0f} minutes from now: a clock was wrong"

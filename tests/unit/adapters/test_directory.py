@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from filterd.adapters import directory
+from filterd.adapters import directory, watched_file
 from filterd.adapters.directory import ChainDirectory, build_directory, known_domains, may_learn_domains, ours_mark
 from filterd.adapters.directory_backend import ABSTAIN, DirectoryBackend, Found
 from filterd.adapters.site_key import site_key
 from filterd.config import Config, parse_config
 from filterd.deadline import Deadline
+from filterd.directory.keys import key_name
 from filterd.directory.values import (
     AcceptedDomain,
     DomainType,
@@ -279,6 +280,16 @@ def test_who_asks_now_and_then_knows_the_domains_too(tmp_path: Path) -> None:
     put_snapshot(snapshot, [entry("push@example.org")], domains=[PARTNER], people=[boss])
     assert known_domains(config).all == (ORG, RELAY, PARTNER)
     assert ours_mark(config) != before
+
+
+def test_a_new_site_key_needs_no_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched_file, "LOOK_AGAIN_S", 0.0)
+    config = configuration(tmp_path, recipients={"accepted_domains": ["example.org"]}, ldap=[{}])
+    chain, key, state = build_directory(config), bytes(range(32)), config.state_dir / "directory"
+    (state / "site-key").write_text(key.hex() + "\n")
+    people = [entry("anna@example.org", site_key=key)]
+    put_snapshot(state / "ldap-ad.snapshot", people, name="ad", key=key_name(key))
+    assert [ask(chain, local).status for local in ("anna", "nobody")] == [KNOWN, UNKNOWN]
 
 
 @pytest.mark.parametrize(

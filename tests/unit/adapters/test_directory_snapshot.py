@@ -121,6 +121,21 @@ def test_a_snapshot_under_another_key_is_not_believed(path: Path) -> None:
         find(backend(path), "anna")
 
 
+def test_an_exchanged_key_is_taken_over_with_the_list_under_it(path: Path) -> None:
+    """Else whoever is new would be refused until somebody thinks of a reload."""
+    put_snapshot(path, [entry("anna@example.org")], name="ad", key=key_name(SITE_KEY))
+    file = {"key": SITE_KEY}
+    source = SnapshotBackend("ldap ad", path, SITE_KEY, warn_hours=24, clock=Steps(), key_now=lambda: file["key"])
+    file["key"] = bytes(32)
+    assert find(source, "anna") is not None, "the old list, looked into with its own key"
+    both = [entry("anna@example.org", site_key=bytes(32)), entry("new@example.org", site_key=bytes(32))]
+    put_snapshot(path, both, name="ad", key=key_name(bytes(32)))
+    asyncio.run(source.refresh())
+    assert find(source, "anna") is not None
+    assert find(source, "new") is not None
+    assert source.status().problem == ""
+
+
 @pytest.mark.parametrize(("age_hours", "is_old"), [(23.0, False), (25.0, True)])
 def test_an_old_snapshot_answers_and_says_so(path: Path, age_hours: float, is_old: bool) -> None:
     put_snapshot(path, [entry("anna@example.org")], name="ad", age_hours=age_hours, notes=["something cannot be read"])
