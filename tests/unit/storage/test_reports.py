@@ -256,23 +256,6 @@ def test_withdrawing_and_erasing(db: Database) -> None:
     assert [report.id for report in reports.list_reports(db)] == [second]
 
 
-def test_filters(db: Database) -> None:
-    one = say(db, "spam", message_id="A").id
-    two = say(db, "phish", message_id="B").id
-    three = say(db, "ham", "bob@example.net", "B").id
-    assert [r.id for r in reports.list_reports(db, label="phish")] == [two]
-    assert [r.id for r in reports.list_reports(db, message_id="A")] == [one]
-    assert [r.id for r in reports.list_reports(db, before=two)] == [one]
-    assert [r.id for r in reports.list_reports(db, state="held")] == [three]
-    assert [r.id for r in reports.list_reports(db, hold="contradiction")] == [three]
-    assert reports.list_reports(db, hold="contra%") == ()
-    assert [r.id for r in reports.list_reports(db, reporter="bob@example.net")] == [three]
-    found = reports.get(db, three)
-    assert found is not None
-    assert (found.id, found.reporter, found.has_features) == (three, "bob@example.net", True)
-    assert reports.get(db, 99) is None
-
-
 def test_bad_reports_name_the_field(db: Database) -> None:
     with pytest.raises(PermanentError, match=r"^label: "):
         reports.add(db, None, "good", "a", "api")
