@@ -191,13 +191,17 @@ _KINDS: tuple[Backend, ...] = ("file", "hashed_file", "ldap", "push", "callahead
 def _build(kind: Backend, config: Config) -> list[DirectoryBackend]:
     recipients = config.recipients
     if kind == "file":
-        return [FileBackend("file", recipients.file, read_recipients, plain_key)] if recipients.file else []
+        if recipients.file is None:
+            return []
+        most = recipients.max_drop_percent
+        return [FileBackend("file", recipients.file, read_recipients, plain_key, max_drop_percent=most)]
     if kind == "hashed_file":
         if recipients.hashed_file is None:
             return []
         key = site_key(config.state_dir)
         read = partial(read_hashed, site_key=key)
-        return [FileBackend("hashed_file", recipients.hashed_file, read, partial(address_key, key))]
+        key_of, most = partial(address_key, key), recipients.max_drop_percent
+        return [FileBackend("hashed_file", recipients.hashed_file, read, key_of, max_drop_percent=most)]
     if kind == "callahead":
         return [CallAheadBackend(config.callahead, config.server.hostname)] if config.callahead.host else []
     return _snapshot_backends(kind, config)

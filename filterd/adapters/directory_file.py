@@ -6,6 +6,7 @@ In memory either is a sorted column of 16 octets an address.  Must not know who 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,11 +20,14 @@ from filterd.adapters.directory_backend import BackendStatus, DirectoryBackend, 
 from filterd.adapters.watched_file import WatchedFile
 from filterd.deadline import Deadline
 from filterd.directory.domains import address_form, address_forms
+from filterd.directory.guard import fewer
 from filterd.directory.keys import KEY_BYTES, address_key, key_name
 from filterd.directory.table import KEY
 from filterd.directory.values import RecipientAnswer, RecipientStatus
 from filterd.errors import ConfigError, TemporaryError
 from filterd.mail.address import MAX_MAILBOX, parse_mailbox
+
+log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # a million addresses are about 30 MB
 _MAX_LINE = 2_000  # octets; an address has at most 254, the rest is a comment
@@ -164,11 +168,19 @@ class FileBackend(DirectoryBackend):
         read: Callable[[Path], Keys],
         key_of: Callable[[str], bytes],
         clock: Callable[[], float] = time.monotonic,
+        max_drop_percent: float = 10.0,
     ) -> None:
-        """`key_of`: the key of an address (domains.address_form) in what `read` gives.  `clock`: seconds between looks."""
+        """`key_of`: the key of an address (domains.address_form) in what `read` gives.  `clock`: seconds between looks.
+
+        `max_drop_percent`: of whom a changed file lacks more, it is not believed in that.
+        """
         self.name = name
         self._key_of = key_of
-        self._file = WatchedFile(path, read, clock)
+        self._read = read
+        self._max_drop_percent = max_drop_percent
+        self._last: Keys | None = None
+        self._notes: tuple[str, ...] = ()
+        self._file = WatchedFile(path, self._guarded, clock)
 
     async def find(self, local: str, domain: str, deadline: Deadline) -> Found:
         """Known or nobody.  Raises TemporaryError while the file has never been readable."""
@@ -191,11 +203,34 @@ class FileBackend(DirectoryBackend):
         keys = self._file.value
         count = None if keys is None else len(keys)
         return BackendStatus(
-            self.name, count, read_ms=self._file.changed_ms, problem=self._file.problem, usable=keys is not None
+            self.name,
+            count,
+            read_ms=self._file.changed_ms,
+            notes=self._notes,
+            problem=self._file.problem,
+            usable=keys is not None,
         )
 
     async def close(self) -> None:
         await self._file.close()
+
+    def _guarded(self, path: Path) -> Keys:
+        """What stands there, and whoever stood there before when too many of them are gone: half a list must not refuse mail.
+
+        The guard of a sync (directory/guard.py), for as long as this process, or its configuration, lives.
+        """
+        keys, old = self._read(path), self._last
+        notes: tuple[str, ...] = ()
+        if old is not None:
+            gone = old[~np.isin(old, keys, assume_unique=True)]
+            problem = fewer(len(old), len(old) - len(gone), self._max_drop_percent)
+            if problem:
+                keys = np.sort(np.concatenate([keys, gone]))
+                notes = (f"{path}: {problem}, so nobody is; who is new is known: if that is right, reload filterd",)
+        if notes and notes != self._notes:
+            log.error("a list of recipients has shrunk", extra={"file": str(path), "error": notes[0]})
+        self._last, self._notes = keys, notes
+        return keys
 
     def _answer(self, keys: Keys, local: str, domain: str) -> RecipientAnswer | None:
         known = any(_has(keys, self._key_of(form)) for form in address_forms(local, domain))

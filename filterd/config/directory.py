@@ -29,6 +29,9 @@ class RecipientsConfig(Table):
     order: tuple[Backend, ...] = Field(default=BACKENDS, strict=False, min_length=1)
     """In which order those that are configured are asked; the first that knows the recipient answers, unknown is who is unknown to all. With none configured every recipient of an accepted domain is known. Default file, hashed_file, ldap, push, callahead."""
 
+    max_drop_percent: float = Field(default=10.0, ge=0, le=100)
+    """When a changed file lacks more than this share of its recipients nobody is dropped until filterd is reloaded; who is new is taken over. Default 10."""
+
     @model_validator(mode="after")
     def _once(self) -> RecipientsConfig:
         if len(set(self.order)) != len(self.order):

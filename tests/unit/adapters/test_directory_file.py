@@ -84,6 +84,47 @@ def test_a_list_without_anybody_is_not_believed(tmp_path: Path, text: str) -> No
         read_recipients(tmp_path / "r")
 
 
+def _people(*numbers: int) -> str:
+    return "".join(f"u{number}@example.org\n" for number in numbers)
+
+
+def _renamed(path: Path, text: str) -> None:
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)
+
+
+def test_half_a_list_drops_nobody_and_who_is_new_is_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An export that ended too early, renamed into place every night by a script that looks at nothing."""
+    path = tmp_path / "r"
+    path.write_text(_people(*range(20)))
+    backend = plain(path)
+    for _ in range(2):
+        _renamed(path, _people(*range(10), 77))
+        asyncio.run(backend.refresh())
+        assert [knows(backend, f"u{n}") for n in (0, 19, 77, 78)] == [True, True, True, False]
+    (note,) = backend.status().notes
+    assert "10 of 21 recipients would be dropped (47.6 %, allowed are 10 %), so nobody is" in note
+    assert "reload filterd" in note
+    assert backend.status().problem == ""
+    assert [record.message for record in caplog.records] == ["a list of recipients has shrunk"] * 2  # 20, then 21
+    assert not knows(plain(path), "u19")  # whoever reloads has looked
+    _renamed(path, _people(*range(20), 77))
+    asyncio.run(backend.refresh())
+    assert backend.status().notes == ()
+    _renamed(path, _people(*range(2, 20), 77))
+    asyncio.run(backend.refresh())
+    assert not knows(backend, "u0")  # a few may go
+
+
+def test_as_much_of_a_list_may_go_as_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    path.write_text(_people(*range(20)))
+    backend = FileBackend("file", path, read_recipients, plain_key, Steps(), max_drop_percent=50)
+    _renamed(path, _people(*range(10)))
+    asyncio.run(backend.refresh())
+    assert not knows(backend, "u19")
+
+
 def test_what_is_no_recipient_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r").write_text("a" * 3_000)
     with pytest.raises(ConfigError, match=r"r:1: longer than 2000 octets"):
