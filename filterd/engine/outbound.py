@@ -7,7 +7,6 @@ a rule in Exchange passes on for a stranger is held then, as inbound mail is: a 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from filterd.deadline import Deadline
 from filterd.directory.domains import address_form
 from filterd.engine.handoff import HandOff, count
 from filterd.engine.job import Job
+from filterd.engine.notes import REMEMBER_SECONDS, Notes
 from filterd.errors import StorageError, TemporaryError
 from filterd.mail.dsn import MAX_QUOTED, Refused, Undelivered, wants_notice
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 MAX_RECIPIENTS = 50  # of a message whose recipients are people that somebody wrote to; more is a newsletter
 MAX_WAITING = 64  # messages whose recipients wait to be written down; beyond it one more contact is forgotten, no mail
-_REMEMBER_SECONDS = 10.0  # nobody waits for it
-_FLUSH_SECONDS = 2.0  # when the process ends
 _WRITERS = frozenset({TrustClass.OUTBOUND, TrustClass.AUTHENTICATED, TrustClass.INTERNAL})
 _NO_PERSON_FIELDS = (
     "list-unsubscribe",
@@ -193,15 +191,15 @@ def by_domain(signers: Iterable[Signer]) -> dict[str, tuple[Signer, ...]]:
     return found
 
 
-class CorrespondentNotes:
-    """Notes whom our own people write to, in the background: no answer waits for it or fails with it."""
+class CorrespondentNotes(Notes):
+    """Notes whom our own people write to."""
 
     def __init__(self, memory: Correspondents, ours: Callable[[], Iterable[str]], clock: Callable[[], float]) -> None:
         """`ours`: our own domains as `ascii_domain` gives them, asked anew each time.  `clock`: Unix seconds."""
+        super().__init__()
         self._memory = memory
         self._ours = ours
         self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def note(self, connection: Connection, envelope: Envelope, message: Message, reply: Reply) -> None:
         """A message has its end.  Counts when a person of ours wrote to a few people elsewhere, and it was taken.
@@ -217,25 +215,14 @@ class CorrespondentNotes:
         names = [address_form(mailbox.local, mailbox.domain_key) for mailbox in elsewhere]
         if not names:
             return
-        if len(self._tasks) >= MAX_WAITING:
+        if self.under_way >= MAX_WAITING:
             metrics.CORRESPONDENTS.labels("dropped").inc()
             return
-        task = asyncio.create_task(self._remember(names))
-        self._tasks.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._tasks.discard)
-
-    async def flush(self) -> None:
-        """Before the process ends: let the notes under way be written, or drop them when that takes long."""
-        waiting = tuple(self._tasks)
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=_FLUSH_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        self.begin(self._remember(names))
 
     async def _remember(self, names: Sequence[str]) -> None:
         try:
-            await self._memory.remember(names, int(self._clock() * 1000), Deadline.after(_REMEMBER_SECONDS))
+            await self._memory.remember(names, int(self._clock() * 1000), Deadline.after(REMEMBER_SECONDS))
             metrics.CORRESPONDENTS.labels("noted").inc()
         except TemporaryError as error:
             metrics.CORRESPONDENTS.labels("failed").inc()

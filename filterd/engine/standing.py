@@ -5,12 +5,12 @@ Must not know sockets, any concrete check, nor where good senders are noted.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from filterd import metrics
 from filterd.config import ClientsConfig, GreylistConfig
 from filterd.deadline import Deadline
+from filterd.engine.notes import REMEMBER_SECONDS, Notes
 from filterd.engine.policy import Policy, weigh
 from filterd.errors import TemporaryError
 from filterd.mail.envelope import Connection, TrustClass
@@ -19,8 +19,6 @@ from filterd.mail.verdict import Verdict
 from filterd.ports import Greylist
 
 _DOUBTFUL_AT_CONNECT = 1.0  # log-odds from which on a greeting is held back: a missing name alone is not enough
-_REMEMBER_SECONDS = 10.0  # for noting a good sender, which nobody waits for
-_FLUSH_SECONDS = 2.0  # when the process ends: a sender who is not noted costs one delay, at worst
 
 
 def greet_seconds(
@@ -46,32 +44,21 @@ def tarpit_seconds(verdict: Verdict, of_recipient: Sequence[Evidence], clients: 
     return clients.tarpit_seconds if slow else 0.0
 
 
-class SenderNotes:
-    """Notes senders whose mail is not greylisted later, in the background: no answer waits for it or fails with it."""
+class SenderNotes(Notes):
+    """Notes senders whose mail is not greylisted later."""
 
     def __init__(self, greylist: Greylist, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
+        super().__init__()
         self._greylist = greylist
         self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def note(self, domain: str) -> None:
         """Mail of `domain` passed SPF and was taken.  How many notes may wait is the greylist's to bound."""
-        task = asyncio.create_task(self._remember(domain))
-        self._tasks.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._tasks.discard)
-
-    async def flush(self) -> None:
-        """Before the process ends: let the notes under way be written, or drop them when that takes long."""
-        waiting = tuple(self._tasks)
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=_FLUSH_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        self.begin(self._remember(domain))
 
     async def _remember(self, domain: str) -> None:
         try:
-            await self._greylist.remember_sender(domain, int(self._clock() * 1000), Deadline.after(_REMEMBER_SECONDS))
+            await self._greylist.remember_sender(domain, int(self._clock() * 1000), Deadline.after(REMEMBER_SECONDS))
         except TemporaryError as error:
             metrics.CHECK_FAILURES.labels("greylist", error.kind).inc()

@@ -17,8 +17,6 @@ from filterd.checks.rate import Rate
 from filterd.config import ClientsConfig, GreylistConfig
 from filterd.deadline import Deadline
 from filterd.directory.values import RecipientAnswer, RecipientStatus
-from filterd.engine import standing
-from filterd.engine.standing import SenderNotes
 from filterd.errors import TemporaryError
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Recipient, TrustClass
@@ -315,24 +313,3 @@ def test_a_slow_greylist_does_not_delay_the_answer() -> None:
         assert set(grey.memory.senders) == {"sender.example"}
 
     asyncio.run(scene())
-
-
-def test_at_the_end_a_slow_greylist_is_waited_for_a_moment_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Silent(MemoryGreylist):
-        async def remember_sender(self, domain: str, at_ms: int, deadline: Deadline) -> None:
-            if domain == "slow.example":
-                await asyncio.Event().wait()
-            self.senders[domain] = at_ms
-
-    async def scene() -> None:
-        notes = SenderNotes(memory, lambda: 1_800_000_000.0)
-        await notes.flush()  # nothing is waiting
-        for domain in ("slow.example", "quick.example"):
-            notes.note(domain)
-        await notes.flush()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    monkeypatch.setattr(standing, "_FLUSH_SECONDS", 0.05)
-    memory = Silent()
-    asyncio.run(scene())
-    assert set(memory.senders) == {"quick.example"}
