@@ -11,9 +11,6 @@ from enum import StrEnum
 
 from filterd.mail.reply import Reply
 
-_MAX_TEXT = (
-    600  # a reply line has at most 512 octets (RFC 5321 4.5.3.1.5); what comes after more lines says nothing new
-)
 _PRX = re.compile(r"\bprx\d{1,3}\b")
 # Addresses that a server quotes are a stranger's words: a sender <"submission rate"@evil.example> must not slow us down.
 # Quoted local-parts first, for they may hold a ">"; what is cut off in the middle goes to its end.
@@ -271,7 +268,7 @@ def _own_words(text: str) -> str:
 def meaning_of(reply: Reply) -> Meaning:
     """What a refusal or deferral says; Kind.OTHER for one that is not known.  A success has none: ask for refusals only."""
     subject = reply.enhanced.partition(".")[2]
-    text = _own_words(reply.text[:_MAX_TEXT].lower())
+    text = _own_words(reply.text.lower())  # a Reply has a short text
     for row in _TABLE:
         if _fits(row, reply.code, subject, text):
             return row.means

@@ -76,6 +76,96 @@ def test_real_answers_are_understood(line: str, kind: Kind) -> None:
     assert means.remedy
 
 
+# What is understood by its words alone, and by its code alone, and with which basic codes: each of them is somebody's server.
+BY_WORDS = [
+    (Kind.FRONT_END, "421 450 451", "prx7|PRX12 and more"),
+    (Kind.OUTDATED, "450 451 550", "outdated Exchange|Connecting Exchange server version"),
+    (Kind.RATE, "421 450 451 452", "submission rate"),
+    (Kind.RATE, "450 451", "server busy"),
+    (Kind.CONNECTIONS, "421 451 452", "concurrent connections|concurrent server connections"),
+    (Kind.BACK_PRESSURE, "421 451 452", "insufficient system resources"),
+    (
+        Kind.BLOCKED,
+        "450 451 550 553 554",
+        "client host|blocked using|banned sending IP|bad HELO|Sender Policy Framework",
+    ),
+    (Kind.SERVICE, "421 451 452 454", "service not available|service not active|service unavailable"),
+    (Kind.SEND_AS, "451 550 554", "send as this sender|send as sender"),
+    (Kind.RELAY, "450 550 554", "unable to relay"),
+    (Kind.NOT_AUTHENTICATED, "550 554", "Client was not authenticated|not authenticated to send|authenticated sender"),
+    (Kind.TLS, "530 454 451", "STARTTLS"),
+    (Kind.QUARANTINED, "550", "quarantined this message"),
+    (Kind.CONTENT, "451 550 554", "content restrictions|unacceptable attachments|sender denied|spam"),
+    (Kind.LOOP, "550 554", "hop count exceeded|system incorrectly configured|loop detected|mail loop"),
+    (Kind.RECIPIENTS, "452 550", "too many recipients"),
+    (Kind.SIZE, "452 552", "message size exceeds|message too large"),
+    (Kind.RECIPIENT, "450 550", "ExRecipNotFound|RecipientNotFound|user unknown|recipient not found"),
+    (Kind.PROTOCOL, "500 501 502 503 504 555", "what"),
+]
+BY_CODE = [
+    (Kind.OUTDATED, "450 550", "7.230"),
+    (Kind.BACK_PRESSURE, "421 451 452", "3.1"),
+    (Kind.SERVICE, "421 451 452 454", "3.2"),
+    (Kind.BLOCKED, "550 451", "7.23 7.25 7.506 7.509 7.511 7.513 7.606 7.607 7.648 7.649"),
+    (Kind.RELAY, "550 554", "7.54"),
+    (Kind.NOT_AUTHENTICATED, "550", "7.133 7.134 7.135 7.136"),
+    (Kind.NOT_AUTHENTICATED, "530", "7.1 7.57"),
+    (Kind.CONTENT, "550", "7.900 7.901 7.998 7.999"),
+    (Kind.LOOP, "550 554", "4.6 3.5 4.14"),
+    (Kind.RECIPIENTS, "452 550", "5.3"),
+    (Kind.SIZE, "550 552", "3.4 2.3"),
+    (Kind.RECIPIENT, "550 551 553 554", "1.1 1.10 1.2 1.3 1.4 1.5 1.6"),
+    (Kind.LINE_ENDS, "550 554", "6.11"),
+    (Kind.SHADOW, "451", "4.0"),
+    (Kind.SHADOW, "450", "5.1"),
+    (Kind.TIMEOUT, "421 450 451 452", "4.1 4.2 4.7"),
+    (Kind.PROTOCOL, "550 554", "5.2 5.4 1.7 5.1"),
+    (Kind.OTHER, "550", "7.1 7.57 7.605 7.650 7.899 3.1 3.2 4.0 4.1 4.2"),
+    (Kind.OTHER, "450", "3.1 3.2 1.1 4.0"),
+]
+
+
+@pytest.mark.parametrize(("kind", "codes", "words"), BY_WORDS)
+def test_words_alone_are_understood(kind: Kind, codes: str, words: str) -> None:
+    for code in map(int, codes.split()):
+        for text in words.split("|"):
+            assert meaning_of(Reply(code, f"{code // 100}.9.9", f"Oh, {text}!")).kind is kind, (code, text)
+
+
+@pytest.mark.parametrize(("kind", "codes", "subjects"), BY_CODE)
+def test_a_code_alone_is_understood(kind: Kind, codes: str, subjects: str) -> None:
+    for code in map(int, codes.split()):
+        for subject in subjects.split():
+            assert meaning_of(Reply(code, f"{code // 100}.{subject}", "Oh")).kind is kind, (code, subject)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "550 5.9.9 PRX7",
+        "452 4.9.9 PRX7",
+        "451 4.9.9 PRX",
+        "451 4.9.9 PRX1234",
+        "451 4.9.9 aprx1",
+        "550 5.9.9 submission rate",
+        "550 5.9.9 concurrent connections",
+        "450 4.9.9 concurrent connections",
+        "550 5.9.9 insufficient system resources",
+        "450 4.9.9 insufficient system resources",
+        "452 4.9.9 client host",
+        "550 5.9.9 service unavailable",
+        "450 4.9.9 service unavailable",
+        "452 4.9.9 server busy",
+        "554 5.9.9 outdated Exchange",
+        "550 5.9.9 STARTTLS",
+        "550 5.9.9 recipient address rejected",
+        "554 5.4.1 recipient address rejected",
+    ],
+)
+def test_the_same_words_with_another_code_mean_something_else(line: str) -> None:
+    assert meaning_of(reply(line)).kind is Kind.OTHER
+
+
 def test_every_kind_has_words_and_a_real_answer() -> None:
     assert {kind for _, kind in REAL} == set(Kind)
     assert {meaning_of_kind(kind).kind for kind in Kind} == set(Kind)
