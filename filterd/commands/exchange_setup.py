@@ -103,7 +103,8 @@ def _setup(options: argparse.Namespace, config: Config, ask: Ask) -> Setup:
             outbound_port=_port(config.listeners, "outbound"),
         )
     except SetupError as error:
-        raise ConfigError([f"exchange setup: {error}"]) from None
+        what, _, expected = str(error).partition(": ")
+        raise ConfigError([f"--{what.replace(' ', '-')}: {expected}"]) from None
 
 
 def _port(listeners: Sequence[ListenerConfig], *trust: str) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from filterd.exchange.powershell import array, literal, table
 from filterd.exchange.setup import (
     CONNECTOR,
+    ORGANIZATION_RIGHT,
     OUTBOUND,
     REPORT_CONTACTS,
     REPORTS,
     RULES,
     Setup,
+    changes,
     contact_name,
     scl_pattern,
 )
@@ -26,13 +28,17 @@ _AUTOMATIC = ("AutoReplyEnabled", "AutoForwardEnabled", "DeliveryReportEnabled",
 # One statement, so that a script which is pasted stops at its first error too; Exchange's own commands see the global preference only.
 _BEGIN = ("& {", "$before = $global:ErrorActionPreference", "try {", "$global:ErrorActionPreference = 'Stop'")
 _END = "}\nfinally { $global:ErrorActionPreference = $before }\n}\n"
-_ORGANIZATION_RIGHT = "ms-Exch-Accept-Headers-Organization"
 
 
 def setup_script(setup: Setup) -> str:
     """PowerShell for the Exchange Management Shell.  Raises UnsafeValueError for a server name with control characters."""
     parts = [
-        _head("makes Exchange take mail from filterd; run it again whenever something has changed"),
+        [
+            *_head(
+                "makes Exchange take mail from filterd; run it again whenever something has changed", changes(setup)
+            ),
+            "",
+        ],
         _values(setup),
         _connectors(setup),
         _rules() if setup.scl_mode == "rule" else _no_rules(),
@@ -50,7 +56,10 @@ def undo_script(setup: Setup) -> str:
     return (
         "\n".join(
             [
-                *_head("takes away what the setup script has made; mail must reach Exchange another way before"),
+                *_head(
+                    "takes away what the setup script has made; mail must reach Exchange another way before",
+                    ["what the setup script has made, by its name; nothing else"],
+                ),
                 "",
                 *_values(setup),
                 "",
@@ -79,10 +88,12 @@ def undo_script(setup: Setup) -> str:
     )
 
 
-def _head(purpose: str) -> list[str]:
+def _head(purpose: str, changes: list[str]) -> list[str]:
     return [
         f"# filterd: {purpose}.",
-        "# For the Exchange Management Shell, as a member of Organization Management.",
+        "# For the Exchange Management Shell, as a member of Organization Management.  It changes:",
+        *(f"#   - {change}" for change in changes),
+        "# There is no -WhatIf, for later steps need what earlier ones make: read it first.  It stops at its first error.",
         *_BEGIN,
         "if (-not (Get-Command New-ReceiveConnector -ErrorAction SilentlyContinue)) {",
         "    throw 'Run this in the Exchange Management Shell: New-ReceiveConnector is not known here.'",
@@ -148,7 +159,7 @@ def _right(wanted: bool) -> list[str]:
 
     The name of the anonymous account differs with the language of Windows, its SID does not.
     """
-    right = literal(_ORGANIZATION_RIGHT)
+    right = literal(ORGANIZATION_RIGHT)
     on = f"-Identity $connector.DistinguishedName -User $anonymous -ExtendedRights {right}"
     mode = "organization: this connector lets" if wanted else "rule: this connector does not let"
     change = (
@@ -166,7 +177,7 @@ def _right(wanted: bool) -> list[str]:
         "    $sid = New-Object System.Security.Principal.SecurityIdentifier 'S-1-5-7'",
         "    $anonymous = $sid.Translate([System.Security.Principal.NTAccount]).Value",
         "    $rights = Get-ADPermission -Identity $connector.DistinguishedName -User $anonymous | Where-Object {",
-        f'        "$($_.ExtendedRights)" -like {literal("*" + _ORGANIZATION_RIGHT + "*")} -and -not $_.Deny -and -not $_.IsInherited',
+        f'        "$($_.ExtendedRights)" -like {literal("*" + ORGANIZATION_RIGHT + "*")} -and -not $_.Deny -and -not $_.IsInherited',
         "    }",
         *(f"    {line}" for line in change),
     ]

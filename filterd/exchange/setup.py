@@ -14,6 +14,7 @@ from filterd.mail.address import is_domain
 
 CONNECTOR = "Inbound from filterd"
 RULES = "filterd: SCL "  # each rule's name goes on with its number
+ORGANIZATION_RIGHT = "ms-Exch-Accept-Headers-Organization"
 OUTBOUND = "Outbound through filterd"
 REPORTS = "Reports to filterd"
 # Local part, and what people see in the address book; the contact's own name is `contact_name`.
@@ -103,3 +104,19 @@ class Setup:
             raise SetupError(f"{text}: give the connector another one")
         if self.thumbprint and not _THUMBPRINT.fullmatch(self.thumbprint):
             raise SetupError("thumbprint: expected 40 hexadecimal digits, as Get-ExchangeCertificate shows them")
+
+
+def changes(setup: Setup) -> list[str]:
+    """What an administrator wants to know before running it, from the setup's choices; names of others do not stand in it."""
+    found = [
+        f"receive connector {CONNECTOR!r} on each of $servers, for $addresses only",
+        f"transport rules '{RULES}-1' to '{RULES}9', for the whole organization"
+        if setup.scl_mode == "rule"
+        else f"on that connector the right {ORGANIZATION_RIGHT} for anonymous clients; transport rules '{RULES}*' go",
+        "InternalSMTPServers of the organization: $addresses are added",
+    ]
+    if setup.report_domain:
+        found.append(f"send connector and remote domain {REPORTS!r}, {len(REPORT_CONTACTS)} mail contacts")
+    if setup.outbound:
+        found.append(f"send connector {OUTBOUND!r} for all domains")
+    return found

@@ -194,7 +194,7 @@ def test_an_upstream_that_is_an_address_says_no_server_name(tmp_path: Path, caps
     path = tmp_path / "filterd.toml"
     path.write_text('[upstream]\nhost = "192.0.2.7"\n')
     assert main(["exchange", "setup", "--config", str(path), "--filter-address", "10.0.0.25"]) == 2
-    assert "exchange setup: server: expected at least one name" in capsys.readouterr().err
+    assert "--server: expected at least one name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from filterd.exchange.setup import CONNECTOR, OUTBOUND, REPORT_CONTACTS, REPORTS, RULES, Setup, SetupError, contact_name
+from filterd.exchange.setup import (
+    CONNECTOR,
+    OUTBOUND,
+    REPORT_CONTACTS,
+    REPORTS,
+    RULES,
+    Setup,
+    SetupError,
+    changes,
+    contact_name,
+)
 from filterd.reportmail.labels import LABELS
 
 BASE: dict[str, Any] = {"servers": ("EX01",), "addresses": ("10.0.0.25",)}
@@ -61,3 +71,12 @@ def test_what_stands_at_a_customers_is_found_again_by_its_name() -> None:
 def test_people_find_a_contact_for_each_label_that_a_report_can_have() -> None:
     assert {local for local, _ in REPORT_CONTACTS} == set(LABELS)
     assert [title for _, title in REPORT_CONTACTS] == ["Report spam", "Report phishing", "Report not spam"]
+
+
+def test_an_administrator_reads_first_what_will_be_changed() -> None:
+    plain = changes(Setup(**BASE))
+    assert [line.partition(" ")[0] for line in plain] == ["receive", "transport", "InternalSMTPServers"]
+    everything = changes(Setup(**BASE, scl_mode="organization", report_domain="rep.example.org", outbound=True))
+    for name in (CONNECTOR, REPORTS, OUTBOUND, "ms-Exch-Accept-Headers-Organization"):
+        assert any(name in line for line in everything), name
+    assert not any("rep.example.org" in line or "EX01" in line for line in everything), "values are no comments"
