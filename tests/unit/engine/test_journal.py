@@ -132,3 +132,25 @@ def test_the_record_names_the_model_that_judged_not_the_one_promoted_meanwhile()
     assert evidence_of(transaction(ANNA), [], Policy(), "local-after", None).model == "local-after", (
         "content said nothing"
     )
+
+
+@pytest.mark.parametrize(
+    ("recipients", "about", "report", "receipt"),
+    [
+        ((), {}, False, False),
+        ((ANNA,), {}, False, False),
+        ((ANNA,), {ANNA: Reason.USER_REPORT}, True, False),
+        ((ANNA, BOB), {ANNA: Reason.USER_REPORT}, False, False),
+        ((ANNA,), {ANNA: Reason.PROBE_RECEIPT}, False, True),
+        ((ANNA,), {BOB: Reason.PROBE_RECEIPT}, False, False),
+        ((ANNA, BOB), {ANNA: Reason.PROBE_RECEIPT}, False, False),
+    ],
+)
+def test_what_filterd_itself_reads_is_known_by_its_recipients(
+    recipients: tuple[Recipient, ...], about: dict[Recipient, Reason], report: bool, receipt: bool
+) -> None:
+    now = transaction(*recipients)
+    for recipient, reason in about.items():
+        key = recipient.mailbox.key
+        now.take([Evidence("recipient", Stage.RCPT, Result.PASS, reason, Scope.RECIPIENT, recipient=key)])
+    assert (now.is_report, now.is_receipt, now.is_for_filterd) == (report, receipt, report or receipt)
