@@ -59,11 +59,13 @@ class Slot:
         Raises StorageError.
         """
         closed = custody.recover(self.owner, boot_id)
+        if self._node:  # from the days when this database had one node
+            closed += custody.recover(self.name, boot_id)
         if self.name == worker_slot(0):  # with fewer workers than before nobody else would
             present = {self._owner(worker_slot(number)) for number in range(self._config.server.workers)}
             for vanished in recovery.open_slots(database) - present:
                 name, _, node = vanished.partition("@")
-                if node in ("", self._node):  # without a node: from the days when this database had one
+                if node in ("", self._node):
                     with _lock(self._config.state_dir, name) or nullcontext() as free:
                         closed += custody.recover(vanished, boot_id) if free else []
             closed += recovery.abandon(database, now_ms() - _ABANDONED_MS) if self._node else []

@@ -16,11 +16,13 @@ from sqlalchemy.exc import ArgumentError
 from filterd import metrics, modelstore
 from filterd.adapters import model_key
 from filterd.config import Config
+from filterd.doctor import postgres
 from filterd.doctor.finding import Finding, fail, ok, warn
 from filterd.errors import ConfigError, ModelError, StorageError
 from filterd.mail.envelope import parse_ip
 from filterd.storage.database import Database, translated
 from filterd.storage.migrations import HEAD, revision
+from filterd.storage.postgres import facts
 from filterd.storage.schema import messages
 
 _MIB = 1_048_576
@@ -79,11 +81,11 @@ def database(config: Config) -> list[Finding]:
     try:
         found = existing_database(config)
     except (ConfigError, StorageError) as error:
-        return [fail(what, str(error), "leave storage.url empty for SQLite, or install the driver")]
+        return [fail(what, str(error), "leave storage.url empty for SQLite, or install the driver: docs/postgresql.md")]
     if found is None:
         return [ok(what, "not there yet; the first start makes it")]
     try:
-        return _database(found, what)
+        return _database(config, found, what)
     except StorageError as error:
         return [fail(what, str(error), "without it every message gets 451; look at its server, or at the file's owner")]
     finally:
@@ -106,21 +108,21 @@ def existing_database(config: Config) -> Database | None:
     return found
 
 
-def _database(found: Database, what: str) -> list[Finding]:
+def _database(config: Config, found: Database, what: str) -> list[Finding]:
     with found.read() as connection:
         with translated():
             schema = revision(connection)
+            server = [] if found.is_sqlite else postgres.server(config, facts(connection))
         if schema is None:
-            return [ok(what, "empty; the first start makes its tables")]
+            return [ok(what, "empty; the first start makes its tables"), *server]
         if schema > HEAD:
             text = f"schema {schema}, this program knows {HEAD}"
             return [fail(what, text, "install the newer program again: this one does not start on it")]
         if schema < HEAD:
-            return [
-                warn(what, f"schema {schema}, this program needs {HEAD}", "the next start upgrades it: have a copy")
-            ]
+            text = f"schema {schema}, this program needs {HEAD}"
+            return [warn(what, text, "the next start upgrades it: have a copy"), *server]
         newest = connection.execute(select(func.max(messages.c.received_ms))).scalar_one()
-    findings = [ok(what, f"{found.url.render_as_string()}, schema {schema}")]
+    findings = [ok(what, f"{found.url.render_as_string()}, schema {schema}"), *server]
     if newest is not None and newest > time.time() * 1000 + _CLOCK_SLACK_MS:
         ahead = (newest / 1000 - time.time()) / 60
         text = f"the newest message in the ledger came {ahead:.0f} minutes from now"

@@ -29,6 +29,9 @@ from filterd.storage.entries import Ending, Rows, ending, rows_begun, rows_ended
 MAX_WAITING = 4096  # items handed in and not yet answered; limits.connections is 1000, each has one at most
 MAX_BATCH = 100  # a commit of 100 takes about 50 ms here; more would make the first of them wait too long
 _BATCH_BYTES = 16_777_216
+# A database that neither answers nor refuses (a server that stands still): the client shall have its 451 before it gives up, 10 minutes
+# (RFC 5321 4.5.3.2.6).  Ten times the wait for a lock; what was handed in may still be written.
+ANSWER_SECONDS = 100.0
 _PREPARERS = 2  # threads that compress and write big bodies, so that they do not hold up the small ones
 
 
@@ -130,7 +133,11 @@ class SqlCustody:
                 self._preparers.submit(self._prepare_then_queue, item)
             else:
                 self._queue.put(item)
-        await item.future
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await item.future
+        except TimeoutError:
+            raise StorageError(f"the database has not answered for {ANSWER_SECONDS:g} s", "busy") from None
 
     # ------------------------------------------------------------ threads
 

@@ -199,7 +199,9 @@ def _database(config: Config) -> Database:
         )
     except ArgumentError:
         raise ConfigError(
-            [f"storage.url: expected a URL such as sqlite:////path, found {config.storage.url!r}"]
+            [
+                "storage.url: expected a URL such as postgresql://user:password@host/name"
+            ]  # what stands there may have a password
         ) from None
     except ModuleNotFoundError as error:
         raise ConfigError(

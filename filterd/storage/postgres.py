@@ -5,6 +5,7 @@ Must not know the tables.  The driver is imported only when such a database is u
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
@@ -29,7 +30,13 @@ _LIBPQ = {
 }
 # A writer waits for another as long as on SQLite (database.BUSY_SECONDS).  A node that stands still or has vanished in the middle of a
 # transaction must not keep the others waiting: the server ends it.
-_SESSION = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'"
+_SESSION = """
+SET lock_timeout = '10s';
+SET idle_in_transaction_session_timeout = '60s';
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""  # the last: whoever has switched it off for all would have us answer 250 for what is not on the disk
+_KEPT, _MORE = 5, 10  # connections of a process: those that stay open, and those beyond them while they are needed
+MOST_CONNECTIONS = _KEPT + _MORE
 _MIGRATE_SECONDS = 600  # how long a node waits while another one upgrades the schema
 
 
@@ -41,7 +48,7 @@ def with_driver(url: URL) -> URL:
 def make_engine(url: URL) -> Engine:
     """An engine whose connections are tried before each use.  Raises ModuleNotFoundError without the driver."""
     options = {name: value for name, value in _LIBPQ.items() if name not in url.query}
-    engine = create_engine(url, pool_pre_ping=True, connect_args=options)
+    engine = create_engine(url, pool_pre_ping=True, pool_size=_KEPT, max_overflow=_MORE, connect_args=options)
     if engine.driver == "psycopg":
         event.listen(engine, "connect", _on_connect)
     return engine
@@ -77,9 +84,53 @@ def prepare_upgrade(connection: Connection) -> None:
         )
 
 
-def folds_all(connection: Connection) -> bool:
-    """Whether lower() of this database knows more than the letters of ASCII."""
-    return bool(connection.scalar(text("SELECT lower('Ä')")) == "ä")
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What `filterd doctor` has to know about a database and its server.
+
+    Attributes:
+        version: as the server says it, such as "15.18".
+        folds_all: whether lower() knows more than the letters of ASCII.
+        may_create: whether we may make tables.
+        fsync: whether what is committed outlives the death of the server's machine.
+        standby: whether it can only be read.
+        connections: how many all clients of the server may have at once, without those kept for its administrators.
+    """
+
+    version: str
+    encoding: str
+    folds_all: bool
+    may_create: bool
+    fsync: bool
+    standby: bool
+    connections: int
+
+    @property
+    def keeps_all_text(self) -> bool:
+        """Whether every header field can be kept."""
+        return self.encoding == _ENCODING
+
+
+def facts(connection: Connection) -> Facts:
+    """Ask the server."""
+    row = connection.execute(text(_FACTS)).one()
+    return Facts(
+        str(row.version).split()[0],
+        str(row.encoding),
+        row.encoding == _ENCODING and connection.scalar(text("SELECT lower('Ä')")) == "ä",
+        bool(row.may_create),
+        row.fsync == "on",
+        bool(row.standby),
+        int(row.most) - int(row.reserved),
+    )
+
+
+_FACTS = """
+SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+    current_setting('fsync') AS fsync, pg_is_in_recovery() AS standby,
+    current_setting('max_connections') AS most, current_setting('superuser_reserved_connections') AS reserved
+"""
 
 
 def _on_connect(connection: Any, _record: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from filterd.slot import Slot, worker_slot
 from filterd.storage import ledger
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import open_database
+from tests.support.postgres import Postgres
 
 
 def configuration(folder: Path, **tables: object) -> Config:
@@ -71,6 +74,46 @@ def test_another_living_process_is_not_recovered(tmp_path: Path) -> None:
     assert found.message.outcomes == ()
     for running in (app, other):
         asyncio.run(running.close())
+
+
+@pytest.mark.server("postgres")
+def test_nodes_of_one_database_leave_each_others_mail_alone(postgres: Postgres, tmp_path: Path) -> None:
+    now = time.time_ns() // 1_000_000
+    with postgres.database() as name:
+        storage = {"url": postgres.url(name)}
+        nodes = [App(configuration(tmp_path / node, storage=storage), "smtp-0") for node in ("first", "second")]
+        owners = [Slot(configuration(tmp_path / node, storage=storage), "smtp-9").owner for node in ("first", "second")]
+        assert owners[0] != owners[1]
+        workers = {
+            "06H0000000000001": owners[0].replace("-9", "-0"),  # in hand of the first node's worker
+            "06H0000000000002": owners[1].replace("-9", "-7"),  # of a slot that the second node no longer has
+            "06H0000000000003": "smtp-0",  # from the days when the database had one node
+            "06H0000000000004": "smtp-0@gone",
+        }
+        for id, worker in workers.items():
+            received = now - 2 * 86_400_000 if worker.endswith("gone") else now
+            record = MessageRecord(id, received, f"{worker}:dead", "internet", "192.0.2.1", "h", "", ("a@example.org",))
+            asyncio.run(nodes[0].custody.begin(record))
+        asyncio.run(nodes[1].close())
+        nodes[1] = App(configuration(tmp_path / "second", storage=storage), "smtp-0")
+        traces = [ledger.trace(nodes[1].database, id) for id in workers]
+        ends = [[end.state for end in trace.message.outcomes] for trace in traces if trace]
+        assert ends == [[], ["aborted"], ["aborted"], ["aborted"]]
+        for node in nodes:
+            asyncio.run(node.close())
+
+
+def test_a_node_keeps_its_name(tmp_path: Path) -> None:
+    config = configuration(tmp_path, storage={"url": "postgresql://a@host/name"})
+    owners = set()
+    for _ in range(2):
+        slot = Slot(config, "smtp-0")
+        owners.add(slot.owner)
+        slot.release()
+    (owner,) = owners
+    assert re.fullmatch("smtp-0@[0-9a-f]{12}", owner)
+    assert Slot(configuration(tmp_path), "smtp-0").owner == "smtp-0", "SQLite has one node"
+    assert {path.name for path in (config.state_dir / "run").iterdir()} == {"node", "smtp-0.lock"}
 
 
 @pytest.mark.parametrize("name", ["", "../smtp-0", "a/b", "-x", "x" * 62, "smtp 0", "smtp-0\n"])

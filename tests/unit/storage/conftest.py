@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from filterd.storage.database import Database
+from tests.support.postgres import Postgres
 from tests.support.storage import make_database, make_postgres
 
 
@@ -26,5 +27,13 @@ def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 def sqlite_db(tmp_path: Path) -> Iterator[Database]:
     """An empty, migrated SQLite database."""
     made = make_database(tmp_path / "sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def postgres_db(postgres: Postgres, tmp_path: Path) -> Iterator[Database]:
+    """An empty, migrated PostgreSQL database; its tests are marked server("postgres")."""
+    made = make_postgres(postgres, tmp_path / "postgresql")
     yield made
     made.close()

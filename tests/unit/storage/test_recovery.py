@@ -13,7 +13,7 @@ from filterd.storage.audit import audit
 from filterd.storage.bodies import body_name, files, store
 from filterd.storage.custody import SqlCustody
 from filterd.storage.database import Database
-from filterd.storage.recovery import ABORTED_DETAIL, recover, sweep
+from filterd.storage.recovery import ABORTED_DETAIL, abandon, recover, sweep
 from filterd.storage.schema import ledger as ledger_table
 from filterd.storage.schema import quarantine_bodies
 from tests.support.storage import keep, make_database, message, wall_ms
@@ -54,6 +54,15 @@ def test_ends_that_are_there_stay(db: Database) -> None:
         connection.execute(insert(ledger_table), row)
     recover(db, "0", "new")
     assert ledger.counts(db)[TerminalState.FORWARDED] == ledger.counts(db)[TerminalState.ABORTED] == 1
+
+
+def test_what_nobody_comes_back_for_is_closed_too(db: Database) -> None:
+    old, young = (message(worker="smtp-0@gone:boot", received_ms=at) for at in (1_000, 2_000))
+    begin(db, old, young)
+    assert abandon(db, 2_000) == [old.id]
+    assert abandon(db, 2_000) == []
+    states = [trace.message.outcomes for record in (old, young) if (trace := ledger.trace(db, record.id))]
+    assert [[end.state for end in ends] for ends in states] == [["aborted"], []]
 
 
 def test_half_written_files_go_and_whole_ones_are_set_aside(tmp_path: Path) -> None:
