@@ -69,13 +69,14 @@ class Ending:
         if deferred is not None or len(final) == len(verdicts) or (final and self._is_outbound):
             refusing = deferred or final[0]
             reply = (refusing.reply or Reply(550, "5.7.1", "Message refused")).with_reference(now.envelope.id)
-            answer = await self.refuse_all(message, reply, refusing.row)
+            answer = await self.refuse_all(message, reply, refusing.row, verdicts)
             self._note_dmarc(message, answer, verdicts)
             self._note_campaign(message, answer, verdicts)
             return answer
         if self._waits_for_key(message, verdicts):
             metrics.OUTBOUND_SIGNED.labels("key_unusable").inc()
-            return await self.refuse_all(message, failure_reply("signing_key", now.envelope.id), "signing_key")
+            reply = failure_reply("signing_key", now.envelope.id)
+            return await self.refuse_all(message, reply, "signing_key")
         reply = await self._handoff.run(self._job(message, verdicts, await self._sealed(message)))
         try:
             self._note_dmarc(message, reply, verdicts)
@@ -87,12 +88,12 @@ class Ending:
             log.exception("engine failed after the hand-over", extra={"id": now.envelope.id})
         return reply
 
-    async def refuse_all(self, message: Message, reply: Reply, row: str) -> Reply:
+    async def refuse_all(self, message: Message, reply: Reply, row: str, verdicts: Verdicts = ()) -> Reply:
         """The same refusal for every recipient; nobody gets a copy."""
         state = refusal_state(reply)
         outcomes = [Outcome(str(r.mailbox), state, str(reply), row) for r in self.now.envelope.recipients]
         await self._record(outcomes, message)
-        log_end(self.now, self.connection, reply, [])
+        log_end(self.now, self.connection, reply, verdicts, row)
         return reply
 
     async def abort(self) -> None:

@@ -158,13 +158,15 @@ def log_refusal(
 
 
 def log_end(
-    now: Transaction, connection: Connection, reply: Reply, verdicts: Sequence[tuple[Recipient, Verdict]]
+    now: Transaction, connection: Connection, reply: Reply, verdicts: Sequence[tuple[Recipient, Verdict]], row: str = ""
 ) -> None:
-    """One line for the end-of-data reply, with the verdict of the highest score."""
+    """One line for the end-of-data reply, with the verdict of the highest score; `row`: what the reply follows from, where it is another."""
     extra: dict[str, object] = {**who(now, connection), "reply": str(reply)}
     extra["recipients"] = [str(r.mailbox) for r in now.envelope.recipients]
     if verdicts:
         worst = max((v for _, v in verdicts), key=lambda v: v.millis)
         extra |= {"action": worst.action.value, "scl": worst.scl, "score": worst.score, "row": worst.row}
         extra["unavailable"] = list(worst.unavailable)
+    if row:
+        extra["row"] = row
     log.info("message", extra=extra)

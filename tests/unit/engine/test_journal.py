@@ -118,10 +118,16 @@ def test_the_last_line_shows_the_verdict_of_the_highest_score(caplog: pytest.Log
     with caplog.at_level(logging.INFO):
         log_end(transaction(ANNA, BOB), CLIENT, Reply(250, "2.0.0", "Message accepted"), verdicts)
         log_end(transaction(ANNA), CLIENT, NEVER, [])
+        log_end(transaction(ANNA), CLIENT, NEVER, [], "signing_key")
+        log_end(transaction(ANNA, BOB), CLIENT, NEVER, verdicts, "the_row_of_the_refusal")
     shown = [vars(record) for record in caplog.records]
     assert (shown[0]["score"], shown[0]["action"]) == (4.5, "quarantine")
     assert shown[0]["recipients"] == ["anna@example.org", "bob@example.org"]
     assert "score" not in shown[1]
+    assert shown[2]["row"] == "signing_key"
+    assert (shown[3]["score"], shown[3]["row"]) == (4.5, "the_row_of_the_refusal"), (
+        "why it was refused stands in the line"
+    )
 
 
 def test_the_record_names_the_model_that_judged_not_the_one_promoted_meanwhile() -> None:
