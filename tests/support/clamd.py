@@ -6,8 +6,6 @@ The real one runs below a folder, loopback only, without root, without freshclam
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import struct
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from tests.conftest import server_binary
 from tests.support.daemon import free_port, wait_until
+from tests.support.process import ServerProcess
 
 # Harmless octets that the signatures below are about.
 MARKER = b"filterd-harmless-malware-marker"
@@ -42,7 +41,7 @@ MaxThreads 4
 
 
 @dataclass
-class Clamd:
+class Clamd(ServerProcess):
     """Debian's clamd."""
 
     folder: Path
@@ -79,27 +78,6 @@ class Clamd:
             if not self._gone():
                 return
         raise AssertionError(f"clamd does not start: {self._log()[-2000:]}")
-
-    def stop(self) -> None:
-        """End it, also when it is paused; nothing when it is gone."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            self.process.wait(30)
-            self.process = None
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Connections are accepted (by the kernel), and nothing is ever said."""
-        assert self.process is not None
-        os.kill(self.process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.process.pid, signal.SIGCONT)
-
-    def _gone(self) -> bool:
-        return self.process is None or self.process.poll() is not None
 
     def _log(self) -> str:
         return (self.folder / "log").read_text("utf-8", "replace")

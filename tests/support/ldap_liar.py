@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from ldap3.protocol import rfc4511
 from ldap3.protocol.rfc2696 import paged_search_control
 from ldap3.utils.asn1 import encode
 from pyasn1.codec.ber import decoder
+
+from tests.support.listener import Listener
 
 _UNAVAILABLE = 52
 
@@ -28,37 +29,16 @@ class Search:
 Answers = Callable[[Search], Sequence[bytes]]
 
 
-class LdapLiar:
+class LdapLiar(Listener):
     """Serves one connection after the other until the block ends; offers no StartTLS, and asks for no bind."""
 
     def __init__(self, answers: Answers) -> None:
-        self._answers, self._server = answers, socket.create_server(("127.0.0.1", 0))
-        self.url = f"ldap://127.0.0.1:{self._server.getsockname()[1]}"
+        super().__init__()
+        self._answers = answers
         self.asked: list[Search] = []
 
-    def __enter__(self) -> LdapLiar:
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock = self._server.accept()[0]
-            except OSError:
-                return
-            with sock:
-                try:
-                    self._talk(sock)
-                except OSError:  # who asked has gone
-                    continue
-
-    def _talk(self, sock: socket.socket) -> None:
+    def talk(self, sock: socket.socket) -> None:
+        """Answer what is asked."""
         while octets := sock.recv(65536):  # one request at a time, and none is long
             request, _ = decoder.decode(octets, asn1Spec=rfc4511.LDAPMessage())
             number, operation = int(request["messageID"]), request["protocolOp"]
@@ -99,15 +79,14 @@ def entry(number: int, dn: str, attributes: Mapping[str, Sequence[bytes]]) -> by
     return message(number, "searchResEntry", found)
 
 
-def done(number: int, code: int = 0, text: str = "", cookie: bytes = b"") -> bytes:
+def done(number: int, code: int = 0, text: str = "", cookie: bytes = b"", matched: str = "") -> bytes:
     """The end of a page."""
-    return message(
-        number, "searchResDone", _result(rfc4511.SearchResultDone(), code, text), paged_search_control(False, 0, cookie)
-    )
+    end = _result(rfc4511.SearchResultDone(), code, text, matched)
+    return message(number, "searchResDone", end, paged_search_control(False, 0, cookie))
 
 
-def _result(answer: Any, code: int, text: str) -> Any:
+def _result(answer: Any, code: int, text: str, matched: str = "") -> Any:
     answer["resultCode"] = code
-    answer["matchedDN"] = rfc4511.LDAPDN("")
+    answer["matchedDN"] = rfc4511.LDAPDN(matched)
     answer["diagnosticMessage"] = rfc4511.LDAPString(text)
     return answer

@@ -6,8 +6,6 @@ It also grants unauthenticated binds (RFC 4513 section 5.1.2), as careless direc
 from __future__ import annotations
 
 import base64
-import os
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -18,6 +16,7 @@ from pathlib import Path
 from tests.conftest import server_binary
 from tests.support.certificate import write_certificate
 from tests.support.daemon import free_port, wait_until
+from tests.support.process import ServerProcess
 
 BASE = "ou=people,dc=example,dc=org"
 
@@ -53,7 +52,7 @@ def _entry(dn: str, *lines: tuple[str, str]) -> str:
 
 
 @dataclass
-class Slapd:
+class Slapd(ServerProcess):
     """Attributes: the certificate it shows, for 127.0.0.1 and localhost; the ports of LDAP and LDAPS."""
 
     folder: Path
@@ -81,27 +80,6 @@ class Slapd:
             if not self._gone():
                 return
         raise AssertionError(f"slapd does not start: {(self.folder / 'log').read_text('utf-8', 'replace')[-2000:]}")
-
-    def stop(self) -> None:
-        """End it, also when it is paused; nothing when it is gone."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            self.process.wait(30)
-            self.process = None
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Connections are accepted (by the kernel), and nothing is ever said."""
-        assert self.process is not None
-        os.kill(self.process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.process.pid, signal.SIGCONT)
-
-    def _gone(self) -> bool:
-        return self.process is None or self.process.poll() is not None
 
 
 def _listens(port: int) -> bool:

@@ -20,6 +20,7 @@ from filterd.config import AuthConfig
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError, TemporaryError
 from tests.support.certificate import write_certificate
+from tests.support.listener import Listener
 from tests.support.slapd import BASE, Slapd, slapd
 
 ODD = ['Ann, the "boss"', "a+uid=b", "#1", "x\\y;<z>=", "j\u00fcrgen", "a,ou=people"]
@@ -166,39 +167,22 @@ def test_many_at_once(directory: Slapd) -> None:
 # ---------------------------------------------------------------- none, or a strange one
 
 
-class Scripted:
+class Scripted(Listener):
     """A listener that says `answer` to whatever comes first, then nothing; notes that its client has gone."""
 
     def __init__(self, answer: bytes = b"") -> None:
+        super().__init__()
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"ldap://127.0.0.1:{self._listener.getsockname()[1]}"
         self.received: list[bytes] = []
         self.left = threading.Event()
 
-    def __enter__(self) -> Scripted:
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                link, _ = self._listener.accept()
-            except OSError:
-                return
-            with link:
-                link.settimeout(20)
-                while data := link.recv(4096):
-                    self.received.append(data)
-                    link.sendall(self._answer)
-                    self._answer = b""
-                self.left.set()
+    def talk(self, sock: socket.socket) -> None:
+        sock.settimeout(20)
+        while data := sock.recv(4096):
+            self.received.append(data)
+            sock.sendall(self._answer)
+            self._answer = b""
+        self.left.set()
 
 
 def alone(url: str, **more: object) -> AuthConfig:

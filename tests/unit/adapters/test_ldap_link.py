@@ -17,6 +17,7 @@ from filterd.config import LdapConfig
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError
 from tests.support.authority import DAY, Authority
+from tests.support.listener import Listener
 from tests.support.slapd_exchange import (
     BASE,
     READER,
@@ -273,30 +274,16 @@ def test_a_wait_can_be_ended_from_another_thread(directory: ExchangeDirectory) -
     assert [error.kind for error in caught] == ["abandoned"]
 
 
-class Speaks:
+class Speaks(Listener):
     """A listener that says `octets` to whoever comes, and nothing more."""
 
     def __init__(self, octets: bytes) -> None:
-        self._octets, self._server = octets, socket.create_server(("127.0.0.1", 0))
-        self.url = f"ldap://127.0.0.1:{self._server.getsockname()[1]}"
+        super().__init__()
+        self._octets = octets
 
-    def __enter__(self) -> Speaks:
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        try:
-            with self._server.accept()[0] as sock:
-                sock.sendall(self._octets)
-                while sock.recv(4096):
-                    pass
-        except OSError:
+    def talk(self, sock: socket.socket) -> None:
+        sock.sendall(self._octets)
+        while sock.recv(4096):
             pass
 
 

@@ -4,61 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ldap3.protocol import rfc4511
-from ldap3.protocol.rfc2696 import paged_search_control
-from ldap3.utils.asn1 import encode
 
 from filterd.wire.ldap_answer import MAX_MESSAGE, AnswerReader, Done, Entry, Goodbye, LdapAnswerError, Reference
 from tests.support.growth import assert_growth
+from tests.support.ldap_liar import done, entry
 
-
-def message(kind: str, operation: Any, number: int = 7, control: Any = None) -> bytes:
-    """A message as ldap3 writes it."""
-    whole = rfc4511.LDAPMessage()
-    whole["messageID"] = rfc4511.MessageID(number)
-    whole["protocolOp"] = rfc4511.ProtocolOp().setComponentByName(kind, operation)
-    if control is not None:
-        whole["controls"] = rfc4511.Controls().setComponentByPosition(0, control)
-    return bytes(encode(whole))
-
-
-def found(dn: str, attributes: dict[str, list[bytes]]) -> bytes:
-    entry = rfc4511.SearchResultEntry()
-    entry["object"] = rfc4511.LDAPDN(dn)
-    listed = rfc4511.PartialAttributeList()
-    for place, (name, values) in enumerate(attributes.items()):
-        one = rfc4511.PartialAttribute()
-        one["type"] = rfc4511.AttributeDescription(name)
-        group = rfc4511.Vals()
-        for at, value in enumerate(values):
-            group.setComponentByPosition(at, rfc4511.AttributeValue(value))
-        one["vals"] = group
-        listed.setComponentByPosition(place, one)
-    entry["attributes"] = listed
-    return message("searchResEntry", entry)
-
-
-def done(code: int = 0, text: str = "", cookie: bytes = b"", number: int = 7) -> bytes:
-    end = rfc4511.SearchResultDone()
-    end["resultCode"] = code
-    end["matchedDN"] = rfc4511.LDAPDN("dc=example")
-    end["diagnosticMessage"] = rfc4511.LDAPString(text)
-    return message("searchResDone", end, number, paged_search_control(False, 0, cookie))
-
-
-ANSWER = found(
-    "cn=anna,dc=example", {"proxyAddresses": [b"SMTP:anna@example.org", b"x" * 300], "Member;Range=0-1": [b""]}
-) + done(4, "too many", b"next\0page")
+ANSWER = entry(
+    7, "cn=anna,dc=example", {"proxyAddresses": [b"SMTP:anna@example.org", b"x" * 300], "Member;Range=0-1": [b""]}
+) + done(7, 4, "too many", b"next\0page", "dc=example")
 
 
 def test_an_entry_and_the_end_of_a_page() -> None:
-    entry, end = AnswerReader(7).feed(ANSWER)
-    assert entry == Entry(
+    found, end = AnswerReader(7).feed(ANSWER)
+    assert found == Entry(
         b"cn=anna,dc=example",
         {"proxyaddresses": [b"SMTP:anna@example.org", b"x" * 300], "member;range=0-1": [b""]},
     )
@@ -66,7 +28,7 @@ def test_an_entry_and_the_end_of_a_page() -> None:
 
 
 def test_the_last_page_has_no_cookie() -> None:
-    (end,) = AnswerReader(7).feed(done())
+    (end,) = AnswerReader(7).feed(done(7))
     assert isinstance(end, Done)
     assert end.cookie == b""
 
@@ -86,13 +48,13 @@ def test_a_server_that_says_goodbye() -> None:
 
 
 def test_what_answers_another_question_is_passed_over() -> None:
-    (end,) = AnswerReader(7).feed(done(number=6) + done(3))
+    (end,) = AnswerReader(7).feed(done(6) + done(7, 3))
     assert isinstance(end, Done)
     assert end.code == 3
 
 
 def test_active_directory_ends_its_texts_as_c_does() -> None:
-    (end,) = AnswerReader(7).feed(done(49, "80090308: LdapErr: DSID-0C09044E, data 52e, v4563\0"))
+    (end,) = AnswerReader(7).feed(done(7, 49, "80090308: LdapErr: DSID-0C09044E, data 52e, v4563\0"))
     assert isinstance(end, Done)
     assert end.text.endswith("v4563")
 
@@ -130,14 +92,14 @@ def test_what_is_no_answer(octets: bytes) -> None:
 
 
 def test_reading_takes_linear_time() -> None:
-    one = found("cn=anna,dc=example", {"proxyAddresses": [b"SMTP:anna@example.org"] * 3})
+    one = entry(7, "cn=anna,dc=example", {"proxyAddresses": [b"SMTP:anna@example.org"] * 3})
 
     def entries(count: int) -> Callable[[], object]:
         octets = one * count
         return lambda: sum(1 for _ in AnswerReader(7).feed(octets))
 
     def pieces(count: int) -> Callable[[], object]:
-        octets = found("cn=anna", {"member": [b"x" * 100] * count})
+        octets = entry(7, "cn=anna", {"member": [b"x" * 100] * count})
 
         def work() -> None:
             reader = AnswerReader(7)
