@@ -40,6 +40,21 @@ def test_what_is_printed_belongs_together(
     assert parse_key("".join(strings)).key == signer.key.public_key()
 
 
+def test_it_says_what_to_do_and_in_which_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = made(tmp_path, capsys)
+    steps = ["Private key", "user that runs filterd", "1. Publish", "2. When it can be asked for", "filterd doctor"]
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+    assert f"only you can read: {tmp_path / 'example.org.filterd.pem'}\n" in text
+
+
+def test_without_a_folder_there_is_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["exchange", "dkim", "example.org"])
+    assert caught.value.code == 2
+    assert "--output" in capsys.readouterr().err
+
+
 def test_only_its_owner_can_read_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made(tmp_path, capsys)
     (path,) = tmp_path.iterdir()

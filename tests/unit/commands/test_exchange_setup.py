@@ -56,6 +56,7 @@ def test_options_alone_are_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert "New-TransportRule" in printed
     assert "\n# foreach ($server in $servers) {" in printed  # the undo stands there too, and does not run
     assert "\nRemove-" not in printed
+    assert printed.endswith("\n# }\n")
 
 
 def test_the_configuration_says_the_rest(config: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,9 +79,10 @@ def test_the_server_name_is_taken_from_upstream(
 ) -> None:
     monkeypatch.setattr(exchange_setup, "_address_of", lambda config: "10.0.0.9")
     assert main(["exchange", "setup", "--config", config]) == 0
-    printed = capsys.readouterr().out
-    assert "$servers = @('EX07')" in printed
-    assert "$addresses = @('10.0.0.9')" in printed
+    said = capsys.readouterr()
+    assert "$servers = @('EX07')" in said.out
+    assert "$addresses = @('10.0.0.9')" in said.out
+    assert said.err == "", "nobody is there to be asked"
 
 
 def test_a_name_of_upstream_that_no_server_can_have_gives_no_address(
