@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from filterd import metrics
 from filterd.adapters.directory_ldap import LdapDirectory, address_filter
+from filterd.adapters.ldap_containers import container_changed
 from filterd.adapters.ldap_errors import LdapError
 from filterd.adapters.ldap_link import Link, password_of, trust
 from filterd.adapters.site_key import site_key
@@ -181,6 +182,9 @@ class Sync:
         now_ms, table = int(self._clock() * 1000), self._table
         root, invocation = directory.root, directory.invocation()
         why, since = why_full(table, old, root, url, invocation, directory.bases, full)
+        # Without bases the whole domain is read: nothing can be moved into it.
+        if not why and table.bases and self._link is not None and container_changed(self._link, table.bases, since):
+            why = "a container below ldap.bases has changed, and may have been moved there"
         directory.note_missing()
         domains, people = directory.domains(), directory.people()
         changes = None if why else directory.changes(since)

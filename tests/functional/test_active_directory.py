@@ -200,6 +200,22 @@ def test_what_leaves_the_base_is_gone_after_the_nightly_sync(controller: DomainC
     assert here.knows("anna.lang@example.org")
 
 
+def test_whoever_comes_with_a_whole_container_is_known_at_once(controller: DomainController, tmp_path: Path) -> None:
+    """The people of a branch that joins: their OU was moved, they were not, and have no new USN."""
+    branch = f"OU=branch,{ELSEWHERE}"
+    controller.add(entry(branch, "organizationalUnit") + user("joiner", "joiner@example.org", within=branch))
+    here = site(controller, tmp_path, bases=[STAFF])
+    here.sync()
+    assert not here.knows("joiner@example.org")
+    controller.move(branch, "OU=branch", STAFF)
+    outcome = here.sync()
+    assert (outcome.kind, "a container below ldap.bases" in outcome.why) == ("full", True)
+    assert here.knows("joiner@example.org")
+    assert here.sync().kind == "incremental"
+    controller.move(f"OU=branch,{STAFF}", "OU=branch", ELSEWHERE)
+    controller.delete(f"CN=joiner,{branch}")
+
+
 # ---------------------------------------------------------------- restored, dying
 
 
