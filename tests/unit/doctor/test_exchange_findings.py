@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from filterd import metrics
 from filterd.adapters.exchange_probe import Answer, Seen
@@ -20,9 +24,11 @@ from filterd.config import (
     RecipientsConfig,
     UpstreamConfig,
 )
+from filterd.deadline import Deadline
 from filterd.doctor import exchange
 from filterd.doctor.finding import Finding, Level
 from filterd.mail.reply import Reply
+from tests.support.authority import DAY, Authority
 from tests.unit.doctor.test_exchange import ASKED, HOP, REFUSED, TAKEN, configuration, good, judge
 
 LATER = Answer(Reply(452, "4.3.1", "Insufficient system resources"), 0.01)
@@ -140,6 +146,30 @@ def test_a_self_signed_certificate_is_explained(tmp_path: Path) -> None:
     assert lines[1].text == "it is self-signed; upstream.tls_ca_file must hold it"
 
 
+def issued(tmp_path: Path, days: int) -> bytes:
+    names = ("ex01.example.org", "mail.example.org")
+    file, _ = Authority(tmp_path / "authority").issue(tmp_path, names, begins=-400 * DAY, ends=days * DAY)
+    return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
+
+
+def test_a_certificate_of_an_authority_for_one_of_its_names_is_good(tmp_path: Path) -> None:
+    for host, levels in (("EX01.example.org", [Level.OK]), ("ex02.example.org", [Level.OK, Level.FAIL])):
+        hop = UpstreamConfig(host=host, port=25, tls_verify=True)
+        found = judge_with(tmp_path, hop, {"certificate": issued(tmp_path, 300)})
+        assert [line.level for line in found if line.what.endswith(", TLS")] == levels
+
+
+@pytest.mark.parametrize(("settings", "level"), [({}, Level.WARN), ({"tls": "required"}, Level.FAIL)])
+def test_a_certificate_that_has_expired_is_as_bad_as_it_is_needed(
+    tmp_path: Path, settings: dict[str, Any], level: Level
+) -> None:
+    hop = UpstreamConfig(host="localhost", port=25, **settings)
+    found = judge_with(tmp_path, hop, {"certificate": issued(tmp_path, -1)})
+    (line,) = [line for line in found if line.what.endswith(", TLS")]
+    assert line.level is level
+    assert "it has expired" in line.text
+
+
 @pytest.mark.parametrize(
     ("entry", "host", "covers"),
     [
@@ -171,6 +201,11 @@ def test_a_wildcard_is_one_whole_label(entry: str, host: str, covers: bool) -> N
 def test_any_slow_refusal_is_a_tarpit(tmp_path: Path, step: str, seconds: float, level: Level, text: str) -> None:
     line = of(tmp_path, "tarpit", **{step: replace(REFUSED, seconds=seconds)})
     assert (line.level, line.text) == (level, text)
+
+
+def test_where_everything_is_taken_there_is_no_tarpit(tmp_path: Path) -> None:
+    line = of(tmp_path, "tarpit", command=None, relay=TAKEN, unknown=TAKEN)
+    assert (line.level, line.text) == (Level.OK, "refusals take 0.00 s at most")
 
 
 def test_what_is_taken_may_take_its_time(tmp_path: Path) -> None:
@@ -234,6 +269,38 @@ def test_a_look_at_a_server_in_use_opens_no_connections(tmp_path: Path) -> None:
     asked = exchange.questions(configuration(tmp_path))
     assert (asked.connections, asked.domain, asked.foreign) == (0, "example.org", "example.com")
     assert asked.hostname == "filter.example.net"
+
+
+@pytest.mark.parametrize(
+    ("domains", "foreign"),
+    [
+        (("example.com",), "example.net"),
+        (("example.com", "example.net"), "example.org"),
+        (("example.com", "example.net", "example.org"), "filterd.example"),
+    ],
+)
+def test_a_foreign_domain_is_never_one_of_ours(tmp_path: Path, domains: tuple[str, ...], foreign: str) -> None:
+    config = configuration(tmp_path, recipients=RecipientsConfig(accepted_domains=domains))
+    assert exchange.questions(config).foreign == foreign
+    assert exchange.questions(configuration(tmp_path), domain="example.com").foreign == "example.net"
+
+
+def test_it_is_asked_about_a_domain_whose_recipients_exchange_knows(tmp_path: Path) -> None:
+    """A relay domain takes everybody, and a name in other letters wants SMTPUTF8."""
+    recipients = RecipientsConfig(accepted_domains=("b\u00fccher.example", "own.example"), relay_domains=("a.example",))
+    assert exchange.questions(configuration(tmp_path, recipients=recipients)).domain in (
+        "xn--bcher-kva.example",
+        "own.example",
+    )
+    relay = RecipientsConfig(relay_domains=("a.example",))
+    assert exchange.questions(configuration(tmp_path, recipients=relay)).domain == ""
+
+
+def test_doctor_says_nothing_of_a_server_that_is_not_there(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        config = configuration(tmp_path, upstream=UpstreamConfig(host="127.0.0.1", port=taken.getsockname()[1]))
+        assert asyncio.run(exchange.connector(config, Deadline.after(30))) == []
 
 
 # ------------------------------------------------------------ what the workers have heard
