@@ -70,8 +70,8 @@ def load_signer(domain: str, selector: str, pem: bytes) -> Signer:
         raise UnusableSignerError(f"{domain!r} or {selector!r} is no domain name")
     try:
         key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise UnusableSignerError(f"not a private key in PEM form without password: {str(error)[:200]}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # the library's own text is about the library
+        raise UnusableSignerError("not a private key in PEM form without password") from None
     if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
         raise UnusableSignerError("the key is neither RSA nor Ed25519")
     if isinstance(key, RSAPrivateKey) and not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:

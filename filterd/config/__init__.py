@@ -318,4 +318,4 @@ def _explain(item: Any) -> str:
     message = message[0].lower() + message[1:] if message else "bad value"
     found = item.get("input")
     shown = "" if isinstance(found, dict | tuple | list) or item["type"] == "missing" else f", found {found!r}"
-    return f"{path or 'file'}: {message}{shown}"
+    return f"{path}: {message}{shown}" if path else message  # what is about several tables names them itself

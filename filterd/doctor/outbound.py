@@ -44,7 +44,7 @@ async def look(config: Config, deadline: Deadline) -> list[Finding]:
     else:
         means = "after the next start mail is signed without this key"
     found += [
-        fail("outbound.dkim", problem, f"repair it as the user of the service can read it; {means}; {_PAGE}")
+        fail("outbound.dkim", problem, f"repair it, so that the user of the service can read it; {means}; {_PAGE}")
         for problem in keys.problems
     ]
     if not config.outbound.dkim:
