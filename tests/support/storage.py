@@ -94,7 +94,10 @@ def wall_ms() -> int:
 def make_postgres(server: Postgres, folder: Path) -> Database:
     """The migrated database that all tests of this process share, as if it were new; what large bodies it has are in `folder`."""
     if server.shared is None:
-        server.shared = server.new_database()
+        with server.connect() as connection:
+            modern = connection.info.server_version >= 150_000
+        # Another order of texts than Python's and SQLite's, as most servers have it.
+        server.shared = server.new_database("LOCALE_PROVIDER icu ICU_LOCALE 'und'" if modern else "")
     else:
         _empty(server, server.shared)
     return prepare(Database(server.url(server.shared), 1_048_576, folder / "quarantine", 0, folder))

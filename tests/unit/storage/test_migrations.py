@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import Column, MetaData, inspect, select, text
 
 from filterd.errors import StorageError
 from filterd.storage import reports
@@ -21,6 +23,7 @@ from filterd.storage.database import Database, migrate
 from filterd.storage.migrations import HEAD, alembic_config, revision
 from filterd.storage.schema import metadata
 from tests.support.material import CHECKOUT
+from tests.support.postgres import Postgres
 
 
 def test_schema_and_migrations_agree(db: Database) -> None:
@@ -96,6 +99,88 @@ def test_several_processes_migrate_at_once(tmp_path: Path) -> None:
         assert revision(connection) == HEAD
 
 
-def test_the_schema_is_postgresql_too() -> None:
-    for table in metadata.sorted_tables:
-        assert str(CreateTable(table).compile(dialect=postgresql.dialect())).strip()
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server("postgres"))])
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without any table."""
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path / 'bare.db'}"
+        if request.param == "postgresql":
+            server: Postgres = request.getfixturevalue("postgres")
+            url = server.url(stack.enter_context(server.database()))
+        db = Database(url, 0, tmp_path / "bodies", 0, tmp_path)
+        stack.callback(db.close)
+        yield db
+
+
+def test_rows_of_every_schema_there_ever_was_stay(bare: Database) -> None:
+    filled: set[str] = set()
+    with bare.read() as connection:
+        steps = [script.revision for script in ScriptDirectory.from_config(alembic_config(connection)).walk_revisions()]
+    for step in [*reversed(steps), None]:
+        with bare.write() as connection:
+            if step is not None:
+                command.upgrade(alembic_config(connection), step)
+            found = {name for name in inspect(connection).get_table_names() if not name.startswith("alembic")}
+            tables = MetaData()
+            tables.reflect(connection, only=sorted(found))
+            for table in tables.sorted_tables:
+                rows = connection.execute(select(table)).all()
+                assert len(rows) == (table.name in filled), f"{table.name} before {step}"
+                if table.name not in filled:
+                    connection.execute(table.insert(), {column.name: _value(column) for column in table.columns})
+            filled |= found
+    assert filled == set(metadata.tables)
+    migrate(str(bare.url))
+    with bare.read() as connection:
+        assert revision(connection) == HEAD
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+
+
+def _value(column: Column[Any]) -> object:
+    """One for each column, so that rows refer to each other."""
+    values: dict[type, object] = {int: 1, str: "M", bool: False, bytes: b"\1\0\0\0", float: 0.5}
+    return values[column.type.python_type]
+
+
+def test_several_processes_may_migrate_at_once(bare: Database) -> None:
+    failed: list[BaseException] = []
+
+    def one() -> None:
+        try:
+            migrate(bare.url.render_as_string(hide_password=False))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    with bare.read() as connection:
+        assert revision(connection) == HEAD
+
+
+@pytest.mark.server("postgres")
+def test_migrations_make_exactly_what_the_schema_says_on_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    queries = (
+        "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default"
+        " FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conname, contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace",
+    )
+    with postgres.database() as name:
+        db = Database(postgres.url(name), 0, tmp_path / "bodies", 0, tmp_path)
+
+        def shape() -> set[tuple[Any, ...]]:
+            with db.read() as connection:
+                rows = {tuple(row) for query in queries for row in connection.execute(text(query))}
+            return {row for row in rows if "alembic_version" not in str(row[0])}
+
+        migrate(postgres.url(name))
+        migrated = shape()
+        with db.write() as connection:
+            metadata.drop_all(connection)
+            metadata.create_all(connection)
+        assert shape() == migrated
+        db.close()
