@@ -18,11 +18,20 @@ START_SECONDS = 60.0
 
 
 def free_port() -> int:
-    """A TCP port that the kernel says is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the kernel's choice that nobody else is given for a minute.
+
+    A connection that the listening side closed leaves its port in TIME_WAIT: the kernel chooses it for no other socket
+    meanwhile, but a server that names it (with SO_REUSEADDR, as servers do) gets it.
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port: int = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            listener.accept()[0].close()
+            assert client.recv(1) == b""  # the listening side was the first to close
+    return port
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
