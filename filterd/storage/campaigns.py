@@ -25,7 +25,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     tuple_,
     update,
 )
@@ -46,7 +45,6 @@ _TRIM = 50  # campaigns that go in one transaction: twice as many as it can make
 _LOOK_SECONDS = 60.0  # between two looks at how many campaigns there are: 5 ms for 200,000
 _EXPIRE_BATCH = 250
 _PAUSE_SECONDS = 0.02  # between two transactions of expiry: whoever waits for SQLite's lock is in no queue
-_ADVISORY_LOCK = 0x63616D70  # "camp": PostgreSQL lets one writer at a time look up and add, as SQLite does anyway
 
 _COUNTED = {
     TerminalState.FORWARDED: "forwarded",
@@ -104,8 +102,6 @@ class SqlCampaigns:
                 self._count = connection.scalar(select(func.count()).select_from(campaigns)) or 0
             self._look_at = time.monotonic() + _LOOK_SECONDS
         with db.write_unsynced() as connection:
-            if not db.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             more = _add(db, connection, sightings)
             if self._count + more > self._most:
                 more -= _trim(connection, min(self._count + more - self._most, _TRIM))

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, insert, or_, select, text, update
+from sqlalchemy import Connection, and_, exists, insert, or_, select, update
 
 from filterd.learning.provenance import CONTRADICTION
 from filterd.learning.trust import State
 from filterd.storage import pins
-from filterd.storage.database import Database
 from filterd.storage.entries import clean, pack_list
 from filterd.storage.schema import campaign_members, messages, reports
 
 ONLY_CONTRADICTION = pack_list([CONTRADICTION])
 _GROUP = 20_000  # reports on one campaign that are looked at when one of them changes
-_ADVISORY_LOCK = 0x7265706F  # "repo": PostgreSQL takes one report at a time, as SQLite does anyway
 
 
 class Label(StrEnum):
@@ -53,11 +51,6 @@ class Entry:
     pinned: bool = False
     header_from: str = ""
     subject: str = ""
-
-
-def one_at_a_time(db: Database, connection: Connection) -> None:
-    if not db.is_sqlite:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 
 
 def campaign_of(connection: Connection, message_id: str | None) -> str | None:

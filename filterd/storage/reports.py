@@ -24,7 +24,6 @@ from filterd.storage.report_rows import (
     campaign_of,
     insert_entry,
     is_repeated,
-    one_at_a_time,
     opponents,
     outvoted,
     pin,
@@ -74,7 +73,6 @@ def record(db: Database, entry: Entry, judge: Callable[[int, list[str]], tuple[s
     hour = (reports.c.created_ms > at_ms - _HOUR_MS, reports.c.created_ms <= at_ms)
     own = (reports.c.reporter == entry.reporter, reports.c.state != State.WITHDRAWN)
     with db.write() as connection:
-        one_at_a_time(db, connection)
         campaign = campaign_of(connection, entry.message_id) or entry.campaign
         same = same_thing(entry.message_id, campaign, entry.name)
         columns = (reports.c.id, reports.c.label, reports.c.state, reports.c.holds, reports.c.trusted)
@@ -142,7 +140,6 @@ def decide(db: Database, id: int, accepted: bool, actor: str) -> Report:
     """
     at = now_ms()
     with db.write() as connection:
-        one_at_a_time(db, connection)
         row = connection.execute(select(reports).where(reports.c.id == id)).first()
         if row is None:
             raise PermanentError(f"id: no report {id}")
@@ -184,7 +181,6 @@ def decide(db: Database, id: int, accepted: bool, actor: str) -> Report:
 def unlearn(db: Database, id: int, actor: str) -> bool:
     """Withdraw a report: it stays on record, training leaves it out, its pin goes.  Whether one that was not withdrawn was there."""
     with db.write() as connection:
-        one_at_a_time(db, connection)
         row = connection.execute(select(reports).where(reports.c.id == id, reports.c.state != State.WITHDRAWN)).first()
         if row is None:
             return False
@@ -198,7 +194,6 @@ def unlearn(db: Database, id: int, actor: str) -> bool:
 def remove(db: Database, id: int) -> bool:
     """Erase a report and its pin (such as a wish under data protection law).  Whether there was one."""
     with db.write() as connection:
-        one_at_a_time(db, connection)
         row = connection.execute(select(reports).where(reports.c.id == id)).first()
         if row is None:
             return False
