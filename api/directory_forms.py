@@ -66,6 +66,8 @@ class NewPush(Body):
     people: list[Person] = Field(default=[], max_length=MAX_PEOPLE)
     key_name: str = Field(default="", pattern=r"^([0-9a-f]{8})?$")
     """Name of the key that keys were made with, as GET /v1/directory/key gave it: was the key exchanged since, 409."""
+    age_seconds: int = Field(default=0, ge=0, le=86_400)
+    """How long ago whoever pushes began to read the list: of two the one that was read later counts."""
 
 
 class Begun(View):
@@ -74,7 +76,7 @@ class Begun(View):
     id: str | None
     """For its parts; null when the list is the one in use."""
     unchanged: bool
-    """The list is the one in use, which is now as of this moment."""
+    """The list is the one in use, which is now as of the moment in which it was read again."""
 
 
 class Limits(Body):

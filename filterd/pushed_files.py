@@ -60,6 +60,7 @@ class Declared:
         domains: accepted domains; None: this directory does not say.
         people: names of protected people; their addresses stay inside.
         key: name of the site key that its keys were made with (keys.key_name); empty where who pushes does not say.
+        age_ms: how long before the push began who pushes began to read the list.
     """
 
     digest: str
@@ -68,6 +69,7 @@ class Declared:
     domains: tuple[AcceptedDomain, ...] | None
     people: tuple[str, ...] = ()
     key: str = ""
+    age_ms: int = 0
 
 
 class PushFiles:
@@ -181,6 +183,7 @@ def _head_text(declared: Declared, begun_ms: int) -> str:
             "domains": None if domains is None else [[d.name, d.type.value, d.subdomains] for d in domains],
             "people": declared.people,
             "key": declared.key,
+            "age_ms": declared.age_ms,
         }
     )
 
@@ -198,6 +201,7 @@ def _read_head(folder: Path) -> tuple[Declared, int] | None:
             else tuple(AcceptedDomain(name, DomainType(kind), sub) for name, kind, sub in domains),
             tuple(data["people"]),
             str(data["key"]),
+            int(data["age_ms"]),
         )
         return declared, int(data["begun_ms"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -77,7 +77,7 @@ class Pushes:
         key = key_name(site_key(self._state_dir))
         if declared.key not in ("", key):
             raise PushRefusedError(_ANOTHER_KEY, "ask for the key again and make the list anew")
-        if self._is_current(declared.digest):
+        if self._is_current(declared):
             return None
         return self._files.create(replace(declared, domains=domains, people=_names(declared.people), key=key))
 
@@ -107,6 +107,9 @@ class Pushes:
         """
         self._must_be_enabled()
         declared, begun_ms = self._files.declared(identity)
+        read_ms = (
+            begun_ms - declared.age_ms
+        )  # of two machines one may have read for longer: what counts is what was read later
         key = site_key(self._state_dir)
         if declared.key != key_name(key):
             raise PushRefusedError(_ANOTHER_KEY, "begin a new push")
@@ -118,7 +121,7 @@ class Pushes:
             self._must_fit(len(table), "")
             old = self._there()
             # A list of the future was written by a clock that was wrong: it does not stand in the way.
-            if old is not None and begun_ms < old.header.read_ms <= int(self._clock() * 1000):
+            if old is not None and read_ms < old.header.read_ms <= int(self._clock() * 1000):
                 raise PushRefusedError("a newer list was pushed meanwhile", "begin a new push if this one counts")
             limit = self._config.max_drop_percent
             before = Builder().table()
@@ -131,7 +134,7 @@ class Pushes:
             problem = problem or gone_domains(had, declared.domains)
             people = tuple(ProtectedPerson(name) for name in declared.people)
             header = Header(
-                "push", "", begun_ms, begun_ms, declared.domains, people, digest=declared.digest, key=declared.key
+                "push", "", read_ms, read_ms, declared.domains, people, digest=declared.digest, key=declared.key
             )
             if problem and not accept_drop:
                 said = f"{problem}; the old list stays"
@@ -158,16 +161,18 @@ class Pushes:
         self._files.declared(identity)
         self._files.remove(identity)
 
-    def _is_current(self, digest: str) -> bool:
-        """Whether the list in use has this digest; then it is as of now."""
-        old = self._current()
+    def _is_current(self, declared: Declared) -> bool:
+        """Whether the list in use has this digest; then it is as of the moment in which it was read again."""
+        digest, old = declared.digest, self._current()
         if old is None or old.header.digest != digest:
             return False
         with self._writing():
             old = self._current()  # somebody else may have written meanwhile
             if old is None or old.header.digest != digest:
                 return False
-            write_snapshot(self._snapshot, replace(old.header, read_ms=int(self._clock() * 1000)), old.table())
+            now_ms, last_ms = int(self._clock() * 1000), old.header.read_ms
+            read_ms = max(now_ms - declared.age_ms, last_ms if last_ms <= now_ms else 0)
+            write_snapshot(self._snapshot, replace(old.header, read_ms=read_ms), old.table())
         return True
 
     def _current(self) -> Snapshot | None:

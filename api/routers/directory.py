@@ -87,7 +87,9 @@ def begin(
     if body.domains is not None:
         domains = tuple(AcceptedDomain(domain.name, domain.type, domain.subdomains) for domain in body.domains)
     people = tuple(person.name for person in body.people)
-    declared = Declared(body.digest, body.parts, body.recipients, domains, people, body.key_name)
+    declared = Declared(
+        body.digest, body.parts, body.recipients, domains, people, body.key_name, body.age_seconds * 1000
+    )
     with _answers(who):
         identity = Pushes(services.config).begin(declared)
     if identity is None:

@@ -72,7 +72,7 @@ try {
     $token = $env:FILTERD_TOKEN
     if ($TokenFile) { $token = (New-Object System.Net.NetworkCredential('', (ConvertTo-SecureString (Get-Content -LiteralPath $TokenFile -TotalCount 1)))).Password }
     if (-not $token) { throw 'no token: give -TokenFile or set $env:FILTERD_TOKEN (filterd token create --scope directory)' }
-    Set-ADServerSettings -ViewEntireForest $true -WhatIf:$false   # of this session only
+    $reading = [DateTime]::UtcNow; Set-ADServerSettings -ViewEntireForest $true -WhatIf:$false   # of this session only
     $types = @{ Authoritative = 'authoritative'; InternalRelay = 'internal_relay'; ExternalRelay = 'external_relay' }
     $domains = @(foreach ($domain in @(Get-AcceptedDomain)) {
         $name = [string]$domain.DomainName; $type = $types[[string]$domain.DomainType]
@@ -133,7 +133,7 @@ foreach ($node in $Url.TrimEnd('/')) {
         $parts.Add('{"recipients":[' + ($rows -join ',') + ']}')
         $head = [ordered]@{ version = 1; parts = $parts.Count; recipients = $recipients.Count; domains = $domains; people = $people; key_name = $site.name }
         $sums = @(foreach ($text in @(ConvertTo-Json -InputObject $head -Compress -Depth 4) + $parts.ToArray()) { ConvertTo-Hex ($sha.ComputeHash($utf8.GetBytes($text))) })
-        $head.digest = ConvertTo-Hex ($sha.ComputeHash($utf8.GetBytes($sums -join '')))
+        $head.digest = ConvertTo-Hex ($sha.ComputeHash($utf8.GetBytes($sums -join ''))); $head.age_seconds = [Math]::Max(0, [Math]::Min(86400, [int]([DateTime]::UtcNow - $reading).TotalSeconds))
         $push = Send-Request 'POST' 'pushes' (ConvertTo-Json -InputObject $head -Compress -Depth 4)
         if ($push.unchanged) { "${node}: unchanged, $($recipients.Count) recipients"; continue }
         $open = $push.id

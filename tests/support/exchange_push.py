@@ -137,6 +137,7 @@ def push(exchange: Organization, send: Send, *, accept_drop: bool = False) -> st
     }
     sums = [hashlib.sha256(text.encode()).hexdigest() for text in (to_json(head), *parts)]
     head["digest"] = hashlib.sha256("".join(sums).encode()).hexdigest()
+    head["age_seconds"] = 0
     begun = send("POST", "pushes", to_json(head).encode())
     if begun["unchanged"]:
         return f"unchanged, {len(recipients)} recipients"

@@ -295,6 +295,30 @@ def test_the_newer_one_may_come_later(house: House) -> None:
     assert house.pushes.commit(newer) == Committed(2, 1, 0)
 
 
+def test_of_two_machines_the_one_that_has_read_later_counts(house: House) -> None:
+    """One opens each mailbox and reads for half an hour; whoever is new was not there yet when it began."""
+    house.push(["anna", "new"])
+    house.now += 60
+    with pytest.raises(PushRefusedError, match="a newer list was pushed meanwhile"):
+        house.push(["anna"], age_ms=1_800_000)
+    assert house.names(["new"]) == ["new"]
+    assert house.push(["anna", "new", "newer"], age_ms=59_000).added == 1
+    read_ms = house.snapshot.header.read_ms
+    assert read_ms == int(house.now * 1000) - 59_000
+    assert house.pushes.begin(Declared("annanewnewer", 1, 3, (DOMAIN,), age_ms=70_000)) is None
+    assert house.snapshot.header.read_ms == read_ms, "as of then, at least"
+    house.now += 60
+    assert house.pushes.begin(Declared("annanewnewer", 1, 3, (DOMAIN,), age_ms=30_000)) is None
+    assert house.snapshot.header.read_ms == int(house.now * 1000) - 30_000
+
+
+def test_a_list_that_was_read_for_long_has_its_hour_all_the_same(house: House) -> None:
+    identity = house.begin(["anna"], age_ms=7_200_000)
+    house.pushes.add(identity, 1, entries(["anna"]))
+    house.now += OPEN_MS / 1000 - 1
+    assert house.pushes.commit(identity).addresses == 1
+
+
 def test_a_clock_that_was_ahead_once_stops_nobody(house: House) -> None:
     house.now += 86_400
     house.push(["anna"])

@@ -75,6 +75,16 @@ def test_a_push_from_the_key_to_the_commit(pushed: Side) -> None:
     assert begin(pushed, 2, status=200) == {"id": None, "unchanged": True}
 
 
+def test_the_list_that_was_read_later_counts(pushed: Side) -> None:
+    push(pushed, recipient(pushed, "anna"), recipient(pushed, "new"))
+    identity = begin(pushed, digest="2" * 64, age_seconds=3600)["id"]
+    path = f"/v1/directory/pushes/{identity}"
+    pushed.json("PUT", f"{path}/parts/1", "directory", json={"recipients": [recipient(pushed, "anna")]})
+    error = pushed.json("POST", f"{path}/commit", "directory", status=409)["error"]
+    assert "a newer list was pushed meanwhile" in error["problem"]
+    begin(pushed, digest="3" * 64, age_seconds=86_401, status=422)
+
+
 def test_readable_senders_are_kept_and_logged_as_keys_only(pushed: Side, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     anna = recipient(pushed, "anna", safe=["friend@partner.example", "news.example"], blocked=["@Bad.example"])
