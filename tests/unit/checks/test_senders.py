@@ -110,6 +110,33 @@ def reason(check: Senders, ctx: CheckContext) -> Reason | None:
 def test_a_safe_author_whom_dmarc_passes(entry: str, author: str) -> None:
     (item,) = ask(safe(entry), mail(author))
     assert (item.reason, item.scope, item.recipient, item.detail) == (Reason.SAFE_SENDER, Scope.RECIPIENT, ANNA, JOE)
+    assert (item.check, item.result, item.properties) == ("senders", Result.PASS, {"identity": "author"})
+    assert item.log_text.lower() == "safe for this recipient: author joe@shop.example"
+
+
+def test_it_waits_for_whatever_may_speak_against_a_safe_sender() -> None:
+    assert {"dkim", "dmarc", "spoof", "impersonation", "malware"} <= set(Senders.after)
+
+
+def test_a_local_part_that_everybody_has_is_played_by_somebody() -> None:
+    assert reason(safe(JOE), mail(evidence=(*PROOF, finding("impersonation", Reason.IMPERSONATED_LOCAL_PART)))) is None
+
+
+def test_outside_of_a_transaction_nobody_is_asked() -> None:
+    assert reason(blocked(JOE), replace(mail(), envelope=None)) is None
+    assert reason(blocked(JOE), replace(mail(), message=None)) is None
+
+
+def test_a_domain_that_cannot_be_is_nobodys() -> None:
+    long = "a" * 64 + ".example"
+    asked = mail(f"joe@{long}")
+    envelope = Envelope("ID", Mailbox("joe", long), (), (Recipient(Mailbox("anna", "example.org")),))
+    assert reason(blocked("joe@none", f"joe@{long}"), replace(asked, envelope=envelope)) is None
+
+
+def test_an_author_without_a_local_part_is_nobody() -> None:
+    assert reason(safe("@shop.example"), mail("@shop.example")) is None
+    assert reason(blocked("@shop.example"), mail("@shop.example")) is None
 
 
 @pytest.mark.parametrize(
@@ -131,6 +158,9 @@ def test_a_safe_author_whom_dmarc_passes(entry: str, author: str) -> None:
         "joe@shop.example@shop.example",
         "joe@sub.shop.example",
         "joe@shop.example.evil.example",
+        "x < y <joe@shop.example>",
+        "<<joe@shop.example>",
+        "Joe <x> <joe@shop.example>",
         "Joe <joe@shop.example" + "> " + " " * 4_000 + "<evil@shop.example>",
     ],
 )
@@ -143,6 +173,7 @@ def test_who_shares_a_domain_with_a_safe_sender_cannot_be_taken_for_him(author: 
     "author",
     [
         "joe@shop.example <joe@shop.example>",
+        "joe@shop.example < joe@shop.example >",
         "Joe@Shop.example <joe@shop.example>",
         '"anna@example.org via (the) shop" <joe@shop.example>',
         "Shop, Joe <joe@shop.example>",
@@ -257,6 +288,7 @@ def test_a_safe_reverse_path_needs_spf_and_an_authentic_author_of_the_same_owner
     path, listed = "bounce@mail.shop.example", safe("bounce@mail.shop.example")
     assert reason(listed, mail(mail_from=path, evidence=(*PROOF, spf("mail.shop.example")))) is Reason.SAFE_SENDER
     assert reason(listed, mail(mail_from=path)) is None
+    assert reason(listed, mail(mail_from=path, evidence=(*PROOF, dkim("mail.shop.example")))) is None
     other = (dmarc("other.example"), spf("mail.shop.example"))
     assert reason(listed, mail("x@other.example", path, evidence=other)) is None
 
@@ -265,6 +297,8 @@ def test_blocked_needs_no_proof_and_goes_before_safe() -> None:
     words = {JOE: SenderWord.SAFE, "bounce@elsewhere.example": SenderWord.BLOCKED}
     (item,) = ask(Senders(Lists({ANNA: words})), mail())
     assert (item.reason, item.properties["identity"]) == (Reason.BLOCKED_SENDER, "reverse-path")
+    assert item.result is Result.POLICY
+    assert item.log_text == "blocked for this recipient: reverse-path bounce@elsewhere.example"
     assert reason(blocked("@other.example"), mail("x@else.example, y@other.example")) is Reason.BLOCKED_SENDER
 
 
