@@ -47,6 +47,8 @@ refresh_seconds = 0.2
 zone = "bl.example"
 weight = 5.0
 """
+MANY = 120  # messages, half of them held
+CRASHES = 3
 ZONES = {"bl.example": "2.0.0.127 IN A 127.0.0.2"}
 
 Start = Callable[[str], Daemon]
@@ -255,3 +257,34 @@ def test_a_server_that_is_restarted_costs_no_mail(start: Start, exchange: StandI
     assert len(Api(daemon).get("/v1/quarantine")["items"]) == 3
     assert daemon.stop() == 0
     assert daemon.start().audit()["clean"]
+
+
+def test_a_server_that_crashes_under_load_loses_nothing(
+    start: Start, exchange: StandInExchange, postgres: Postgres
+) -> None:
+    daemon = start("one")
+    mails = []
+    for number in range(MANY):
+        octets = b"From: a@example.com\r\nTo: bob@example.org\r\nSubject: load %d\r\n\r\n%d.\r\n" % (number, number)
+        mails.append(Mail("a@example.com", RECIPIENT, octets, LISTED if number % 2 else "127.0.0.1"))
+
+    def crash() -> None:
+        for part in range(1, CRASHES + 1):
+            wait_until(lambda n=part: sum(m.accepted for m in mails) >= n * MANY // (CRASHES + 1), 60, "some mail")  # type: ignore[misc]
+            postgres.stop(signal.SIGQUIT)
+            postgres.start()
+
+    with ThreadPoolExecutor() as threads:
+        crashed = threads.submit(crash)
+        asyncio.run(send_all(daemon.smtp_port, mails, 4, tries=1000))
+        crashed.result()
+    api = Api(daemon)
+    for mail in mails:
+        held = [id for answer in mail.answers for id in re.findall(r"^250 .*\[(\w{16})\]$", answer)]
+        assert mail.accepted == 1, mail.answers
+        kept = api.client.get(f"/v1/quarantine/{held[0]}/message").status_code == 200
+        assert arrived(exchange, mail) or kept, mail.answers
+    assert {code for mail in mails for answer in mail.answers if (code := answer[:3])} <= {"250", "451"}
+    assert daemon.stop() == 0, "what the ledger could not take is written now"
+    report = daemon.start().audit()
+    assert report["clean"], report
