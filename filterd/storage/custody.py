@@ -21,10 +21,11 @@ from filterd.errors import FilterdError, StorageError, StorageFullError
 from filterd.faults import reach
 from filterd.ports import EvidenceRecord, HeldMessage, MessageRecord, Outcome
 from filterd.storage import recovery
-from filterd.storage.bodies import SMALL_BYTES, StoredBody, store
+from filterd.storage.bodies import SMALL_BYTES, store
 from filterd.storage.database import Database, now_ms, translate, translated
 from filterd.storage.doubt import DoubtfulBodies
-from filterd.storage.entries import Ending, Rows, ending, rows_begun, rows_ended, write
+from filterd.storage.entries import Ending, ending, rows_begun, rows_ended, write
+from filterd.storage.waiting import Item, named_error, resolve
 
 MAX_WAITING = 4096  # items handed in and not yet answered; limits.connections is 1000, each has one at most
 MAX_BATCH = 100  # a commit of 100 takes about 50 ms here; more would make the first of them wait too long
@@ -33,25 +34,6 @@ _BATCH_BYTES = 16_777_216
 # (RFC 5321 4.5.3.2.6).  Ten times the wait for a lock; what was handed in may still be written.
 ANSWER_SECONDS = 100.0
 _PREPARERS = 2  # threads that compress and write big bodies, so that they do not hold up the small ones
-
-
-@dataclass(slots=True)
-class _Item:
-    """One thing to commit, and who waits for it."""
-
-    message: MessageRecord
-    ending: Ending | None  # None: the message begins
-    future: asyncio.Future[None]
-    loop: asyncio.AbstractEventLoop
-    size: int = 0  # octets of the body; measured once, because its owner may close a mapped file at any time
-    rows: Rows = field(default_factory=dict)
-    body: StoredBody | None = None
-    error: FilterdError | None = None
-    doubtful: bool = False  # the rows may be there in spite of the error
-
-    @property
-    def held(self) -> HeldMessage | None:
-        return self.ending.held if self.ending else None
 
 
 class _Refused(Exception):
@@ -78,7 +60,7 @@ class SqlCustody:
         self._waiting = 0
         self._lock = threading.Lock()
         self._closed = False
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._preparers = ThreadPoolExecutor(_PREPARERS, "filterd-body")
         self._connection: Connection | None = None
         self._durable: bool | None = None
@@ -122,7 +104,7 @@ class SqlCustody:
             size = sum(map(len, end.held.chunks)) if end and end.held else 0
         except ValueError as error:  # a mapped file that has been closed
             raise translate(error) from error
-        item = _Item(message, end, loop.create_future(), loop, size)
+        item = Item(message, end, loop.create_future(), loop, size)
         with self._lock:
             if self._closed:
                 raise StorageError("storage is shut down", "busy")
@@ -141,11 +123,11 @@ class SqlCustody:
 
     # ------------------------------------------------------------ threads
 
-    def _prepare_then_queue(self, item: _Item) -> None:
+    def _prepare_then_queue(self, item: Item) -> None:
         self._prepare(item)
         self._queue.put(item)
 
-    def _prepare(self, item: _Item) -> None:
+    def _prepare(self, item: Item) -> None:
         """Make the rows and, if there is one, the compressed body; what goes wrong is kept in item.error."""
         if item.rows or item.error is not None:
             return
@@ -157,21 +139,21 @@ class SqlCustody:
                 item.body = store(self.database, item.message.id, item.ending.held.chunks)
             item.rows = rows_ended(item.ending, item.body, now_ms())
         except Exception as error:  # also a mapped file that its owner has closed: this message fails, alone
-            item.error = _named(error)
+            item.error = named_error(error)
 
     def _run(self) -> None:
         while (batch := self._collect()) is not None:
             try:
                 self._commit(batch)
             except Exception as error:  # a bug must not leave anybody waiting, nor end this thread
-                self._fail(batch, _named(error))
+                self._fail(batch, named_error(error))
             self._answer(batch)
             self._doubtful.settle()
             batch.clear()  # or the last message would be kept until the next one comes
         self._drop_connection()
         self._doubtful.close()
 
-    def _collect(self) -> list[_Item] | None:
+    def _collect(self) -> list[Item] | None:
         """Wait for one item and take what else is there; None when closed and empty."""
         first = self._queue.get()
         if first is None:
@@ -190,13 +172,13 @@ class SqlCustody:
             octets += item.size
         return batch
 
-    def _commit(self, batch: list[_Item]) -> None:
+    def _commit(self, batch: list[Item]) -> None:
         for item in batch:
             self._prepare(item)
         self._refuse_when_low(batch)
         self._transaction([item for item in batch if item.error is None])
 
-    def _transaction(self, items: list[_Item], again: bool = True) -> None:
+    def _transaction(self, items: list[Item], again: bool = True) -> None:
         """Commit these together; when one is refused, or the connection was lost before, each alone, once.
 
         What went wrong is in their `error` then.
@@ -228,18 +210,18 @@ class SqlCustody:
                 for item in items:
                     self._transaction([item], again=False)
             else:
-                items[0].error = _named(refused.__cause__ or refused)
+                items[0].error = named_error(refused.__cause__ or refused)
         except Exception as error:  # BEGIN or COMMIT failed: nobody's rows are to be seen
-            self._fail(items, named := _named(error))
+            self._fail(items, named := named_error(error))
             for item in items:  # on a full disk the space is needed, and nothing fitted
                 item.doubtful = committing and not isinstance(named, StorageFullError)
 
-    def _fail(self, batch: list[_Item], error: FilterdError) -> None:
+    def _fail(self, batch: list[Item], error: FilterdError) -> None:
         for item in batch:
             item.error = item.error or error
         self._drop_connection()
 
-    def _refuse_when_low(self, batch: list[_Item]) -> None:
+    def _refuse_when_low(self, batch: list[Item]) -> None:
         """Below the reserve no new mail is taken; the ends of what was taken may use the reserve."""
         needy = [item for item in batch if item.error is None and (item.ending is None or item.held)]
         if not needy:
@@ -270,8 +252,8 @@ class SqlCustody:
                 connection.invalidate()  # not back into the pool: its PRAGMAs are ours
                 connection.close()
 
-    def _answer(self, batch: list[_Item]) -> None:
-        loops: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
+    def _answer(self, batch: list[Item]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[Item]] = {}
         for item in batch:
             if item.body is not None:
                 if item.error is None:
@@ -288,30 +270,4 @@ class SqlCustody:
             self._waiting -= len(batch)
         for loop, items in loops.items():
             with suppress(RuntimeError):  # that loop has been closed; nobody waits there any more
-                loop.call_soon_threadsafe(_resolve, items)
-
-
-def _resolve(items: list[_Item]) -> None:
-    for item in items:
-        if item.future.done():  # cancelled
-            continue
-        if item.error is None:
-            item.future.set_result(None)
-        else:
-            item.future.set_exception(_own_copy(item.error))
-
-
-def _own_copy(error: FilterdError) -> FilterdError:
-    """One exception for each waiter: a shared one would collect the tracebacks of all."""
-    if isinstance(error, StorageFullError):
-        copy: FilterdError = StorageFullError(str(error))
-    elif isinstance(error, StorageError):
-        copy = StorageError(str(error), error.kind)
-    else:
-        copy = StorageError(str(error))
-    copy.__cause__ = error.__cause__
-    return copy
-
-
-def _named(error: BaseException) -> FilterdError:
-    return error if isinstance(error, FilterdError) else translate(error)
+                loop.call_soon_threadsafe(resolve, items)
