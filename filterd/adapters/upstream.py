@@ -66,11 +66,14 @@ class SmtpUpstream:
 
         While upstream says that it has too much to do it waits PATIENCE_SECONDS at most, then TemporaryError "busy".
         """
-        await self._gate.enter(deadline)
         try:
-            delivery = await self._deliver(envelope, recipients, chunks, deadline)
-        finally:
-            self._gate.leave()
+            await self._gate.enter(deadline)
+            try:
+                delivery = await self._deliver(envelope, recipients, chunks, deadline)
+            finally:
+                self._gate.leave()
+        except TemporaryError as error:  # which of the servers it is: Exchange, or the next one of outbound mail
+            raise TemporaryError(f"{self._config.host}:{self._config.port}: {error}", error.kind) from None
         self._learn(envelope.id, delivery)
         return delivery
 

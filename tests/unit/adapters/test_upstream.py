@@ -295,6 +295,9 @@ def test_nobody_listens() -> None:
         with pytest.raises(TemporaryError) as error:
             await send(make(port))
         assert error.value.kind == "unreachable"
+        assert str(error.value).startswith(f"127.0.0.1:{port}: "), (
+            "there may be two: Exchange, and the next mail server"
+        )
 
     asyncio.run(main())
 
