@@ -9,8 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-# RFC 5321 4.5.3.1.1 to .3: 64 octets of local-part, 255 of domain, 256 of path with its brackets.
-MAX_LOCAL = 64
+# RFC 5321 4.5.3.1.2 and .3: 255 octets of domain, 256 of path with its brackets.
 MAX_DOMAIN = 255
 MAX_MAILBOX = 254
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"  # RFC 5321 atext; RFC 6531 adds UTF8-non-ascii
@@ -72,7 +71,8 @@ def is_address_literal(text: str) -> bool:
 def parse_mailbox(text: str) -> Mailbox | None:
     """The mailbox in `text` (without angle brackets), or None when it is not one.  Linear in its length.
 
-    A local-part may be longer than MAX_LOCAL: reverse-paths of mailing lists are.  The whole may not exceed MAX_MAILBOX.
+    A local-part may be longer than 64 octets (RFC 5321 4.5.3.1.1): reverse-paths of mailing lists are, and forward-paths of what
+    comes back to them; Exchange takes 315 (facts: exchange.md 2.2).  The whole may not exceed MAX_MAILBOX.
     """
     if len(text) > MAX_MAILBOX or not text.isprintable() or len(text.encode()) > MAX_MAILBOX:
         return None

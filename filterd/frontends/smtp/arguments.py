@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from filterd.mail.address import MAX_LOCAL, Mailbox, parse_mailbox, split_path
+from filterd.mail.address import Mailbox, parse_mailbox, split_path
 from filterd.mail.envelope import Recipient
 from filterd.mail.reply import Reply
 
@@ -91,8 +91,6 @@ def parse_rcpt(argument: str, extensions: Collection[str], smtputf8: bool, hostn
     mailbox = Mailbox(path, hostname) if path.lower() == "postmaster" else parse_mailbox(path)
     if mailbox is None:
         return Reply(501, "5.1.3", "Forward-path is not a valid address")
-    if len(mailbox.local.encode()) > MAX_LOCAL:
-        return Reply(501, "5.1.3", f"Local-part is longer than {MAX_LOCAL} octets")
     if not smtputf8 and not (path.isascii() and rest.isascii()):  # the rest: ORCPT (RFC 6533 section 3)
         return _NEEDS_SMTPUTF8
     return Recipient(mailbox, tuple(rest.split()))
