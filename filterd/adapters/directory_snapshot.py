@@ -5,6 +5,7 @@ The file is mapped, not read: workers share its pages.  Must not know how a snap
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -186,27 +187,35 @@ class HashedSenders:
 
 
 class VerifiedVariant:
-    """The calibrated variant of a site, looked for again every two seconds where its file has changed."""
+    """The calibrated variant of a site, looked for again every two seconds where its file has changed; RCPT never waits for the look."""
 
     def __init__(self, state_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._state_dir = state_dir
         self._clock = clock
-        self._next_look = float("-inf")
+        self._next_look = clock() + LOOK_AGAIN_S
         self._stamp: Stamp | None = None
         self._variant: Variant | None = None
+        self._look()
 
     def __call__(self) -> Variant | None:
-        """What is verified now: a look at a file's time, and at most a few hundred octets."""
+        """What was verified at the last look.  In an event loop the next look is a thread's."""
         if self._clock() >= self._next_look:
             self._next_look = self._clock() + LOOK_AGAIN_S
             try:
-                stamp = stamp_of(safelist_store.path_of(self._state_dir))
-            except OSError:
-                stamp = None
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._variant = safelist_store.verified(self._state_dir) if stamp is not None else None
+                asyncio.get_running_loop().run_in_executor(None, self._look)
+            except RuntimeError:  # no loop: a command, a thread
+                self._look()
         return self._variant
+
+    def _look(self) -> None:
+        """A file's time, and where it has changed at most a few hundred octets.  Blocks; never raises."""
+        try:
+            stamp = stamp_of(safelist_store.path_of(self._state_dir))
+        except OSError:
+            stamp = None
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._variant = safelist_store.verified(self._state_dir) if stamp is not None else None
 
 
 def header_of(path: Path) -> Header | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -199,6 +200,28 @@ def test_a_calibration_is_taken_over_while_running(tmp_path: Path) -> None:
     assert variant() is None, "begun anew"
     safelist_store.path_of(tmp_path).unlink()
     assert variant() is None
+
+
+def test_no_rcpt_waits_for_a_look_at_the_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    verified = safelist_store.verified
+
+    def noting(state_dir: Path) -> Variant | None:
+        threads.append(threading.get_ident())
+        return verified(state_dir)
+
+    variant = VerifiedVariant(tmp_path, Steps())
+    monkeypatch.setattr(safelist_store, "verified", noting)
+    safelist_store.save(tmp_path, Calibration((VARIANT,), ("aa", "bb"), 1, 2))
+
+    async def asked() -> None:
+        variant()
+        await asyncio.get_running_loop().shutdown_default_executor()  # until the look is over
+
+    asyncio.run(asked())
+    assert variant() == VARIANT
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_a_header_alone_is_read_when_it_changes_and_kept_when_it_breaks(path: Path) -> None:
