@@ -18,8 +18,9 @@ from filterd.ports import TerminalState
 from filterd.storage import settings
 from filterd.storage.bodies import TEMPORARY, files, load, lock_left_over
 from filterd.storage.browse import CopyState
-from filterd.storage.database import Database, list_length, translated
+from filterd.storage.database import Database, translated
 from filterd.storage.entries import unpack_list
+from filterd.storage.functions import list_length
 from filterd.storage.ledger import EVIDENCE_KEPT_SINCE
 from filterd.storage.outbox import PENDING, QueueState
 from filterd.storage.recovery import ASIDE

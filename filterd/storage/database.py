@@ -19,12 +19,11 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 
 from filterd.config import Config
 from filterd.errors import ConfigError, FilterdError, StorageError, StorageFullError
 from filterd.storage import postgres
+from filterd.storage.functions import lower
 from filterd.storage.migrations import HEAD, revision, upgrade
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another process's transaction
@@ -34,35 +33,6 @@ _FULL_WORDS = ("database or disk is full", "no space left on device", "disk quot
 # SQLite's name for "no room for the shared memory of the log", whose text is only "disk I/O error".
 _FULL_NAMES = ("SQLITE_IOERR_SHMSIZE",)
 _BUSY_WORDS = ("database is locked", "database table is locked", "lock timeout", "deadlock detected")
-
-
-class fold(GenericFunction[str]):
-    """Lower case of any script; SQLite's own lower() knows ASCII only."""
-
-    inherit_cache = True
-    name = "fold"
-
-
-@compiles(fold, "postgresql")
-def _fold_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
-    return f"lower({compiler.process(element.clauses, **kwargs)})"
-
-
-class list_length(GenericFunction[int]):
-    """Number of texts in a column that pack_list wrote."""
-
-    inherit_cache = True
-    name = "list_length"
-
-
-@compiles(list_length, "sqlite")
-def _list_length_sqlite(element: Any, compiler: Any, **kwargs: Any) -> str:
-    return f"json_array_length({compiler.process(element.clauses, **kwargs)})"
-
-
-@compiles(list_length, "postgresql")
-def _list_length_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
-    return f"json_array_length({compiler.process(element.clauses, **kwargs)}::json)"
 
 
 class Database:
@@ -249,7 +219,7 @@ def _make_engine(url: URL, is_sqlite: bool) -> Engine:
 
 def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves; the driver would begin too late
-    connection.create_function("fold", 1, _fold, deterministic=True)
+    connection.create_function("fold", 1, lower, deterministic=True)
     cursor = connection.cursor()
     _wal_mode(cursor)
     cursor.execute("PRAGMA synchronous=FULL")  # the safe one; the custody writer alone relaxes it, batch by batch
@@ -275,10 +245,6 @@ def _on_begin(connection: Connection) -> None:
     # IMMEDIATE: a transaction that starts as a reader and then writes can fail at once, without the busy time-out.
     write = connection.get_execution_options().get("filterd_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _fold(text: Any) -> Any:
-    return text.lower() if isinstance(text, str) else text
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, and_, or_
 
 from filterd.errors import PermanentError
-from filterd.storage.database import fold
+from filterd.storage.functions import fold
 
 T = TypeVar("T")
 MAX_LIMIT = 1000

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from filterd.config import parse_config
 from filterd.errors import StorageError, StorageFullError
-from filterd.storage.database import Database, existing_database, fold, open_database, translate
+from filterd.storage.database import Database, existing_database, open_database, translate
 from filterd.storage.schema import settings
 from tests.support.storage import make_database
 
@@ -131,8 +131,3 @@ def test_failures_have_names(error: Exception, kind: str) -> None:
     translated = translate(error)
     assert translated.kind == kind
     assert isinstance(translated, StorageFullError) == (kind == "full")
-
-
-def test_fold_knows_umlauts(db: Database) -> None:
-    with db.read() as connection:
-        assert connection.scalar(select(fold("ÄRGER"))) == "ärger"
