@@ -9,6 +9,9 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from shlex import quote
 
 from filterd.adapters import safelist_store
 from filterd.adapters.safelist_ldap import NoSuchListError, safe_senders
@@ -51,8 +54,13 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found and what to do next; exit status 1 when the sender is not on the list."""
     config = load_config(options.config)
     known = safelist_store.load(config.state_dir)
+    todo = partial(_next_lines, options.config, config)
     if options.mailbox is None:
-        _print([*_state_lines(known), *_next_lines(config, known, "test@example.org")])
+        if options.value is not None:
+            raise ConfigError(
+                ["MAILBOX, KNOWN_SENDER: expected beside --value: whose list it is, and who stands on it"]
+            )
+        _print([*_state_lines(known), *todo(known, "test@example.org")])
         return 0
     mailbox, sender = _address("MAILBOX", options.mailbox), _address("KNOWN_SENDER", options.sender or "")
     try:
@@ -62,12 +70,12 @@ def run(options: argparse.Namespace) -> int:
             else safe_senders(config, _table(config, options.ldap), mailbox)
         )
     except NoSuchListError as error:
-        _print([str(error), *_next_lines(config, known, mailbox, sender)])
+        _print([str(error), *todo(known, mailbox, sender)])
         return 1
     found = calibrate(attribute, sender)
     _print(_found_lines(mailbox, sender, attribute, found))
     if not found:
-        _print(_next_lines(config, known, mailbox, sender))
+        _print(todo(known, mailbox, sender))
         return 1
     now_ms = int(time.time() * 1000)
     after = safelist_store.with_address(known, site_key(config.state_dir), sender, tuple(found), now_ms)
@@ -80,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     contradicts = known.state is not State.NEW and not set(known.fitting) & set(found)
     if contradicts:
         _print(["this contradicts what fitted before: that is forgotten, and safe senders of LDAP are off"])
-    _print([*_state_lines(after), *_next_lines(config, after, mailbox)])
+    _print([*_state_lines(after), *todo(after, mailbox)])
     return 0
 
 
@@ -138,12 +146,13 @@ def _state_lines(known: Calibration) -> list[str]:
     return [f"safelist format not verified yet, {addresses}: {ways}"]
 
 
-def _next_lines(config: Config, known: Calibration, mailbox: str, sender: str = "") -> list[str]:
+def _next_lines(path: Path, config: Config, known: Calibration, mailbox: str, sender: str = "") -> list[str]:
     """What to do now; `sender` once more when it was not found."""
     if known.state is State.VERIFIED and not sender:
         off = [table.name for table in config.ldap if not table.safelists]
         lines = [f'set safelists = true in [[ldap]] with name = "{name}" to use it' for name in off]
-        return [*lines, "lists are used from the next full sync on: filterd directory sync --full"]
+        sync = f"filterd directory sync --full --config {quote(str(path))}"
+        return [*lines, f"lists are used from the next full sync on: {sync}"]
     ambiguous = len(known.fitting) > 1 and len({variant.case for variant in known.fitting}) > 1
     address = sender or f"{'Verify' if known.seen else 'Calibrate'}-{_random()}@example.net"
     why = "in the Exchange Management Shell, with any mailbox:"
@@ -162,7 +171,7 @@ def _next_lines(config: Config, known: Calibration, mailbox: str, sender: str = 
         f"  Set-MailboxJunkEmailConfiguration {quoted} -TrustedSendersAndDomains @{{Add={added}}}",
         f"  Update-Safelist {quoted}",
         "then, after replication, here:",
-        f"  filterd directory calibrate {mailbox} {address} --config …",
+        f"  filterd directory calibrate {quote(mailbox)} {quote(address)} --config {quote(str(path))}",
     ]
 
 

@@ -86,6 +86,10 @@ def run_hash(options: argparse.Namespace) -> int:
     config = load_config(options.config)
     try:
         lines = [f"{line}\n" for line in hashed_lines(addresses_in(options.file), site_key(config.state_dir))]
+        if len(lines) < 2:  # behind the line that names the key
+            raise ConfigError(
+                [f"{options.file}: expected at least one address, found none: such a list is not believed"]
+            )
         if options.output is None:
             sys.stdout.writelines(lines)
         else:

@@ -162,4 +162,6 @@ def _write(folder: Path, scripts: dict[str, str]) -> None:
             (folder / name).write_bytes(script.replace("\n", "\r\n").encode("utf-8-sig"))
             print(folder / name)
     except OSError as error:
-        raise ConfigError([f"--output: {folder}: {error.strerror or error}"]) from None
+        raise ConfigError(
+            [f"--output: {folder}: {error.strerror or error}; name a folder that you may write to"]
+        ) from None

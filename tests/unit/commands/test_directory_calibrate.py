@@ -75,6 +75,7 @@ def test_an_address_that_is_not_on_the_list(config: Path, capsys: pytest.Capture
     page = capsys.readouterr().out
     assert f"{ONE}: in none of 288 ways on the list" in page
     assert f"Set-MailboxJunkEmailConfiguration 'test@example.org' -TrustedSendersAndDomains @{{Add='{ONE}'}}" in page
+    assert f"  filterd directory calibrate test@example.org {ONE} --config {config}\n" in page, "to copy as it stands"
     assert verified(load_config(config).state_dir) is None
 
 
@@ -115,6 +116,7 @@ def test_a_list_in_another_order_is_said(config: Path, capsys: pytest.CaptureFix
     ("words", "problem"),
     [
         (("nobody", ONE), "MAILBOX: expected an address"),
+        (("--value", "AAECAw=="), "MAILBOX, KNOWN_SENDER: expected beside --value"),
         (("test@example.org",), "KNOWN_SENDER: expected an address"),
         (("test@example.org", "@example.net"), "KNOWN_SENDER: expected an address"),
         (("test@example.org", ONE, "--ldap", "other"), "there is ad"),

@@ -155,6 +155,10 @@ def test_a_hashed_list_goes_to_standard_output_or_whole_into_its_place(
     assert run(hashed, "hash", str(folder / "r.txt"), "--output", str(folder / "h")) == 2
     assert "r.txt:2: expected an address" in capsys.readouterr().err
     assert (folder / "h").read_text() == out
+    put(folder / "r.txt", "# nobody\n")
+    assert run(hashed, "hash", str(folder / "r.txt"), "--output", str(folder / "h")) == 2
+    assert "r.txt: expected at least one address, found none" in capsys.readouterr().err
+    assert (folder / "h").read_text() == out
     assert run(hashed, "hash", str(folder / "none.txt")) == 2
     assert "none.txt: No such file" in capsys.readouterr().err
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
