@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 from filterd.commands.configuration import _tables, reference, sample
-from filterd.config import ACTIVE_CONFIG, PATTERNS, Config, load_active, load_config, parse_config
+from filterd.config import ACTIVE_CONFIG, Config, load_active, load_config, parse_config
+from filterd.config.explain import PATTERNS
 from filterd.errors import ConfigError
 from tests.support.material import CHECKOUT
 
