@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +54,9 @@ class Postgres:
         """Start and wait until it answers.  The port stays what it was; for a new one others are tried."""
         for _ in range(3):
             port = self.port or free_port()
+            wait_until(
+                partial(_is_free, port), 30, f"port {port}"
+            )  # a client may have got it, from the kernel, meanwhile
             with (self.folder / "log").open("ab") as log:
                 options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
                 where = ["-D", str(self.folder / "data"), "-k", str(self.folder), "-p", str(port)]
@@ -121,6 +125,16 @@ class Postgres:
             return False
 
 
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def _account() -> str | None:
     """Whom it runs as: PostgreSQL refuses root, and Debian's package has made a user for it."""
     return "postgres" if os.geteuid() == 0 else None
@@ -132,8 +146,10 @@ def _popen(command: list[str], output: int) -> subprocess.Popen[bytes]:
     user = _account()
     group = pwd.getpwnam(user).pw_gid if user else None
     groups = [] if user else None
+    # It ends with us, also when we are killed (prctl(2), PR_SET_PDEATHSIG).
+    bound = ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
     return subprocess.Popen(
-        [binary, *command[1:]],
+        [*bound, binary, *command[1:]],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
