@@ -78,12 +78,17 @@ def test_what_the_dockerfile_copies_is_not_ignored() -> None:
 
 def test_build_tools_can_be_removed_after_the_build() -> None:
     """The image uninstalls requirements/build.txt: nothing in it may be needed at run time."""
+    assert locked("build.txt")
+    assert not locked("build.txt") & locked("run.txt")
 
-    def names(file: str) -> set[str]:
-        return set(re.findall(r"(?m)^([a-z0-9-]+)==", (CHECKOUT / "requirements" / file).read_text(encoding="utf-8")))
 
-    assert names("build.txt")
-    assert not names("build.txt") & names("run.txt")
+def locked(file: str) -> set[str]:
+    """The packages of a lock file."""
+    return set(re.findall(r"(?m)^([a-z0-9-]+)==", (CHECKOUT / "requirements" / file).read_text(encoding="utf-8")))
+
+
+def test_the_container_can_be_one_of_several_nodes() -> None:
+    assert {"psycopg", "psycopg-binary"} <= locked("run.txt")
 
 
 def test_the_containers_configuration_is_accepted() -> None:
