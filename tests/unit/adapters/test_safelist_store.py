@@ -82,6 +82,7 @@ def test_the_file_is_for_the_service_only_and_holds_no_address(tmp_path: Path) -
         '{"version": 1, "fitting": [], "seen": [], "begun_ms": 0, "verified_ms": "x"}',
         '{"version": 1, "fitting": {}, "seen": [], "begun_ms": 0, "verified_ms": 0}',
         '{"version": 1, "fitting": [], "seen": "", "begun_ms": 0, "verified_ms": 0}',
+        f'{{"version": 1, "fitting": ["{ONE.name}"], "seen": ["00"], "begun_ms": 1, "verified_ms": "x"}}',
         f'{{"version": 2, "fitting": ["{ONE.name}"], "seen": ["00"], "begun_ms": 1, "verified_ms": 2}}',
         f'{{"version": 1, "fitting": ["{ONE.name}", "x"], "seen": ["00"], "begun_ms": 1, "verified_ms": 0}}',
         f'{{"version": 1, "fitting": ["{ONE.name}"], "seen": [], "begun_ms": 1, "verified_ms": 0}}',

@@ -99,6 +99,7 @@ def test_without_proof_nobody_is_known(evidence: Found) -> None:
         "carl@example.com <eve@example.com>",
         "carl@example.com\r\nFrom: eve@example.com",
         "carl@example.com\r\nFrom: Eve",
+        "carl@example.com\r\nFrom: ",
         "<eve@evil.example>:<carl@example.com",
         'carl@example.com"',
         ">>carl@example.com:x",

@@ -376,11 +376,30 @@ def test_the_message_is_signed_as_it_leaves_and_leaves_as_it_is(message: bytes) 
     assert verified(octets, rsa) == [(Result.PASS, "example.org")]
 
 
-def test_a_fault_in_signing_costs_the_signature_not_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_signing_costs_the_signature_not_the_message(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(seal, "_present", lambda message: 1 / 0)
     stage = OutboundStage(signers=[signer("example.org")])
+    crashed = counted("filterd_check_failures_total", check="sign", kind="crashed")
     assert stage.talk(CARL)[-1].code == 250
-    assert b"DKIM-Signature" not in octets_of(stage)
+    octets = octets_of(stage)
+    assert b"DKIM-Signature" not in octets
+    assert octets.startswith(b"Received: ")
+    assert octets.endswith(MAIL)
+    assert counted("filterd_check_failures_total", check="sign", kind="crashed") - crashed == 1
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["cannot sign"]
+
+
+def test_it_is_counted_what_leaves_signed() -> None:
+    def signed() -> list[float]:
+        return [counted("filterd_outbound_signed_total", result=result) for result in ("signed", "no_key")]
+
+    before = signed()
+    OutboundStage(signers=[signer("example.org")]).talk(CARL)
+    OutboundStage(signers=[signer("example.net")]).talk(CARL)
+    OutboundStage().talk(CARL)
+    assert [now - then for now, then in zip(signed(), before, strict=True)] == [1, 2]
 
 
 def test_mail_that_should_be_signed_and_cannot_be_waits_at_exchange() -> None:
@@ -470,6 +489,7 @@ def test_what_makes_nobody_known() -> None:
     assert nothing_noted(OutboundStage(client=replace(EXCHANGE, trust=TrustClass.INTERNET)), "anna@example.org")
     assert nothing_noted(OutboundStage(), message=b"Auto-Submitted: auto-replied\r\n" + MAIL)
     assert nothing_noted(OutboundStage(), *(f"r{number}@example.com" for number in range(MAX_RECIPIENTS + 1)))
+    assert not nothing_noted(OutboundStage(), *(f"r{number}@example.com" for number in range(MAX_RECIPIENTS)))
     down = OutboundStage()
     down.world.error = TemporaryError("down", "unreachable")
     assert nothing_noted(down)

@@ -106,6 +106,10 @@ def test_each_scl_mode_has_its_own_way_and_only_that() -> None:
     assert "New-TransportRule" not in commands(organization)
     assert "Add-ADPermission" in commands(organization)
     assert "ms-Exch-Accept-Headers-Organization" in strings(organization)
+    assert "# Mode rule: this connector does not let X-MS-Exchange-Organization-SCL of filterd through.\n" in rule
+    assert (
+        "# Mode organization: this connector lets X-MS-Exchange-Organization-SCL of filterd through.\n" in organization
+    )
     assert "S-1-5-7" in strings(organization)  # the anonymous account, whatever it is called in the language of Windows
 
 
