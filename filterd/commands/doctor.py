@@ -14,6 +14,7 @@ from filterd.commands.configuration import look_through
 from filterd.commands.options import add_config, add_json, print_json, printable, quiet_log
 from filterd.config import SEED_MODEL, Config, load_config
 from filterd.doctor import (
+    answers,
     callahead,
     certificates,
     directories,
@@ -127,7 +128,7 @@ def examinations(config: Config) -> list[Examination]:
         Examination("safelists", _DISK_SECONDS, blocking(lambda: safelists.safelists(config))),
         Examination("hybrid", _DISK_SECONDS, blocking(lambda: hybrid.hybrid(config))),
         Examination("workers", _DISK_SECONDS, blocking(lambda: house.workers(config))),
-        Examination("answers", _DISK_SECONDS, blocking(lambda: exchange.heard(config))),
+        Examination("answers", _DISK_SECONDS, blocking(lambda: answers.heard(config))),
     ]
 
 

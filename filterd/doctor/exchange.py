@@ -1,4 +1,4 @@
-"""Owns the judgement of a receive connector by what it showed, and of what the workers have heard from Exchange.
+"""Owns the judgement of a receive connector by what it showed.
 
 Must not know how the questions were asked.  Limits and their defaults: docs/exchange.md.
 """
@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from filterd import metrics
 from filterd.adapters.directory import known_domains
 from filterd.adapters.exchange_probe import PROBE_SCL, STEP_SECONDS, Answer, Questions, Seen, look_at
 from filterd.config import Config, UpstreamConfig
@@ -18,7 +17,7 @@ from filterd.deadline import Deadline
 from filterd.directory.values import DomainType
 from filterd.doctor import certificates
 from filterd.doctor.finding import Finding, Level, fail, ok, warn
-from filterd.exchange.answers import Kind, meaning_of, meaning_of_kind
+from filterd.exchange.answers import Kind, meaning_of
 from filterd.exchange.setup import CONNECTOR
 
 # An honest refusal takes milliseconds; a network far away takes a second; Exchange's tarpit is 5 s.
@@ -28,8 +27,6 @@ _MOST_CONNECTIONS = 100  # that one look may open at a server in use
 _WANTED = ("PIPELINING", "CHUNKING", "8BITMIME", "ENHANCEDSTATUSCODES")
 _RESERVED = ("example.com", "example.net", "example.org")  # RFC 2606: nobody's mail
 _NOBODYS = "filterd.example"
-# What a single message may deserve; all other kinds are about the way between us and Exchange.
-_ABOUT_MAIL = frozenset({Kind.OTHER, Kind.CONTENT, Kind.TIMEOUT, Kind.PROTOCOL, Kind.LINE_ENDS})
 
 
 def questions(config: Config, domain: str = "", probe: str = "", *, many: bool = False) -> Questions:
@@ -276,26 +273,3 @@ def _explained(answer: Answer) -> str:
         return "look at the network in between, and at the protocol log of the connector"
     means = meaning_of(answer.reply)
     return f"{means.meaning}: {means.remedy}"
-
-
-def heard(config: Config) -> list[Finding]:
-    """What Exchange has refused since the workers started, by what it means; nothing before they ever ran."""
-    what, folder = "exchange, answers", config.state_dir / "run" / "metrics"
-    if not any(folder.glob("*.db")):
-        return []
-    counted: dict[str, float] = {}
-    slow = False
-    for name, labels, value in metrics.samples(folder):
-        if name == "filterd_upstream_answers_total":
-            counted[labels["kind"]] = counted.get(labels["kind"], 0.0) + value
-        slow = slow or (name == "filterd_upstream_back_pressure" and value > 0)
-    found = []
-    if slow:
-        text = "Exchange has too much to do: we send less, clients are asked to come again"
-        found.append(warn(what, text, meaning_of_kind(Kind.BACK_PRESSURE).remedy))
-    for kind in Kind:
-        count = int(counted.get(kind.value, 0))
-        if count and kind not in _ABOUT_MAIL:
-            means = meaning_of_kind(kind)
-            found.append(warn(what, f"{count} x since the start: {means.meaning}", means.remedy))
-    return found or [ok(what, "nothing that is not about single messages, since the workers started")]

@@ -12,7 +12,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from filterd import metrics
 from filterd.adapters.exchange_probe import Answer, Questions, Seen
 from filterd.config import (
     Config,
@@ -237,23 +236,3 @@ def test_doctor_has_the_short_form(tmp_path: Path) -> None:
     (relay,) = asyncio.run(run(FrontEnd()))
     assert relay.level is Level.FAIL
     assert "open relay" in relay.text
-
-
-def test_doctor_says_what_the_workers_have_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configuration(tmp_path)
-    assert exchange.heard(config) == []
-    folder = tmp_path / "run" / "metrics"
-    folder.mkdir(parents=True)
-    (folder / "counter_main.db").touch()
-    said: list[tuple[str, dict[str, str], float]] = []
-    monkeypatch.setattr(metrics, "samples", lambda folder: said)
-    assert [line.level for line in exchange.heard(config)] == [Level.OK]
-    said += [
-        ("filterd_upstream_answers_total", {"kind": "front_end"}, 3.0),
-        ("filterd_upstream_answers_total", {"kind": "content"}, 7.0),
-        ("filterd_upstream_back_pressure", {}, 1.0),
-    ]
-    slow, front_end = exchange.heard(config)
-    assert "too much to do" in slow.text
-    assert "3 x since the start" in front_end.text
-    assert "MSExchangeTransport" in front_end.remedy

@@ -13,7 +13,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from filterd import metrics
 from filterd.adapters.exchange_probe import Answer, Seen
 from filterd.config import (
     CallAheadConfig,
@@ -301,37 +300,6 @@ def test_doctor_says_nothing_of_a_server_that_is_not_there(tmp_path: Path) -> No
         taken.bind(("127.0.0.1", 0))
         config = configuration(tmp_path, upstream=UpstreamConfig(host="127.0.0.1", port=taken.getsockname()[1]))
         assert asyncio.run(exchange.connector(config, Deadline.after(30))) == []
-
-
-# ------------------------------------------------------------ what the workers have heard
-
-
-def test_only_what_is_about_the_way_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "run" / "metrics"
-    folder.mkdir(parents=True)
-    (folder / "counter_main.db").touch()
-    about_mail = ("other", "content", "timeout", "protocol", "line_ends")
-    counted: list[tuple[str, dict[str, str], float]]
-    counted = [("filterd_upstream_answers_total", {"kind": kind}, 5.0) for kind in about_mail]
-    counted += [("filterd_upstream_answers_total", {"kind": "relay"}, 2.0)] * 2
-    counted += [("filterd_upstream_answers_total", {"kind": "send_as"}, 0.0), ("filterd_messages_total", {}, 9.0)]
-    counted += [("filterd_upstream_back_pressure", {}, 0.0), ("filterd_upstream_back_pressure", {}, 0.0)]
-    monkeypatch.setattr(metrics, "samples", lambda folder: counted)
-    (line,) = exchange.heard(configuration(tmp_path))
-    assert (line.level, line.what) == (Level.WARN, "exchange, answers")
-    assert line.text == "4 x since the start: Exchange does not have this domain among its accepted domains"
-    assert "Get-AcceptedDomain" in line.remedy
-
-
-def test_one_process_that_slows_down_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "run" / "metrics"
-    folder.mkdir(parents=True)
-    (folder / "gauge_1.db").touch()
-    counted: list[tuple[str, dict[str, str], float]]
-    counted = [("filterd_upstream_back_pressure", {}, value) for value in (1.0, 0.0)]
-    monkeypatch.setattr(metrics, "samples", lambda folder: counted)
-    (line,) = exchange.heard(configuration(tmp_path))
-    assert line.text == "Exchange has too much to do: we send less, clients are asked to come again"
 
 
 def test_a_refused_connection_says_what_the_server_said(tmp_path: Path) -> None:
