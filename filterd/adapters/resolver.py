@@ -6,7 +6,6 @@ Must not know why somebody asks, nor what an answer means for mail, nor how one 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from filterd.adapters.dns_meters import Meters, ZoneMeter
 from filterd.adapters.dns_rare import ask_rare
 from filterd.deadline import Deadline
 from filterd.errors import ConfigError, TemporaryError
-from filterd.mail.network import parse_endpoint
+from filterd.mail.network import is_ip, parse_endpoint
 from filterd.ports import DnsAnswer, DnsStatus
 from filterd.wire.dns_answer import NOERROR, NXDOMAIN, RCODES, REFUSED, SERVFAIL, Answer
 from filterd.wire.dns_query import TYPES, encode_name
@@ -240,14 +239,6 @@ def _endpoint(text: str) -> Server:
         raise ConfigError([f"dns.servers: {error}, {text!r} stands there"]) from None
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _system_servers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
     """The nameservers of resolv.conf; the loopback address when it names none, as the C library does."""
     try:
@@ -256,5 +247,5 @@ def _system_servers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
         lines = []
     words = [line.split() for line in lines]
     found = [w[1].partition("%")[0] for w in words if len(w) > 1 and w[0] == "nameserver"]
-    usable = tuple(f"[{a}]" if ":" in a else a for a in found if _is_address(a))
+    usable = tuple(f"[{a}]" if ":" in a else a for a in found if is_ip(a))
     return usable or ("127.0.0.1",)

@@ -5,7 +5,6 @@ Owns: its syntax and its plain contradictions.  Must not know: what they cost.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,11 +14,12 @@ from filterd.config import Config
 from filterd.mail.address import is_address_literal, is_domain
 from filterd.mail.envelope import IPAddress, TrustClass, parse_ip
 from filterd.mail.evidence import Evidence, Reason, Result, Scope, Stage
+from filterd.mail.network import is_ip
 
 
 def our_names(config: Config) -> frozenset[str]:
     """What only we may call ourselves: hostname, authserv-id, and the addresses we listen on, in lower case."""
-    listening = (parse_ip(listener.address) for listener in config.listeners if _is_address(listener.address))
+    listening = (parse_ip(listener.address) for listener in config.listeners if is_ip(listener.address))
     addresses = (str(address) for address in listening if not address.is_unspecified)
     return frozenset({config.server.hostname.lower(), config.authserv_id.lower(), *addresses})
 
@@ -47,18 +47,10 @@ class Helo:
             if literal == client:  # also when it is one of ours: somebody on this machine
                 return Reason.OK
             return Reason.HELO_OUR_NAME if str(literal) in self.our_names else Reason.HELO_FOREIGN_LITERAL
-        if _is_address(name):
+        if is_ip(name):
             return Reason.HELO_BARE_ADDRESS
         if name in self.our_names:
             return Reason.HELO_OUR_NAME
         if not is_domain(argument):
             return Reason.HELO_SYNTAX
         return Reason.OK if "." in name else Reason.HELO_UNQUALIFIED
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -13,6 +13,15 @@ EXPECTED_RANGE = "expected an address, a network such as 192.0.2.0/24, or a rang
 EXPECTED_ENDPOINT = "expected an address, address:port or [v6]:port"
 
 
+def is_ip(text: str) -> bool:
+    """Whether `text` is an IP address and nothing else."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_network(text: str) -> IPNetwork:
     """One network; bits behind the prefix are cleared, IPv4-mapped IPv6 becomes IPv4.  Raises ValueError."""
     network = ipaddress.ip_network(text.strip(), strict=False)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.mail.envelope import parse_ip
-from filterd.mail.network import client_network, normal_range, parse_endpoint, parse_network, parse_range
+from filterd.mail.network import client_network, is_ip, normal_range, parse_endpoint, parse_network, parse_range
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,26 @@ def test_an_address_with_a_port(text: str, endpoint: tuple[str, int]) -> None:
 def test_what_is_no_address_with_a_port(text: str) -> None:
     with pytest.raises(ValueError, match="expected an address, address:port"):
         parse_endpoint(text, 53)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("192.0.2.1", True),
+        ("2001:db8::1", True),
+        ("fe80::1%eth0", True),
+        ("[2001:db8::1]", False),
+        ("192.0.2.1:25", False),
+        ("192.0.2.0/24", False),
+        ("192.0.2", False),
+        ("mail.example", False),
+        ("", False),
+    ],
+)
+def test_what_is_an_address(text: str, right: bool) -> None:
+    assert is_ip(text) is right
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_an_address_or_none(text: str) -> None:
+    assert is_ip(text) in (True, False)
