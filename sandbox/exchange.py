@@ -18,9 +18,9 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Self
 
-from sandbox import receipts
 from sandbox.frontend import FrontEnd
 from sandbox.maildir import deliver, make_maildir
+from sandbox.receipts import Courier
 from sandbox.session import KEYWORDS, SIZE, Session, hello
 from sandbox.session import Received as Received
 
@@ -66,7 +66,7 @@ class StandInExchange:
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._answered: deque[str] = deque(maxlen=10_000)
+        self._courier = Courier(self._tasks)
 
     # Copies, made in one step: whoever walks through them may be another thread than the server's.
     @property
@@ -82,7 +82,7 @@ class StandInExchange:
     @property
     def answered(self) -> tuple[str, ...]:
         """What came of the receipts sent until now, oldest first (the last 10,000)."""
-        return tuple(self._answered)
+        return tuple(self._courier.answered)
 
     async def start(self) -> None:
         """Make the Maildir and listen; `port` is then the real port.  Raises OSError when it cannot listen."""
@@ -285,27 +285,9 @@ class StandInExchange:
             internal = secrets.randbelow(10**14)
             usual = f"250 2.6.0 {message_id} [InternalId={internal}, Hostname={self.hostname}] Queued mail for delivery"
             await self._say(session, "end-of-data", usual)
-            self._tell(*mail, session.recipients)
+            self._courier.tell(self.hostname, self.front_end.receipt, self.front_end.way_out, *mail, session.recipients)
             return
         await self._say(session, "end-of-data", usual)
-
-    def _tell(self, reverse_path: str, parameters: str, recipients: list[tuple[str, str]]) -> None:
-        """Send the receipt that was asked for, beside the conversation."""
-        front_end = self.front_end
-        named = [name for name, wishes in recipients if receipts.is_wanted(front_end.receipt, reverse_path, wishes)]
-        if not named or front_end.way_out is None:
-            return
-        octets = receipts.compose(self.hostname, front_end.receipt, reverse_path, parameters, named)
-        task = asyncio.create_task(self._send_receipt(front_end.way_out, reverse_path, octets))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _send_receipt(self, way_out: tuple[str, int], recipient: str, octets: bytes) -> None:
-        try:
-            replies = await receipts.send(way_out, self.hostname, recipient, octets)
-            self._answered.append(replies[-1])
-        except (OSError, TimeoutError) as error:
-            self._answered.append(f"no reply: {error}")
 
 
 async def _serve(maildir: Path, host: str, port: int) -> None:

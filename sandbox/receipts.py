@@ -9,6 +9,7 @@ import asyncio
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable
 
 _SECONDS = 20.0  # for the whole dialog
@@ -64,6 +65,44 @@ def compose(hostname: str, action: str, reverse_path: str, mail_parameters: str,
         lines += [f"Diagnostic-Code: smtp;{_SAID[action]}"] if action in _SAID else []
     lines += ["", f"--{boundary}", "Content-Type: message/rfc822", "", "Subject: Probe", "", "", f"--{boundary}--", ""]
     return "\r\n".join(lines).encode("ascii", "replace")
+
+
+class Courier:
+    """Sends receipts beside the conversations of a server.
+
+    Attributes:
+        answered: the last reply to each, or why there is none, oldest first (the last 10,000).
+    """
+
+    def __init__(self, tasks: set[asyncio.Task[None]]) -> None:
+        """`tasks`: what the server cancels when it stops."""
+        self.answered: deque[str] = deque(maxlen=10_000)
+        self._tasks = tasks
+
+    def tell(
+        self,
+        hostname: str,
+        action: str,
+        way_out: tuple[str, int] | None,
+        reverse_path: str,
+        parameters: str,
+        recipients: Iterable[tuple[str, str]],
+    ) -> None:
+        """Send the receipt for a message whose end is `action`, if anybody asked for one; the parameters as written."""
+        named = [name for name, wishes in recipients if is_wanted(action, reverse_path, wishes)]
+        if not named or way_out is None:
+            return
+        octets = compose(hostname, action, reverse_path, parameters, named)
+        task = asyncio.create_task(self._send(way_out, hostname, reverse_path, octets))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, way_out: tuple[str, int], hostname: str, recipient: str, octets: bytes) -> None:
+        try:
+            replies = await send(way_out, hostname, recipient, octets)
+            self.answered.append(replies[-1])
+        except (OSError, TimeoutError) as error:
+            self.answered.append(f"no reply: {error}")
 
 
 async def send(way_out: tuple[str, int], hostname: str, recipient: str, octets: bytes) -> list[str]:
