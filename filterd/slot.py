@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import re
 import secrets
 from contextlib import nullcontext, suppress
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 _SHOWN = 50  # ids of closed messages in one log line
-_NODE_DIGITS = 12  # hexadecimal, random: nobody has to name nodes, and two are never alike
+_NODE = re.compile(r"[0-9a-f]{12}")  # random: nobody has to name nodes, and two are never alike
 # A node that is gone for good never comes back to close what it had in hand.  No hand-over takes nearly as long (engine/handoff.py).
 _ABANDONED_MS = 86_400_000
 
@@ -96,12 +97,21 @@ def _lock(state_dir: Path, name: str) -> IO[bytes] | None:
 
 
 def _node(state_dir: Path) -> str:
-    """The name of this node, made when there is none, by one of several processes that ask at once.  Raises OSError."""
+    """The name of this node, made when there is none, by one of several processes that ask at once.
+
+    Raises OSError, and FilterdError when something else stands there.
+    """
     path = state_dir / "run" / "node"  # the folder is there: it has the locks
     if not path.exists():
         beside = path.with_name(f"node.{secrets.token_hex(4)}")
-        beside.write_text(secrets.token_hex(_NODE_DIGITS // 2), encoding="ascii")
+        with beside.open("x", encoding="ascii") as file:
+            file.write(secrets.token_hex(6))
+            file.flush()
+            os.fsync(file.fileno())
         with suppress(FileExistsError):  # another process was first
             path.hardlink_to(beside)
         beside.unlink()
-    return path.read_text(encoding="ascii")
+    found = path.read_text(encoding="ascii", errors="replace")
+    if not _NODE.fullmatch(found):
+        raise FilterdError(f"{path}: expected the name of this node, 12 hexadecimal digits; remove the file")
+    return found

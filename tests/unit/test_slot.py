@@ -116,6 +116,15 @@ def test_a_node_keeps_its_name(tmp_path: Path) -> None:
     assert {path.name for path in (config.state_dir / "run").iterdir()} == {"node", "smtp-0.lock"}
 
 
+@pytest.mark.parametrize("text", ["", "smtp-0", "0123456789ab\n"])
+def test_a_name_of_a_node_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    config = configuration(tmp_path, storage={"url": "postgresql://a@host/name"})
+    Slot(config, "smtp-0").release()
+    (config.state_dir / "run" / "node").write_text(text)
+    with pytest.raises(FilterdError, match="run/node: expected the name of this node"):
+        Slot(config, "smtp-0")
+
+
 @pytest.mark.parametrize("name", ["", "../smtp-0", "a/b", "-x", "x" * 62, "smtp 0", "smtp-0\n"])
 def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(FilterdError, match="slot: expected letters, digits"):

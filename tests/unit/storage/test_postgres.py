@@ -258,6 +258,30 @@ def test_a_connection_that_was_lost_meanwhile_costs_nobody_anything(
 
 
 @server
+def test_a_connection_that_is_lost_at_the_commit_fails_once(
+    postgres: Postgres, postgres_db: Database, custody: SqlCustody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, other = message(), message()
+    points: list[str] = []
+
+    def lose(point: str) -> None:
+        points.append(point)
+        if point == "custody.written":
+            break_connections(postgres, postgres_db)
+
+    monkeypatch.setattr(custody_module, "reach", lose)
+    with pytest.raises(StorageError):
+        asyncio.run(custody.finish(record, outcomes(record, Q), evidence(), held(record)))
+    assert points == ["custody.taken", "custody.written"], (
+        "nobody knows whether it was committed: it is not tried again"
+    )
+    monkeypatch.undo()
+    assert ledger.trace(postgres_db, record.id) is None
+    asyncio.run(custody.finish(other, outcomes(other, Q), evidence(), held(other)))
+    assert quarantine.get(postgres_db, other.id) is not None
+
+
+@server
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 def test_while_the_server_is_away_nothing_is_taken_and_afterwards_everything(
     postgres: Postgres, postgres_db: Database, custody: SqlCustody, how: signal.Signals
