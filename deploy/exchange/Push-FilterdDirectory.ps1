@@ -15,11 +15,18 @@ Every 5 minutes:
   $set = New-ScheduledTaskSettingsSet -MultipleInstances IgnoreNew -ExecutionTimeLimit (New-TimeSpan -Hours 1)
   Register-ScheduledTask 'filterd push' -Action $action -Trigger $every -Settings $set -User 'EXAMPLE\svc-filterd' -Password (Read-Host)
 .PARAMETER Url
-Nodes of filterd, pushed to one after the other. The token is in -TokenFile, as above, or in $env:FILTERD_TOKEN.
+Nodes of filterd, pushed to one after the other: https:// only.
+.PARAMETER TokenFile
+The token, kept as above; without it $env:FILTERD_TOKEN (filterd token create --scope directory).
 .PARAMETER SafeSenders
 Safe and blocked senders of mailboxes too. Each mailbox is opened for it: hundreds take minutes. Give it always or never.
 .PARAMETER ProtectedGroups
-Distribution groups; their members' display names are protected against imitation. -AcceptDrop: for once, drop more than is allowed.
+Distribution groups; their members' display names are protected against imitation. Groups inside them do not count.
+.PARAMETER AcceptDrop
+For once, drop more recipients than the guard of filterd allows (push.max_drop_percent).
+.EXAMPLE
+C:\filterd\Push-FilterdDirectory.ps1 -Url https://filter.example.org -TokenFile C:\filterd\token.txt -WhatIf
+Reads everything and says what would be sent. Without -WhatIf it is sent.
 #>
 [CmdletBinding(SupportsShouldProcess = $true)]
 param(

@@ -71,7 +71,7 @@ PROPERTIES = {
 
 def test_it_is_powershell_and_short() -> None:
     assert powershell.errors(SCRIPT) == []
-    assert len(SCRIPT.splitlines()) <= 150
+    assert len(CODE.splitlines()) <= 130  # its help may say what it has to
 
 
 def test_it_calls_what_is_there() -> None:
