@@ -82,7 +82,7 @@ def _setup(options: argparse.Namespace, config: Config, ask: Ask) -> Setup:
             "" if options.undo else ask("Thumbprint of the certificate for STARTTLS (empty: Exchange chooses)", "")
         )
     domain = options.report_domain if options.report_domain is not None else config.reports.domain or ""
-    limits = [config.limits_of(listener) for listener in config.listeners] or [config.limits]
+    limits = [config.limits_of(listener) for listener in config.listeners]
     if not 0 < options.port < 65536:
         raise ConfigError([f"--port: expected 1 to 65535, found {options.port}"])
     try:

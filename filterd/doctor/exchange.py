@@ -112,7 +112,7 @@ _SWITCH = {
 
 def _size(config: Config, what: str, seen: Seen) -> list[Finding]:
     size = seen.extensions.get("SIZE", "").split(" ")[0]
-    most = max((config.limits_of(listener).message_bytes for listener in config.listeners), default=0)
+    most = max(config.limits_of(listener).message_bytes for listener in config.listeners)
     if not (size.isascii() and size.isdigit()) or len(size) > 20 or int(size) == 0:  # RFC 1870 section 4: 0 is no limit
         return [ok(f"{what}, SIZE", "no limit is announced")]
     if int(size) < most:

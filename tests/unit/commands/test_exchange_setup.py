@@ -63,7 +63,8 @@ def test_the_configuration_says_the_rest(config: str, capsys: pytest.CaptureFixt
     assert main([*GIVEN, "--config", config]) == 0
     printed = capsys.readouterr().out
     assert errors(printed) == []
-    assert "ms-Exch-Accept-Headers-Organization" in printed
+    assert "Add-ADPermission" in printed
+    assert "New-TransportRule" not in printed
     assert "SMTP:reports.example.org;1" in printed
     assert "Port = 2600" in printed
     assert "MaxMessageSize = '21048576'" in printed
@@ -128,7 +129,8 @@ def test_what_an_option_changes(capsys: pytest.CaptureFixture[str]) -> None:
     plain = printed(capsys)
     assert "Port = " not in plain, "neither reports nor outbound mail"
     assert "Bindings = @('0.0.0.0:25')" in plain
-    assert "Bindings = @('0.0.0.0:65535')" in printed(capsys, "--port", "65535")
+    for port in ("1", "65535"):
+        assert f"Bindings = @('0.0.0.0:{port}')" in printed(capsys, "--port", port)
     assert "'ABABABABABABABABABABABABABABABABABABABAB'" in printed(capsys, "--thumbprint", " ".join(["abab"] * 10))
     reports = printed(capsys, "--report-domain", "Reports.Example.org")
     assert "'SMTP:reports.example.org;1'" in reports
@@ -217,9 +219,10 @@ def test_our_address_is_the_one_that_the_way_to_upstream_begins_at(
             pass
 
         def connect(self, target: object) -> None:
-            assert target == ("192.0.2.7", 2525)
+            self.target = target
 
         def getsockname(self) -> tuple[str, int]:
+            assert self.target == ("192.0.2.7", 2525)
             return own, 40_000
 
     config = Config(upstream=UpstreamConfig(host="192.0.2.7", port=2525))
