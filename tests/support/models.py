@@ -17,6 +17,7 @@ from filterd import modelstore
 from filterd.adapters import model_key
 from filterd.classifier.manifest import MANIFEST, WEIGHTS
 from filterd.config import SEED_MODEL, Config
+from filterd.storage import models
 from filterd.storage.database import Database
 from filterd.storage.models import ModelRow
 
@@ -111,3 +112,15 @@ def damage(file: Path, at: int = 1000) -> None:
 
 def _same_disk(folder: Path) -> bool:
     return folder.stat().st_dev == SEED_MODEL.stat().st_dev
+
+
+def state(db: Database, name: str) -> str:
+    """What the row of a model says of it."""
+    row = models.get(db, name)
+    assert row is not None
+    return row.state.value
+
+
+def folder(config: Config, name: str) -> Path:
+    """Where a model of that name lies, or would."""
+    return config.state_dir / "models" / name

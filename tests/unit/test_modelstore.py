@@ -13,7 +13,7 @@ from filterd.errors import ModelError, PermanentError
 from filterd.storage import models
 from filterd.storage.database import Database
 from filterd.storage.models import ModelState
-from tests.support.models import PASSED, REFUSED, UNPROVEN, damage, installed, killed, make_model
+from tests.support.models import PASSED, REFUSED, UNPROVEN, damage, folder, installed, killed, make_model, state
 from tests.support.sideservice import make_config
 from tests.support.storage import make_database
 
@@ -26,16 +26,6 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def db(tmp_path: Path) -> Database:
     return make_database(tmp_path)
-
-
-def state(db: Database, name: str) -> str:
-    row = models.get(db, name)
-    assert row is not None
-    return row.state.value
-
-
-def folder(config: Config, name: str) -> Path:
-    return config.state_dir / "models" / name
 
 
 def test_the_seed_scores_until_something_is_promoted(config: Config, db: Database) -> None:

@@ -18,7 +18,7 @@ from filterd.storage import models, settings, shadow
 from filterd.storage.database import Database
 from filterd.storage.models import ModelState
 from filterd.storage.shadow import Flip
-from tests.support.models import REFUSED, UNPROVEN, damage, installed, killed, make_model
+from tests.support.models import REFUSED, UNPROVEN, damage, folder, installed, killed, make_model, state
 from tests.support.sideservice import make_config
 from tests.support.storage import make_database
 
@@ -31,16 +31,6 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def db(tmp_path: Path) -> Database:
     return make_database(tmp_path)
-
-
-def state(db: Database, name: str) -> str:
-    row = models.get(db, name)
-    assert row is not None
-    return row.state.value
-
-
-def folder(config: Config, name: str) -> Path:
-    return config.state_dir / "models" / name
 
 
 @pytest.mark.parametrize(("gate", "word"), [(REFUSED, "refused"), (UNPROVEN, "unproven"), ({}, "candidate")])
