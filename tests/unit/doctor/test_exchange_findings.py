@@ -156,6 +156,8 @@ def test_a_certificate_of_an_authority_for_one_of_its_names_is_good(tmp_path: Pa
         hop = UpstreamConfig(host=host, port=25, tls_verify=True)
         found = judge_with(tmp_path, hop, {"certificate": issued(tmp_path, 300)})
         assert [line.level for line in found if line.what.endswith(", TLS")] == levels
+    found = judge_with(tmp_path, HOP, {"certificate": issued(tmp_path, 300)})
+    assert [line.level for line in found if line.what.endswith(", TLS")] == [Level.OK], "also where nobody verifies it"
 
 
 @pytest.mark.parametrize(("settings", "level"), [({}, Level.WARN), ({"tls": "required"}, Level.FAIL)])
