@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -44,6 +45,11 @@ class SmtpClient:
         self.writer.write(octets)
         await asyncio.wait_for(self.writer.drain(), TIMEOUT)
 
+    async def offer(self, octets: bytes) -> None:
+        """As send(), to a server that may hang up meanwhile: it answers octets after its end with RST, which says nothing here."""
+        with contextlib.suppress(ConnectionError):
+            await self.send(octets)
+
     async def line(self) -> str:
         """The next line without CRLF; empty when the server has hung up."""
         line = await asyncio.wait_for(self.reader.readline(), TIMEOUT)
@@ -70,11 +76,15 @@ class SmtpClient:
         assert (await self.command("DATA")).startswith("354")
 
     async def rest(self) -> bytes:
-        """Everything until the server hangs up."""
+        """Everything until the server hangs up; after a reset, what had come before it."""
+        got = bytearray()
         try:
-            return await asyncio.wait_for(self.reader.read(), TIMEOUT)
+            async with asyncio.timeout(TIMEOUT):
+                while octets := await self.reader.read(65536):
+                    got += octets
         except ConnectionResetError:
-            return b""
+            got += self.reader._buffer  # type: ignore[attr-defined]  # read() raises at once and leaves there what had come
+        return bytes(got)
 
     async def starttls(self, before_handshake: bytes = b"") -> None:
         """STARTTLS, with `before_handshake` in clear text behind the command, in the same write."""

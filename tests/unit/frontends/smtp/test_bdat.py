@@ -342,7 +342,7 @@ def test_many_small_chunks_get_no_more_time_than_one_message() -> None:
         client = await opened(served)
         count = 0
         while not served.session.closed.is_set():
-            await client.send(b"BDAT 1\r\nx")
+            await client.offer(b"BDAT 1\r\nx")
             count += 1
             await asyncio.sleep(0.05)
             assert count < 200

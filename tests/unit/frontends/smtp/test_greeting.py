@@ -454,7 +454,7 @@ def test_a_command_that_comes_octet_by_octet() -> None:
     async def story(served: Served) -> None:
         client = await SmtpClient.greeted(served.port)
         while not served.session.closed.is_set():
-            await client.send(b"N")
+            await client.offer(b"N")
             await asyncio.sleep(0.02)
         assert (await client.rest()).startswith(b"421 4.4.2 ")
         patient = await SmtpClient.greeted(served.port)

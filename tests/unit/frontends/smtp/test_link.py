@@ -162,7 +162,7 @@ def test_a_command_that_comes_byte_by_byte_gets_no_more_time() -> None:
         client = await SmtpClient.greeted(served.port)
         started = asyncio.get_running_loop().time()
         while not served.session.closed.is_set():
-            await client.send(b"N")
+            await client.offer(b"N")
             await asyncio.sleep(0.02)
         assert asyncio.get_running_loop().time() - started < 10
         assert (await client.rest()).startswith(b"421 4.4.2 ")
@@ -200,7 +200,7 @@ def test_a_message_that_never_ends_is_cut() -> None:
         client = await SmtpClient.connect(served.port)
         await advance(client, "body")
         while not served.session.closed.is_set():
-            await client.send(b"x")
+            await client.offer(b"x")
             await asyncio.sleep(0.02)
         assert (await client.rest()).startswith(b"421 4.4.2 ")
         assert served.session.calls[-1] == "close timeout"

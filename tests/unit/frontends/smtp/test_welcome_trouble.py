@@ -119,7 +119,7 @@ def test_a_header_that_comes_octet_by_octet_gets_no_more_time() -> None:
         for octet in b"PROXY UNKNOWN " + b"x" * 90:
             if client.reader.at_eof() or client.reader.exception():
                 break
-            await client.send(bytes([octet]))
+            await client.offer(bytes([octet]))
             await asyncio.sleep(0.02)
         else:
             pytest.fail("it was read to its end")
