@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench clean
+.PHONY: help install run test servers lint bench clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,9 +20,11 @@ run: install ## Try it: filterd between sample senders and a stand-in for Exchan
 	@$(BIN)/python -m sandbox $(ARGS)
 
 test: install ## Linters and all tests; as root installs the real servers that some tests talk to
-	@sh tests/servers.sh
-	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory --jobs=2 servers lint
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+
+servers: # packages come over the network while mypy keeps a processor busy
+	@sh tests/servers.sh
 
 lint: install ## Style, types and import contracts
 	@$(BIN)/ruff check --quiet --output-format concise .
