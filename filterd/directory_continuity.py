@@ -14,7 +14,7 @@ from filterd.directory.attributes import sender_bytes
 from filterd.directory.snapshot import Snapshot
 from filterd.directory.table import Table
 
-_FORM = 1  # of what is kept of an object; raise it when attributes.py keeps something else
+_FORM = 2  # of what is kept of an object; raise it when attributes.py keeps something else
 
 
 def asked(table: LdapConfig, bases: tuple[str, ...]) -> str:

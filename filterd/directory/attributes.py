@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from filterd.auth.names import ascii_domain
+from filterd.directory.domains import plain_local
 from filterd.directory.keys import KEY_BYTES, address_key, lower_case
 from filterd.directory.table import ID_BYTES, MAX_SENDERS, Entry
 from filterd.directory.values import AcceptedDomain, DomainType, ProtectedPerson, Thresholds
@@ -42,7 +43,7 @@ _ENABLED = -(2**31)  # a threshold in force is this plus the SCL
 _MAX_SCL = 9
 _PREFIX = re.compile(r"([A-Za-z0-9-]{1,20}):")  # of a proxy address: SMTP, smtp, X400, X500, SIP, EUM …
 _PLAIN = re.compile(
-    r"[A-Za-z0-9_+-]{1,64}(?:\.[A-Za-z0-9_+-]{1,64}){0,8}@[A-Za-z0-9.-]{1,180}"
+    r"[A-Za-z0-9_+-]{1,64}(?:\.[A-Za-z0-9_+-]{1,64}){0,8}@[A-Za-z0-9.-]{1,180}(?<!\.)"
 )  # nearly all: 1 µs, not 5
 _TYPES = {0: DomainType.AUTHORITATIVE, 1: DomainType.EXTERNAL_RELAY, 2: DomainType.INTERNAL_RELAY}
 _NUMBER = re.compile(rb"-?[0-9]{1,20}")
@@ -133,9 +134,12 @@ def addresses(attributes: Attributes, names: Sequence[str], tally: Tally) -> lis
                     continue
                 value = value[prefix.end() :]
             value = value.strip(" ")
-            if not _PLAIN.fullmatch(value) and parse_mailbox(value) is None:
-                tally.addresses += 1
-                continue
+            if not _PLAIN.fullmatch(value):
+                mailbox = parse_mailbox(value)
+                if mailbox is None:
+                    tally.addresses += 1
+                    continue
+                value = f"{plain_local(mailbox.local)}@{mailbox.domain}"  # as it is looked for
             value = lower_case(value)
             found[value] = None
             if not value.isascii():

@@ -16,6 +16,7 @@ from filterd.directory.values import AcceptedDomain, DomainType
 from filterd.mail.address import parse_mailbox
 
 _PAIR = re.compile(r"\\(.)")  # quoted-pairSMTP
+_NEEDED, _BACKSLASH = re.compile(r'["\\]'), r"\\\g<0>"  # what stands in quotes as a quoted-pair only
 
 
 class AcceptedDomains:
@@ -90,16 +91,19 @@ def postmasters(names: Iterable[str | None], accepted: Iterable[AcceptedDomain])
 
 
 def plain_local(local: str) -> str:
-    """A local-part as directories have it: `"anna"` is anna (RFC 5321 4.1.2); one that needs its quotes keeps them."""
+    """A local-part as directories have it: `"anna"` is anna (RFC 5321 4.1.2); one that needs its quotes keeps them, with no
+    backslash more than it needs."""
     if len(local) < 2 or local[0] != '"' or local[-1] != '"':
         return local
     inner = _PAIR.sub(r"\1", local[1:-1])
-    return inner if not inner.startswith('"') and parse_mailbox(f"{inner}@x") is not None else local
+    if not inner.startswith('"') and parse_mailbox(f"{inner}@x") is not None:
+        return inner
+    return f'"{_NEEDED.sub(_BACKSLASH, inner)}"'
 
 
 def address_form(local: str, domain: str) -> str:
     """An address as lists of recipients have it: in lower case, the domain in A-labels where it has that form."""
-    return lower_case(f"{local}@{ascii_domain(domain) or domain}")
+    return lower_case(f"{plain_local(local)}@{ascii_domain(domain) or domain}")
 
 
 def address_forms(local: str, domain: str) -> tuple[str, ...]:

@@ -84,6 +84,11 @@ def test_a_list_without_anybody_is_not_believed(tmp_path: Path, text: str) -> No
         read_recipients(tmp_path / "r")
 
 
+def test_quotes_in_a_list_make_no_other_mailbox(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text('"Anna.B"@example.org\n')
+    assert knows(plain(tmp_path / "r"), "anna.b")
+
+
 def _people(*numbers: int) -> str:
     return "".join(f"u{number}@example.org\n" for number in numbers)
 

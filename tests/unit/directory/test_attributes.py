@@ -25,9 +25,11 @@ from filterd.directory.attributes import (
     recipient,
     wanted,
 )
+from filterd.directory.domains import address_forms, plain_local
 from filterd.directory.keys import address_key
 from filterd.directory.table import Entry
 from filterd.directory.values import AcceptedDomain, DomainType, Thresholds
+from filterd.mail.address import parse_mailbox
 from tests.support.growth import assert_growth
 
 KEY = bytes(32)
@@ -75,6 +77,24 @@ def test_a_value_that_is_no_address_costs_itself_only(value: bytes) -> None:
     assert found.keys == (address_key(KEY, "anna@example.org"),)
     assert tally.addresses == 1
     assert "1 values" in tally.notes()[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("anna@example.org.", "anna@example.org"),
+        ('"Anna.B"@example.org', "anna.b@example.org"),
+        ('"an\\ na"@example.org', '"an na"@example.org'),
+        ("anna@B\u00dcCHER.example.", "anna@xn--bcher-kva.example"),
+        ("a" * 200 + "@example.org", "a" * 200 + "@example.org"),
+        ("o'brien@example.org", "O'Brien@Example.ORG"),
+    ],
+)
+def test_an_address_is_found_however_it_is_written(written: str, asked: str) -> None:
+    mailbox = parse_mailbox(asked)
+    assert mailbox is not None
+    found = addresses({"proxyaddresses": [f"smtp:{written}".encode()]}, ["proxyAddresses"], Tally())
+    assert set(found) & set(address_forms(plain_local(mailbox.local), mailbox.domain_key))
 
 
 def test_without_an_address_it_receives_nothing() -> None:

@@ -99,6 +99,8 @@ def test_what_a_directory_has_in_a_labels_is_found_in_letters() -> None:
         ('"a..b"', '"a..b"'),
         ('"a@b"', '"a@b"'),
         ('"\\"x\\""', '"\\"x\\""'),
+        ('"an\\ na"', '"an na"'),
+        ('"an\\\\ na"', '"an\\\\ na"'),
         ('""', '""'),
         ('"', '"'),
     ],
@@ -138,7 +140,7 @@ def test_forms_of_an_address() -> None:
 
 @given(st.text(max_size=40), st.text(max_size=80))
 def test_any_text_has_forms_and_is_looked_for(local: str, domain: str) -> None:
-    plain_local(local)
+    assert plain_local(plain_local(local)) == plain_local(local)
     assert address_form(local, domain) in address_forms(local, domain)
     AcceptedDomains([AcceptedDomain("example.org", subdomains=True)]).find(domain)
 
