@@ -36,6 +36,7 @@ from tests.support.checks import ask, context
 from tests.support.daemon import wait_until
 from tests.support.directory import entry, put_snapshot
 from tests.support.dmarc import RECORD, row
+from tests.support.keys import rsa_key
 from tests.support.models import damage, installed, make_model, sign
 from tests.support.tallies import MemoryTallies
 
@@ -539,3 +540,28 @@ def test_outbound_mail_has_a_server_and_a_memory_of_its_own(tmp_path: Path) -> N
         await app.close()
 
     asyncio.run(scene())
+
+
+def test_a_signing_key_that_is_mended_is_taken_at_the_next_look(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        keys = [{"domain": "example.org", "key_file": "dkim.pem"}]
+        app = App(configuration(tmp_path, outbound={"host": "relay.example.net", "dkim": keys}), "smtp-0")
+        outbound = app.graph.engine.outbound
+        assert outbound is not None
+        assert outbound.unsignable == {"example.org"}
+        await app.refresh()
+        assert app.graph.engine.outbound is outbound, "nothing has changed"
+        (tmp_path / "dkim.pem").write_bytes(rsa_key()[0])
+        await app.refresh()
+        mended = app.graph.engine.outbound
+        assert mended is not None
+        assert (set(mended.signers), mended.unsignable) == ({"example.org"}, frozenset())
+        (tmp_path / "dkim.pem").unlink()
+        await app.refresh()
+        assert app.graph.engine.outbound is mended, "what is in memory goes on signing"
+        await app.close()
+
+    asyncio.run(scene())
+    assert [r.levelname for r in caplog.records if "DKIM key" in r.message] == ["ERROR"]
