@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -261,6 +262,11 @@ def test_a_server_that_is_restarted_costs_no_mail(start: Start, exchange: StandI
     assert daemon.start().audit()["clean"]
 
 
+def came(mails: list[Mail], count: int) -> bool:
+    """Whether so many have been taken."""
+    return sum(mail.accepted for mail in mails) >= count
+
+
 def test_a_server_that_crashes_under_load_loses_nothing(
     start: Start, exchange: StandInExchange, postgres: Postgres
 ) -> None:
@@ -270,16 +276,14 @@ def test_a_server_that_crashes_under_load_loses_nothing(
         octets = b"From: a@example.com\r\nTo: bob@example.org\r\nSubject: load %d\r\n\r\n%d.\r\n" % (number, number)
         mails.append(Mail("a@example.com", RECIPIENT, octets, LISTED if number % 2 else "127.0.0.1"))
 
-    def crash() -> None:
+    with ThreadPoolExecutor() as threads:
+        sent = threads.submit(lambda: asyncio.run(send_all(daemon.smtp_port, mails, 4, tries=1000)))
         for part in range(1, CRASHES + 1):
-            wait_until(lambda n=part: sum(m.accepted for m in mails) >= n * MANY // (CRASHES + 1), 60, "some mail")  # type: ignore[misc]
+            enough = part * MANY // (CRASHES + 1)
+            wait_until(partial(came, mails, enough), 60, f"{enough} messages")
             postgres.stop(signal.SIGQUIT)
             postgres.start()
-
-    with ThreadPoolExecutor() as threads:
-        crashed = threads.submit(crash)
-        asyncio.run(send_all(daemon.smtp_port, mails, 4, tries=1000))
-        crashed.result()
+        sent.result()
     api = Api(daemon)
     for mail in mails:
         held = [id for answer in mail.answers for id in re.findall(r"^250 .*\[(\w{16})\]$", answer)]

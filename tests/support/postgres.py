@@ -51,7 +51,10 @@ class Postgres:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def start(self) -> None:
-        """Start and wait until it answers.  The port stays what it was; for a new one others are tried."""
+        """Start and wait until it answers.  The port stays what it was; for a new one others are tried.
+
+        It ends with the thread that calls this.
+        """
         for _ in range(3):
             port = self.port or free_port()
             wait_until(
@@ -146,7 +149,7 @@ def _popen(command: list[str], output: int) -> subprocess.Popen[bytes]:
     user = _account()
     group = pwd.getpwnam(user).pw_gid if user else None
     groups = [] if user else None
-    # It ends with us, also when we are killed (prctl(2), PR_SET_PDEATHSIG).
+    # It ends with us, also when we are killed (prctl(2), PR_SET_PDEATHSIG: "us" is the thread).
     bound = ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
     return subprocess.Popen(
         [*bound, binary, *command[1:]],
