@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import stat
 import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +201,24 @@ def _array_of(annotation: Any) -> type[Table] | None:
     return inner[0] if is_array else None
 
 
+def _meanings(model: type[Table]) -> dict[str, str]:
+    """What is said below each key.
+
+    Read from the source here: pydantic would do it whenever a model is made, a quarter of the time that the configuration
+    takes at the start of every process.
+    """
+    found = {}
+    for owner in reversed(model.__mro__):
+        if owner is Table or not issubclass(owner, Table):
+            continue
+        (table,) = ast.parse(inspect.getsource(owner)).body
+        assert isinstance(table, ast.ClassDef)
+        for key, text in pairwise(table.body):
+            if isinstance(key, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found[ast.unparse(key.target)] = inspect.cleandoc(str(text.value.value))
+    return found
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -215,10 +236,11 @@ def sample() -> str:
         # no zone or directory is asked by default, nobody protected, nothing signed
         commented = "# " if model in (DnsblConfig, LdapConfig) or "." in name else ""
         lines += [f"# {(model.__doc__ or '').strip()}", f"{commented}[[{name}]]" if many else f"[{name}]"]
+        meanings = _meanings(model)
         for key, info in model.model_fields.items():
             if _array_of(info.annotation) is not None:
                 continue
-            lines.append(f"# {info.description}")
+            lines.append(f"# {meanings[key]}")
             if info.default is None or info.default is PydanticUndefined:
                 lines.append(f"# {key} = " + ('"dnsbl.example"' if key == "zone" else '""'))
             else:
@@ -252,9 +274,10 @@ def reference() -> str:
     for name, many, model in _tables():
         lines += [f"## `{'[[' if many else '['}{name}{']]' if many else ']'}`", "", (model.__doc__ or "").strip(), ""]
         lines += ["| key | type | meaning |", "|---|---|---|"]
+        meanings = _meanings(model)
         for key, info in model.model_fields.items():
             if _array_of(info.annotation) is not None:
                 continue
-            lines.append(f"| `{key}` | {_type_name(info.annotation)} | {info.description} |")
+            lines.append(f"| `{key}` | {_type_name(info.annotation)} | {meanings[key]} |")
         lines.append("")
     return "\n".join(lines)

@@ -64,4 +64,4 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 class Table(BaseModel):
     """Base of all tables: frozen, no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
