@@ -529,10 +529,59 @@ def test_a_person_who_logged_in_counts_as_well() -> None:
     assert set(stage.known.seen) == {CARL}
 
 
-def test_a_memory_that_does_not_answer_costs_no_mail() -> None:
-    stage = OutboundStage()
-    stage.known.error = TemporaryError("busy", "busy")
+def results() -> dict[str, float]:
+    return {result: counted("filterd_correspondents_total", result=result) for result in ("noted", "failed", "dropped")}
+
+
+def test_a_memory_that_does_not_answer_costs_no_mail(caplog: pytest.LogCaptureFixture) -> None:
+    stage, before = OutboundStage(), results()
+    stage.known.error = TemporaryError("all are busy", "busy")
     assert stage.talk(CARL)[-1].code == 250
+    assert results() == {**before, "failed": before["failed"] + 1}
+    (said,) = [record for record in caplog.records if "cannot note" in record.message]
+    assert (said.__dict__["kind"], said.__dict__["error"]) == ("busy", "all are busy")
+    OutboundStage().talk(CARL)
+    assert results()["noted"] == before["noted"] + 1
+
+
+@pytest.mark.parametrize("trust", list(TrustClass))
+@pytest.mark.parametrize("sender", [Mailbox("anna", "example.org"), None])
+def test_who_may_make_somebody_known(trust: TrustClass, sender: Mailbox | None) -> None:
+    """A spammer who plays one of us, or asks for a bounce, must not."""
+    writers = {TrustClass.OUTBOUND, TrustClass.AUTHENTICATED, TrustClass.INTERNAL}
+    memory = MemoryCorrespondents()
+
+    async def scene() -> None:
+        notes = CorrespondentNotes(memory, lambda: {"example.org"}, lambda: float(NOW))
+        envelope = Envelope("ID", sender, (), (Recipient(Mailbox("carl", "example.com")),))
+        notes.note(replace(EXCHANGE, trust=trust), envelope, Message(MAIL), Reply(250, "2.0.0", "ok"))
+        await notes.flush()
+
+    asyncio.run(scene())
+    assert set(memory.seen) == ({CARL} if trust in writers and sender is not None else set())
+
+
+def test_at_the_end_nobody_waits_long_for_what_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filterd.engine.notes._FLUSH_SECONDS", 0.01)
+    ended: list[str] = []
+
+    class Stuck(MemoryCorrespondents):
+        async def remember(self, addresses: Sequence[str], at_ms: int, deadline: Deadline) -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.append("cancelled")
+
+    async def scene() -> None:
+        notes = CorrespondentNotes(Stuck(), lambda: {"example.org"}, lambda: float(NOW))
+        await notes.flush()  # nothing to wait for
+        envelope = Envelope("ID", Mailbox("anna", "example.org"), (), (Recipient(Mailbox("carl", "example.com")),))
+        notes.note(EXCHANGE, envelope, Message(MAIL), Reply(250, "2.0.0", "ok"))
+        await notes.flush()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scene())
+    assert ended == ["cancelled"]
 
 
 def test_a_flood_of_notes_is_bounded() -> None:
