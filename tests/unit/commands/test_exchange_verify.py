@@ -195,7 +195,12 @@ def test_what_is_no_server_is_said(text: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("--domain", "not a domain"), ("--probe", "nobody"), ("--wait", "-1"), ("--wait", "nan"), ("--wait", "3001")],
+    [
+        ("--domain", "not a domain"),
+        ("--probe", "nobody"),
+        ("--probe", "j\u00fcrgen@example.org"),
+        *(("--wait", seconds) for seconds in ("-1", "nan", "3001")),
+    ],
 )
 def test_what_cannot_be_asked_is_said(config: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(config, *words) == 2

@@ -393,13 +393,15 @@ def test_a_fault_in_signing_costs_the_signature_not_the_message(
 
 def test_it_is_counted_what_leaves_signed() -> None:
     def signed() -> list[float]:
-        return [counted("filterd_outbound_signed_total", result=result) for result in ("signed", "no_key")]
+        results = ("signed", "no_key", "key_unusable")
+        return [counted("filterd_outbound_signed_total", result=result) for result in results]
 
     before = signed()
     OutboundStage(signers=[signer("example.org")]).talk(CARL)
     OutboundStage(signers=[signer("example.net")]).talk(CARL)
     OutboundStage().talk(CARL)
-    assert [now - then for now, then in zip(signed(), before, strict=True)] == [1, 2]
+    OutboundStage(unsignable=frozenset({"example.org"}), observe=True).talk(CARL)
+    assert [now - then for now, then in zip(signed(), before, strict=True)] == [1, 2, 1]
 
 
 def test_mail_that_should_be_signed_and_cannot_be_waits_at_exchange() -> None:
