@@ -112,6 +112,7 @@ class StandInExchange:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)  # not before: stop() waits for whoever still closes
         self.sessions += 1
         peer = writer.get_extra_info("socket")
         if peer is not None:  # replies are small and each is waited for
@@ -124,7 +125,6 @@ class StandInExchange:
             pass  # the client's business, or stop()
         finally:
             self._open[source] -= 1
-            self._tasks.discard(task)
             if task.cancelling():
                 writer.transport.abort()
             writer.close()

@@ -27,15 +27,13 @@ def register(group: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(options: argparse.Namespace) -> int:
-    """One line for each table; exit status 1 when one of them failed.  Workers take a new list within two seconds."""
-    try:
-        config = load_config(options.config)
-        tables = _tables(config, options.name)
-        _is_owner(config.state_dir)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return 1
+    """One line for each table; exit status 1 when one of them failed.  Workers take a new list within two seconds.
+
+    Raises ConfigError when nothing can be tried.
+    """
+    config = load_config(options.config)
+    tables = _tables(config, options.name)
+    _is_owner(config.state_dir)
     failed = False
     for table in tables:
         try:

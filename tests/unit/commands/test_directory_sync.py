@@ -101,7 +101,7 @@ def test_a_configuration_without_such_a_directory(
     text: str, name: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "filterd.toml").write_text(text)
-    assert main(["directory", "sync", *name, "--config", str(tmp_path / "filterd.toml")]) != 0
+    assert main(["directory", "sync", *name, "--config", str(tmp_path / "filterd.toml")]) == 2
     assert said in capsys.readouterr().err
 
 
@@ -110,7 +110,7 @@ def test_only_the_owner_of_the_state_writes_there(
 ) -> None:
     (tmp_path / "filterd.toml").write_text(f'[server]\nstate_dir = "{tmp_path}"\n[[ldap]]\n')
     monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
-    assert main(["directory", "sync", "--config", str(tmp_path / "filterd.toml")]) == 1
+    assert main(["directory", "sync", "--config", str(tmp_path / "filterd.toml")]) == 2
     assert "run this as that user (sudo -u " in capsys.readouterr().err
     assert not (tmp_path / "directory").exists()
 
