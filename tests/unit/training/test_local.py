@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -24,10 +25,10 @@ from training.work import Work
 
 COUNT = 240
 # The command as it is, with chunks that a test can fill, and a stop where the test wants it: after so many chunks, or while
-# it learns, it waits for a line from the test.
+# it learns, it waits for a line from the test.  It says when it has noted that it is to end.
 COMMAND = """
-import sys
-from training import extract, work
+import os, sys
+from training import extract, stopping, work
 from training.__main__ import main
 work.CHUNK, extract._CHUNK = 16, 8
 where = sys.argv.pop(1)
@@ -46,7 +47,13 @@ def save(self, orders, mean):
     if where == "learning":
         sys.stdin.readline()
 
-work.Work.keep, work.FolderCheckpoint.save = keep, save
+class Asked(stopping.Asked):
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if value is not None:
+            os.write(1, b"noted\\n")
+
+work.Work.keep, work.FolderCheckpoint.save, stopping.Asked = keep, save, Asked
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -89,6 +96,7 @@ def begun(mail: Path, folder: Path, where: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments],
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
@@ -117,15 +125,6 @@ def children(process: subprocess.Popen[str]) -> list[int]:
             if int(fields[1]) == process.pid:
                 found.append(int(entry.name))
     return found
-
-
-def pending(process: int) -> int:
-    """The signals that wait to be delivered, as a mask."""
-    try:
-        text = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    return int(next(line for line in text.splitlines() if line.startswith("ShdPnd:")).split()[1], 16)
 
 
 def alive(process: int) -> bool:
@@ -170,9 +169,11 @@ def test_ended_again_and_again_and_gone_on_with(mail: Path, undisturbed: dict[st
 def test_a_second_request_does_not_wait(mail: Path, tmp_path: Path) -> None:
     process = begun(mail, tmp_path, "1")
     until(lambda: lines(tmp_path / "work" / "chunks.tsv") >= 1)
-    for _ in range(2):  # and no line that would let it go on
-        process.send_signal(signal.SIGTERM)
-        until(lambda: pending(process.pid) == 0)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], 60)[0]
+    assert process.stdout.readline() == "noted\n"
+    process.send_signal(signal.SIGTERM)  # and no line that would let it go on
     process.wait(60)
     assert process.returncode == 128 + signal.SIGTERM
     assert not (tmp_path / "model").exists()
