@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from filterd.adapters.directory import known_domains
 from filterd.adapters.probe_addresses import ProbeAddresses
+from filterd.checks.recipient import RECEIPT_CLASSES
 from filterd.config import Config
 from filterd.errors import ConfigError, FilterdError, PermanentError, StorageError
 from filterd.exchange.receipt import Action, Receipt, read_receipt
@@ -23,7 +24,6 @@ from filterd.storage.database import Database, existing_database, now_ms
 POLL_SECONDS = 0.5  # of looks into the database: an index finds it
 _EARLY_MS = 300_000  # the clock of the node that takes the receipt may be behind ours
 _CONNECT_SECONDS = 2.0  # to ourselves
-_RECEIPT_CLASSES = ("internet", "outbound")  # of listeners over which a receipt can come
 
 
 class NoReceiptError(FilterdError):
@@ -143,7 +143,7 @@ def _check_name(config: Config, hostname: str) -> None:
 def _is_running(config: Config) -> bool:
     """Whether somebody answers at a listener over which a receipt can come."""
     for listener in config.listeners:
-        if listener.trust not in _RECEIPT_CLASSES:
+        if listener.trust not in RECEIPT_CLASSES:
             continue
         with contextlib.suppress(OSError, UnicodeError):
             address = (_reachable(listener.address), listener.port)

@@ -6,17 +6,14 @@ Must not know what a receipt says (filterd/exchange/receipt.py), nor what is don
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from filterd.adapters.site_key import path_of, site_key
-from filterd.errors import ConfigError
+from filterd.errors import ConfigError, TemporaryError
 from filterd.exchange.probe_address import NONCE_BYTES, is_fresh, is_genuine, make_local
-
-log = logging.getLogger(__name__)
 
 
 class ProbeAddresses:
@@ -36,6 +33,7 @@ class ProbeAddresses:
         """Whether a receipt for a probe of this site may come there now.  Blocks.
 
         The key is read each time: it may have been made since this process began, by the command that sent the probe.
+        Raises TemporaryError when it cannot be read: Exchange shall try again, a receipt is sent only once.
         """
         now = self._clock()
         if not is_fresh(local, now) or not path_of(self._state_dir).exists():
@@ -43,7 +41,4 @@ class ProbeAddresses:
         try:
             return is_genuine(site_key(self._state_dir), local, domain, now)
         except ConfigError as error:
-            log.warning(
-                "cannot tell whether this is a receipt for a probe, so it is refused", extra={"error": str(error)}
-            )
-            return False
+            raise TemporaryError(f"cannot tell whether this is a receipt for a probe: {error}", "broken") from None

@@ -39,14 +39,16 @@ def properties(answer: RecipientAnswer) -> dict[str, str]:
     return {"backend": answer.backend, **found} if answer.backend else found
 
 
-_RECEIPT_CLASSES = (TrustClass.INTERNET, TrustClass.OUTBOUND)  # over these a receipt of Exchange's can come
+RECEIPT_CLASSES = (TrustClass.INTERNET, TrustClass.OUTBOUND)  # over these a receipt of Exchange's can come
 _INTO_THE_WORLD = (TrustClass.AUTHENTICATED, TrustClass.OUTBOUND)
 
 
 class Probes(Protocol):
     """Knows the addresses that receipts for our own probes come to; see adapters.probe_addresses."""
 
-    def knows(self, local: str, domain: str) -> bool: ...
+    def knows(self, local: str, domain: str) -> bool:
+        """Blocks.  Raises TemporaryError when that cannot be known now."""
+        ...
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class RecipientCheck:
         """A receipt has the null reverse-path (RFC 3464 2), and an address that only we can have made."""
         if self.probes is None or not self._looks_like_receipt(mailbox):
             return False
-        if ctx.connection.trust not in _RECEIPT_CLASSES or ctx.envelope is None or ctx.envelope.reverse_path:
+        if ctx.connection.trust not in RECEIPT_CLASSES or ctx.envelope is None or ctx.envelope.reverse_path:
             return False
         return await asyncio.to_thread(self.probes.knows, mailbox.local, mailbox.domain_key)
 

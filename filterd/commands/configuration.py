@@ -31,7 +31,7 @@ from filterd.commands.options import add_config
 from filterd.config import Config, DnsblConfig, LdapConfig, Table, load_config
 from filterd.errors import ConfigError
 from filterd.frontends.smtp.tls import check_certificates
-from filterd.mail.envelope import parse_ip
+from filterd.mail.network import is_loopback
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,6 +48,7 @@ def run_check(options: argparse.Namespace) -> int:
     """Check the file and what it names; problems are printed by the command line, exit status 2."""
     config = load_config(options.config)
     found = look_through(config)
+    found.look(partial(_storage, config))  # doctor has an examination of its own for it
     if found.problems:
         raise ConfigError(found.problems)
     for fact in found.facts:
@@ -94,6 +95,17 @@ def look_through(config: Config) -> Looked:
         found.warnings.append((text, "name the domains that Exchange takes mail for"))
     _report_listeners(config, found)
     return found
+
+
+def _storage(config: Config) -> None:
+    """The URL alone: nothing is connected or made."""
+    if not config.storage.url:
+        return
+    from filterd.storage.database import database_as_it_is  # most sites name none, and the packages behind it are large
+
+    database = database_as_it_is(config)
+    if database is not None:
+        database.close()
 
 
 def _recipients(config: Config, found: Looked) -> None:
@@ -158,16 +170,9 @@ def _report_listeners(config: Config, found: Looked) -> None:
         remedy = 'add a listener with trust = "report" for your Exchange servers (docs/reports.md)'
         found.warnings.append((text, remedy))
     for listener in config.listeners:
-        if listener.trust == "report" and not (listener.sources or listener.auth or _is_loopback(listener.address)):
+        if listener.trust == "report" and not (listener.sources or listener.auth or is_loopback(listener.address)):
             text = f"listeners.{listener.name}.sources is empty: whoever reaches this listener can report in anybody's name"
             found.warnings.append((text, "name your Exchange servers there (docs/reports.md)"))
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return parse_ip(address).is_loopback
-    except ValueError:
-        return False
 
 
 def run_print(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from filterd.doctor import (
 )
 from filterd.doctor.finding import Examination, Finding, Level, blocking, examine, fail, ok, warn
 from filterd.errors import ConfigError, StorageError
+from filterd.storage.database import database_as_it_is
 
 _DISK_SECONDS = 10.0
 _DNS_SECONDS = 10.0
@@ -134,7 +135,7 @@ def examinations(config: Config) -> list[Examination]:
 
 def _model_path(config: Config) -> Path:
     try:
-        database = house.existing_database(config)
+        database = database_as_it_is(config)
     except (ConfigError, StorageError):
         database = None
     try:

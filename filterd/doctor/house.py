@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import ArgumentError
 
 from filterd import metrics, modelstore
 from filterd.adapters import model_key
@@ -19,8 +18,8 @@ from filterd.config import Config
 from filterd.doctor import postgres
 from filterd.doctor.finding import Finding, fail, ok, warn
 from filterd.errors import ConfigError, ModelError, StorageError
-from filterd.mail.envelope import parse_ip
-from filterd.storage.database import Database, translated
+from filterd.mail.network import is_loopback
+from filterd.storage.database import Database, database_as_it_is, translated
 from filterd.storage.migrations import HEAD, revision
 from filterd.storage.postgres import facts
 from filterd.storage.schema import messages
@@ -60,7 +59,7 @@ def state_dir(config: Config) -> list[Finding]:
 def reach(config: Config) -> list[Finding]:
     """Whether anybody but this machine can bring mail of the internet: the default address is for trying out."""
     strangers = [listener for listener in config.listeners if listener.trust == "internet"]
-    if not strangers or not all(_is_loopback(listener.address) for listener in strangers):
+    if not strangers or not all(is_loopback(listener.address) for listener in strangers):
         return []
     first = strangers[0]
     text = f"{first.address}:{first.port} is reached from this machine only: no mail of the internet comes in"
@@ -68,18 +67,11 @@ def reach(config: Config) -> list[Finding]:
     return [warn(f"listener {first.name}", text, remedy)]
 
 
-def _is_loopback(address: str) -> bool:
-    try:
-        return parse_ip(address).is_loopback
-    except ValueError:
-        return False
-
-
 def database(config: Config) -> list[Finding]:
     """Whether it opens, has this program's schema, and has seen no later time than now."""
     what = "database"
     try:
-        found = existing_database(config)
+        found = database_as_it_is(config)
     except (ConfigError, StorageError) as error:
         return [fail(what, str(error), "leave storage.url empty for SQLite, or install the driver: docs/postgresql.md")]
     if found is None:
@@ -90,22 +82,6 @@ def database(config: Config) -> list[Finding]:
         return [fail(what, str(error), "without it every message gets 451; look at its server, or at the file's owner")]
     finally:
         found.close()
-
-
-def existing_database(config: Config) -> Database | None:
-    """The database as it is, without making or upgrading anything; None when its file is not there.
-
-    Raises ConfigError or StorageError for a storage.url that cannot be used.
-    """
-    storage = config.storage
-    bodies = config.state_dir / "quarantine"
-    try:
-        found = Database(config.database_url, storage.inline_bytes, bodies, storage.min_free_bytes, config.state_dir)
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise ConfigError([str(error)]) from None
-    if found.is_sqlite and not Path(found.url.database or "").is_file():
-        return None
-    return found
 
 
 def _database(config: Config, found: Database, what: str) -> list[Finding]:

@@ -9,9 +9,8 @@ from sqlalchemy import func, select
 
 from filterd.config import Config
 from filterd.doctor.finding import Finding, fail, ok, warn
-from filterd.doctor.house import existing_database
 from filterd.errors import ConfigError, StorageError
-from filterd.storage.database import Database
+from filterd.storage.database import Database, database_as_it_is
 from filterd.storage.schema import ledger, messages
 
 _HOURS = 24
@@ -29,7 +28,7 @@ def hybrid(config: Config, clock: Callable[[], float] = time.time) -> list[Findi
     """Whether mail of the own Exchange Online was refused lately.  `clock`: Unix seconds."""
     setting = config.exchange.hybrid
     try:
-        found = existing_database(config)
+        found = database_as_it_is(config)
     except (ConfigError, StorageError):
         return []  # the database has a finding of its own
     if found is None:  # no mail came yet

@@ -20,6 +20,7 @@ from filterd.engine.policy import decide
 from filterd.engine.shared import Engine
 from filterd.engine.standing import greet_seconds, is_doubtful, tarpit_seconds
 from filterd.errors import FilterdError
+from filterd.exchange.receipt import MAX_OCTETS as MAX_RECEIPT_OCTETS
 from filterd.lookups import Lookups
 from filterd.mail.address import Mailbox
 from filterd.mail.envelope import Connection, Envelope, Recipient, TrustClass, new_id
@@ -35,9 +36,8 @@ _HEADER_TOO_BIG = Reply(552, "5.3.4", "Header size exceeds fixed maximum size") 
 # RFC 5321 6.3: a count of Received fields, at least 100, from which mail is going in circles; Exchange's own is 30.
 _MAX_HOPS = 100
 _LOOP = Reply(554, "5.4.6", "Hop count exceeded, possible mail loop")
-# A receipt for a probe is 3 to 10 KB, for headers alone were asked for; it has one recipient (RFC 3464 2), and so the rest of
-# a list comes in a transaction of its own (RFC 5321 4.5.3.1.10).
-_MAX_RECEIPT_OCTETS = 65_536
+# A receipt for a probe has one recipient (RFC 3464 2), and so the rest of a list comes in a transaction of its own
+# (RFC 5321 4.5.3.1.10).
 _RECEIPT_TOO_BIG = Reply(552, "5.3.4", "Message size exceeds fixed maximum message size")
 _ONE_AT_A_TIME = Reply(452, "4.5.3", "Too many recipients")
 _KEPT_OF_REFUSED = 16_384  # octets of a refused header section from which author and subject are recorded
@@ -185,7 +185,7 @@ class Session:
                     "mail goes in circles", extra={"id": now.envelope.id, "received": len(message.all("received"))}
                 )
                 refusal = _LOOP
-            if refusal is None and now.is_receipt and len(message) > _MAX_RECEIPT_OCTETS:
+            if refusal is None and now.is_receipt and len(message) > MAX_RECEIPT_OCTETS:
                 refusal = _RECEIPT_TOO_BIG
             if refusal is not None:
                 return await ending.refuse_all(message, refusal.with_reference(now.envelope.id), "refused_at_data")

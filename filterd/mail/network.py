@@ -22,6 +22,14 @@ def is_ip(text: str) -> bool:
     return True
 
 
+def is_loopback(text: str) -> bool:
+    """Whether `text` is an address that only this machine reaches; a name is none."""
+    try:
+        return parse_ip(text).is_loopback
+    except ValueError:
+        return False
+
+
 def parse_network(text: str) -> IPNetwork:
     """One network; bits behind the prefix are cleared, IPv4-mapped IPv6 becomes IPv4.  Raises ValueError."""
     network = ipaddress.ip_network(text.strip(), strict=False)

@@ -143,9 +143,9 @@ def existing_database(config: Config) -> Database:
 
     Raises StorageError when there is none, it cannot be written, or has another schema; ConfigError as open_database.
     """
-    database = _database(config)
-    if database.is_sqlite and not Path(str(database.url.database)).exists():
-        raise StorageError(f"there is no database {database.url.database}")
+    database = database_as_it_is(config)
+    if database is None:
+        raise StorageError(f"there is no database {make_url(config.database_url).database}")
     try:
         with database.write() as connection:
             found = revision(connection)
@@ -154,6 +154,14 @@ def existing_database(config: Config) -> Database:
     except StorageError:
         database.close()
         raise
+    return database
+
+
+def database_as_it_is(config: Config) -> Database | None:
+    """The same, of any schema and perhaps only to be read; None when its file is not there.  Raises as open_database."""
+    database = _database(config)
+    if database.is_sqlite and not Path(str(database.url.database)).is_file():
+        return None
     return database
 
 
@@ -167,12 +175,10 @@ def _database(config: Config) -> Database:
             config.storage.min_free_bytes,
             config.state_dir,
         )
-    except ArgumentError:
-        raise ConfigError(
-            [
-                "storage.url: expected a URL such as postgresql://user:password@host/name"
-            ]  # what stands there may have a password
-        ) from None
+    except (ArgumentError, ValueError):  # ValueError: of a port that is no number
+        # What stands there may have a password: it is not shown.
+        text = "storage.url: expected a URL such as postgresql://user:password@host/name, perhaps with :port behind the host"
+        raise ConfigError([text]) from None
     except ModuleNotFoundError as error:
         raise ConfigError(
             [f"storage.url: the driver {error.name} is not installed; leave storage.url empty for SQLite"]

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from filterd.adapters.probe_addresses import ProbeAddresses
-from filterd.adapters.site_key import site_key
+from filterd.adapters.site_key import path_of, site_key
 from filterd.config import load_config
 from filterd.exchange.probe_address import LIFETIME_SECONDS, make_local
 from filterd.exchange.receipt import Action
@@ -181,6 +181,21 @@ def test_a_receipt_has_one_recipient_and_is_small(house: House, trust: str) -> N
     assert (taken[:3], later[:9], end[:3]) == ("250", "452 4.5.3", "250")
     taken, end = house.send(trust, octets + (b"x" * 68 + b"\r\n") * 1000, first)
     assert (taken[:3], end[:9]) == ("250", "552 5.3.4")
+    assert house.nowhere()
+
+
+@pytest.mark.parametrize("trust", ["internet", "outbound"])
+def test_a_site_key_that_cannot_be_read_defers_a_receipt(house: House, trust: str) -> None:
+    """It is sent only once: what we cannot tell is no reason to refuse it."""
+    address, key = house.address(), path_of(house.state_dir)
+    good = key.read_bytes()
+    key.write_bytes(b"damaged\n")
+    try:
+        (reply,) = house.send(trust, b"Subject: x\r\n\r\n", address)
+    finally:
+        key.write_bytes(good)
+    assert reply.startswith("451 4.4.3 ")
+    assert house.send(trust, b"Subject: x\r\n\r\n", address)[0].startswith("250 ")
     assert house.nowhere()
 
 

@@ -1,4 +1,4 @@
-"""Addresses for receipts are known to whoever has the site's key, from the moment at which it is made; a sick key knows none."""
+"""Addresses for receipts are known to whoever has the site's key, from the moment at which it is made; with a sick one nobody can tell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from filterd.adapters.probe_addresses import ProbeAddresses
 from filterd.adapters.site_key import path_of
-from filterd.errors import ConfigError
+from filterd.errors import ConfigError, TemporaryError
 
 HOSTNAME = "filter.example.net"
 
@@ -49,10 +49,10 @@ def test_an_old_address_is_not_known(tmp_path: Path) -> None:
     assert not ProbeAddresses(tmp_path, lambda: now + 3600).knows(*made)
 
 
-def test_a_damaged_key_makes_none_and_knows_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_key_makes_none_and_refuses_none(tmp_path: Path) -> None:
     made = parts(ProbeAddresses(tmp_path).make(HOSTNAME))
     path_of(tmp_path).write_text("damaged")
-    assert not ProbeAddresses(tmp_path).knows(*made)
-    assert "receipt for a probe" in caplog.text
+    with pytest.raises(TemporaryError, match=r"receipt for a probe: .*site-key: expected 64 hexadecimal digits"):
+        ProbeAddresses(tmp_path).knows(*made)
     with pytest.raises(ConfigError, match="site-key"):
         ProbeAddresses(tmp_path).make(HOSTNAME)

@@ -27,7 +27,7 @@ class FakeLink:
 
 
 def put(idle: IdleLinks, **given: float) -> FakeLink:
-    link = FakeLink(**given)  # type: ignore[arg-type]
+    link = FakeLink(**given)  # type: ignore[arg-type]  # any of its fields
     idle.put(cast(UpstreamLink, link))
     return link
 

@@ -185,3 +185,21 @@ def test_every_file_that_cannot_be_used_is_named_not_only_the_first(
         "outbound.tls_ca_file",
         "outbound.dkim[0].key_file",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("postgresql://filterd:geheim@db.example.org/filterd", 0),
+        ("postgresql://filterd:geheim@db.example.org:5432/filterd", 0),
+        ("postgresql://filterd:geheim@db.example.org:port/filterd", 2),
+        ("nonsense", 2),
+    ],
+)
+def test_the_url_of_the_database_is_looked_at(
+    url: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(tmp_path, f"[storage]\nurl = '{url}'") == status
+    shown = capsys.readouterr()
+    assert ("storage.url: expected a URL such as postgresql://" in shown.err) == bool(status)
+    assert "geheim" not in shown.out + shown.err

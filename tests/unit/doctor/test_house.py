@@ -107,6 +107,12 @@ def test_a_url_that_cannot_be_used(tmp_path: Path, url: str) -> None:
     assert (found.level, "storage.url" in found.remedy) == (Level.FAIL, True)
 
 
+def test_a_url_with_a_mistake_shows_no_password(tmp_path: Path) -> None:
+    (found,) = house.database(config(tmp_path, url="postgresql://filterd:geheim@host:port/db"))
+    assert found.level is Level.FAIL
+    assert "geheim" not in found.text + found.remedy
+
+
 def test_a_broken_database(tmp_path: Path) -> None:
     (tmp_path / "filterd.db").write_bytes(b"no database at all" * 100)
     (found,) = house.database(config(tmp_path))

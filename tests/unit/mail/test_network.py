@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.mail.envelope import parse_ip
-from filterd.mail.network import client_network, is_ip, normal_range, parse_endpoint, parse_network, parse_range
+from filterd.mail.network import (
+    client_network,
+    is_ip,
+    is_loopback,
+    normal_range,
+    parse_endpoint,
+    parse_network,
+    parse_range,
+)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +122,23 @@ def test_what_is_no_address_with_a_port(text: str) -> None:
 )
 def test_what_is_an_address(text: str, right: bool) -> None:
     assert is_ip(text) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("192.0.2.1", False),
+        ("localhost", False),
+        ("", False),
+    ],
+)
+def test_what_only_this_machine_reaches(text: str, right: bool) -> None:
+    assert is_loopback(text) is right
 
 
 @given(st.text(max_size=60))

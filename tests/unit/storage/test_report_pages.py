@@ -19,7 +19,7 @@ def test_filters(db: Database) -> None:
     three = say(db, "ham", "bob@example.net", "B", "contradiction")
 
     def found(**wanted: object) -> list[int]:
-        return [report.id for report in list_reports(db, **wanted)]  # type: ignore[arg-type]
+        return [report.id for report in list_reports(db, **wanted)]  # type: ignore[arg-type]  # any keyword may be wanted
 
     assert found() == [three, two, one]
     assert found(label="phish") == [two]
