@@ -64,6 +64,7 @@ def serve(connection: socket.socket) -> None:
             _work(connection, json.loads(request), files[0])
         finally:
             os.close(files[0])
+        _say(connection, {"done": True})  # after it is let go of: whoever hears this finds nothing of the job here
 
 
 def _read(connection: socket.socket, size: int) -> bytes | None:
@@ -90,7 +91,6 @@ def _work(connection: socket.socket, request: dict[str, Any], file: int) -> None
         except MemoryError:
             name = part["names"][0] if part["names"] else ""
             _say(connection, {"kind": "unfinished", "path": name[:80], "detail": "needs more memory than it may have"})
-    _say(connection, {"done": True})
 
 
 def _body(file: int, begin: int, end: int) -> bytes:
